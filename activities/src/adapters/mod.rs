@@ -1,0 +1,1 @@
+//! The real parts behind the ports, one folder each.

@@ -1,0 +1,120 @@
+//! The role an SMB share plays: a folder of files that devices write to.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use leadline_domain::{Fault, FileStat, Observation, SharePath};
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path below the share's root. PHI.
+    pub path: SharePath,
+    /// What the server says of the file.
+    pub stat: FileStat,
+}
+
+/// A file that a listing passes over, and why: it is counted, never silently lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Skipped {
+    /// A directory link, symbolic link or other reparse point.
+    Link,
+    /// A temporary name of a known writer (`.tmp`, `.part`, `.filepart`, `.crdownload`, `~$*`, dotfiles).
+    TemporaryName,
+    /// Marked hidden or system by the server.
+    Hidden,
+}
+
+/// What a listing found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The files, in no particular order.
+    pub files: Vec<Entry>,
+    /// How many names were passed over, by reason.
+    pub skipped: std::collections::BTreeMap<Skipped, u64>,
+}
+
+/// A hint that something changed. Only the reconcile listing is the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// This path was added, written to, or renamed to.
+    Touched(SharePath),
+    /// The server lost events (STATUS_NOTIFY_ENUM_DIR), or a folder changed as a whole: list again.
+    Overflow,
+}
+
+/// A stream of [`Hint`]s. Dropping it ends the subscription.
+#[async_trait]
+pub trait Hints: Send {
+    /// Waits for the next hints.
+    ///
+    /// # Errors
+    /// A `share.*` fault when the connection is lost; the caller reconnects and lists.
+    async fn next(&mut self) -> Result<Vec<Hint>, Fault>;
+}
+
+/// A file being read in order, with several reads in flight. Dropping it closes the handle.
+#[async_trait]
+pub trait FileReader: Send {
+    /// What the server said of the file when it was opened.
+    fn stat(&self) -> &FileStat;
+    /// The next bytes, or `None` at the end of the file.
+    ///
+    /// # Errors
+    /// A `share.*` fault. After a fault the reader is done.
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault>;
+}
+
+/// An SMB share as one organization's user sees it. Implementations reconnect by themselves on the next call after a
+/// connection was lost; one call never waits longer than the response timeout it was made with.
+#[async_trait]
+pub trait Share: Send + Sync {
+    /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder).
+    ///
+    /// # Errors
+    /// `share.folder_missing`, `share.access_denied`, and the connection faults.
+    async fn list(&self, folder: &SharePath, except: &[SharePath]) -> Result<Listing, Fault>;
+
+    /// One look: what the server says of the file, and whether a writer holds it, by a deny-write open that is closed
+    /// at once. A file that a writer holds is an [`Observation`] with `Writer::Present`, not a fault.
+    ///
+    /// # Errors
+    /// `share.file_gone` when there is no such file, `share.access_denied`, and the connection faults.
+    async fn observe(&self, path: &SharePath) -> Result<Observation, Fault>;
+
+    /// Reads a small file as a whole in as few round trips as the server allows.
+    ///
+    /// # Errors
+    /// `share.file_gone`, `share.file_changed` when it is longer than `limit` bytes, and the connection faults.
+    async fn read(&self, path: &SharePath, limit: u64) -> Result<Bytes, Fault>;
+
+    /// Opens a file for reading from `offset` on, with every sharing mode granted to others.
+    ///
+    /// # Errors
+    /// `share.file_gone`, `share.access_denied`, `share.file_locked`, and the connection faults.
+    async fn open(&self, path: &SharePath, offset: u64) -> Result<Box<dyn FileReader>, Fault>;
+
+    /// Renames without replacing.
+    ///
+    /// # Errors
+    /// `share.name_taken` if the target exists, `share.file_gone`, `share.file_locked`, `share.access_denied`, and the
+    /// connection faults. After a lost connection the rename may have happened: look at both names.
+    async fn rename(&self, from: &SharePath, to: &SharePath) -> Result<(), Fault>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `share.file_gone`, `share.file_locked`, `share.access_denied`, and the connection faults.
+    async fn remove(&self, path: &SharePath) -> Result<(), Fault>;
+
+    /// Makes a folder and the ones above it. Existing ones are success.
+    ///
+    /// # Errors
+    /// `share.access_denied`, `share.full`, and the connection faults.
+    async fn mkdir(&self, path: &SharePath) -> Result<(), Fault>;
+
+    /// Subscribes to changes below `folder` (MS-SMB2 2.2.35 CHANGE_NOTIFY, whole tree).
+    ///
+    /// # Errors
+    /// `share.folder_missing`, `share.access_denied`, and the connection faults.
+    async fn watch(&self, folder: &SharePath) -> Result<Box<dyn Hints>, Fault>;
+}

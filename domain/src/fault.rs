@@ -1,0 +1,225 @@
+//! Faults: every failure has a code, a class and a page in docs/faults.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a failure asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultClass {
+    /// Retry: it passes by itself (network, restart, lock).
+    Transient,
+    /// Retry later and less often: the other side asks for it.
+    Throttled,
+    /// Wait for a human: credentials, permission or configuration must be mended; then it goes on by itself.
+    Blocked,
+    /// The input will never be accepted: reject or quarantine it with this reason.
+    Rejected,
+    /// Our own mistake: stop, keep everything, and tell.
+    Bug,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $class:ident;)*) => {
+        /// The code of a fault. Each has a page `docs/faults/<code>.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+        pub enum FaultCode {
+            $($(#[$doc])* #[serde(rename = $code)] $variant,)*
+        }
+        impl FaultCode {
+            /// All codes, in the order of the list.
+            pub const ALL: &[FaultCode] = &[$(FaultCode::$variant),*];
+            /// The code as text, e.g. `share.logon_refused`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(FaultCode::$variant => $code),* }
+            }
+            /// The class every fault of this code has.
+            #[must_use]
+            pub fn class(self) -> FaultClass {
+                match self { $(FaultCode::$variant => FaultClass::$class),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file server does not answer: port closed, name not resolved, connection lost.
+    ShareUnreachable = "share.unreachable", Transient;
+    /// The file server answers too slowly.
+    ShareTimeout = "share.timeout", Transient;
+    /// The file server refuses user or password.
+    ShareLogonRefused = "share.logon_refused", Blocked;
+    /// The user may not do this in this folder.
+    ShareAccessDenied = "share.access_denied", Blocked;
+    /// There is no share of this name on the server.
+    ShareMissing = "share.missing", Blocked;
+    /// The watched folder does not exist.
+    ShareFolderMissing = "share.folder_missing", Blocked;
+    /// The share asks for encryption and the session has none, or signing failed.
+    ShareInsecure = "share.insecure", Blocked;
+    /// A file is held open in a way that forbids what was asked.
+    ShareFileLocked = "share.file_locked", Transient;
+    /// The file is not there any more.
+    ShareFileGone = "share.file_gone", Transient;
+    /// The file changed while it was read.
+    ShareFileChanged = "share.file_changed", Transient;
+    /// The name is taken already at the target of a rename.
+    ShareNameTaken = "share.name_taken", Transient;
+    /// The file server has no space left.
+    ShareFull = "share.full", Blocked;
+    /// The file server sent something the protocol does not allow.
+    ShareProtocol = "share.protocol", Transient;
+    /// The object store does not answer.
+    StoreUnreachable = "store.unreachable", Transient;
+    /// The object store asks to slow down.
+    StoreThrottled = "store.throttled", Throttled;
+    /// The object store refuses these credentials.
+    StoreAccessDenied = "store.access_denied", Blocked;
+    /// The bucket does not exist.
+    StoreBucketMissing = "store.bucket_missing", Blocked;
+    /// The object store has no space left or a quota is used up.
+    StoreFull = "store.full", Blocked;
+    /// What the store holds is not what was sent.
+    StoreChecksumMismatch = "store.checksum_mismatch", Transient;
+    /// The store does not know the multipart upload any more (NoSuchUpload).
+    StoreUploadLost = "store.upload_lost", Transient;
+    /// The store calls the request itself wrong.
+    StoreRefused = "store.refused", Bug;
+    /// The queue does not answer.
+    QueueUnreachable = "queue.unreachable", Transient;
+    /// The queue asks to slow down.
+    QueueThrottled = "queue.throttled", Throttled;
+    /// The queue refuses these credentials.
+    QueueAccessDenied = "queue.access_denied", Blocked;
+    /// The queue does not exist.
+    QueueMissing = "queue.missing", Blocked;
+    /// The queue calls the message itself wrong.
+    QueueRefused = "queue.refused", Bug;
+    /// The role of the organization cannot be assumed.
+    CredentialRefused = "credential.refused", Blocked;
+    /// The secret of a share is missing or cannot be read.
+    SecretMissing = "secret.missing", Blocked;
+    /// The credential or secret service does not answer.
+    CredentialUnreachable = "credential.unreachable", Transient;
+    /// An environment or organization file is wrong.
+    ConfigInvalid = "config.invalid", Blocked;
+    /// No organization of this name is configured in this environment.
+    ConfigUnknownOrg = "config.unknown_org", Blocked;
+    /// The organization has no share of this name.
+    ConfigUnknownShare = "config.unknown_share", Blocked;
+    /// The jurisdiction of the organization is not allowed in this environment.
+    ConfigResidency = "config.residency", Rejected;
+    /// CloudFormation does not answer.
+    StackUnreachable = "stack.unreachable", Transient;
+    /// CloudFormation asks to slow down.
+    StackThrottled = "stack.throttled", Throttled;
+    /// Another operation on the stack is under way.
+    StackBusy = "stack.busy", Transient;
+    /// CloudFormation refuses these credentials.
+    StackAccessDenied = "stack.access_denied", Blocked;
+    /// The stack is in a state that only a human can leave (e.g. ROLLBACK_COMPLETE).
+    StackTerminal = "stack.terminal_state", Blocked;
+    /// A change of the stack failed and was rolled back.
+    StackFailed = "stack.failed", Blocked;
+    /// The change set is not the plan that was approved.
+    StackPlanMismatch = "stack.plan_mismatch", Rejected;
+    /// CloudFormation calls the template or request itself wrong.
+    StackRefused = "stack.refused", Bug;
+    /// Temporal does not answer.
+    EngineUnreachable = "engine.unreachable", Transient;
+    /// Temporal refuses the request.
+    EngineRefused = "engine.refused", Bug;
+    /// The file has no bytes.
+    FileEmpty = "file.empty", Rejected;
+    /// The file never became complete within the configured age.
+    FileStalled = "file.stalled", Rejected;
+    /// The file is closed and stable, but contradicts its own format.
+    FileMalformed = "file.malformed", Rejected;
+    /// The file is larger than the organization allows.
+    FileTooLarge = "file.too_large", Rejected;
+    /// Something that must not happen did.
+    BugInvariant = "bug.invariant", Bug;
+}
+
+impl fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FaultCode {
+    /// Parses the text form.
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|c| c.as_str() == s)
+    }
+}
+
+/// A failure with everything needed to act on it. Not a `std::error::Error` on purpose: a stray `?` in an activity
+/// body would turn it into a retryable activity error whatever its class (see `tests/ui`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What happened.
+    pub code: FaultCode,
+    /// What the other side said, free of PHI: status codes, operation names, ids.
+    pub detail: String,
+    /// When to try again at the earliest, if the other side said so, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Fault {
+    /// A fault of this code. `detail` must be free of PHI and secrets.
+    #[must_use]
+    pub fn new(code: FaultCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), retry_after_ms: None }
+    }
+    /// The class of its code.
+    #[must_use]
+    pub fn class(&self) -> FaultClass {
+        self.code.class()
+    }
+    /// With the other side's wish when to try again, in milliseconds.
+    #[must_use]
+    pub fn retry_after(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fault({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_parse_back() {
+        let mut seen = std::collections::BTreeSet::new();
+        for c in FaultCode::ALL {
+            assert!(seen.insert(c.as_str()), "{c}");
+            assert_eq!(FaultCode::parse(c.as_str()), Some(*c));
+            assert_eq!(serde_json::to_string(c).unwrap(), format!("\"{c}\""));
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_page() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults");
+        for c in FaultCode::ALL {
+            let page = std::fs::read_to_string(dir.join(format!("{c}.md"))).unwrap_or_default();
+            assert!(page.starts_with(&format!("# {c}\n")), "docs/faults/{c}.md is missing or has another title");
+            assert!(page.contains("## What to do"), "docs/faults/{c}.md does not say what to do");
+        }
+    }
+}

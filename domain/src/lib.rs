@@ -1,0 +1,9 @@
+//! Types and pure decisions of leadline: no async, no clock, no environment variable, no AWS, no Temporal.
+
+pub mod fault;
+pub mod ids;
+pub mod observe;
+
+pub use fault::{Fault, FaultClass, FaultCode};
+pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
+pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};

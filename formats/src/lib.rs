@@ -1,0 +1,1 @@
+//! Says what an ECG file is, whether it is structurally complete, and which recording it is.

@@ -1,0 +1,1 @@
+//! Pure planner: environment and organization files to CloudFormation templates and plans.

@@ -1,0 +1,1 @@
+//! End-to-end, contract and replay tests of leadline against real parts.
