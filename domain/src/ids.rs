@@ -23,10 +23,11 @@ impl std::error::Error for InvalidId {}
 
 /// Slugs end up in bucket names (S3: 3 to 63 characters, lower case, digits, hyphens), role names and workflow ids.
 const SLUG_RULE: &str = "2 to 24 characters: a lower-case letter, then lower-case letters, digits or single hyphens, not ending in a hyphen";
+const ENV_RULE: &str = "2 to 12 characters: a lower-case letter, then lower-case letters, digits or single hyphens, not ending in a hyphen";
 
-fn check_slug(s: &str) -> bool {
+fn check_slug(s: &str, max: usize) -> bool {
     let b = s.as_bytes();
-    (2..=24).contains(&b.len())
+    (2..=max).contains(&b.len())
         && b[0].is_ascii_lowercase()
         && b.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')
         && b[b.len() - 1] != b'-'
@@ -34,11 +35,11 @@ fn check_slug(s: &str) -> bool {
 }
 
 macro_rules! slug {
-    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $rule:ident, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
         #[serde(transparent)]
-        pub struct $name(#[schemars(regex(pattern = r"^[a-z](?:-?[a-z0-9]){1,23}$"))] String);
+        pub struct $name(#[schemars(regex(pattern = $pattern), length(max = $max))] String);
 
         impl $name {
             /// Parses a slug.
@@ -46,7 +47,7 @@ macro_rules! slug {
             /// # Errors
             /// [`InvalidId`] when the text breaks the slug rule.
             pub fn parse(s: &str) -> Result<Self, InvalidId> {
-                if check_slug(s) { Ok(Self(s.to_owned())) } else { Err(InvalidId { kind: $kind, rule: SLUG_RULE }) }
+                if check_slug(s, $max) { Ok(Self(s.to_owned())) } else { Err(InvalidId { kind: $kind, rule: $rule }) }
             }
             /// The slug as text.
             #[must_use]
@@ -80,19 +81,20 @@ macro_rules! slug {
 
 slug!(
     /// An organization (tenant).
-    OrgId, "organization"
+    OrgId, "organization", 24, SLUG_RULE, "^[a-z](-?[a-z0-9]){1,23}$"
 );
 slug!(
     /// One SMB endpoint of a site. Unique within its organization.
-    ShareId, "share"
+    ShareId, "share", 24, SLUG_RULE, "^[a-z](-?[a-z0-9]){1,23}$"
 );
 slug!(
-    /// An environment: `test`, `us`, `uk`, ...
-    EnvId, "environment"
+    /// An environment: `test`, `us`, `uk`, ... Short, because with an organization and an account number it must fit
+    /// a bucket name (63 characters).
+    EnvId, "environment", 12, ENV_RULE, "^[a-z](-?[a-z0-9]){1,11}$"
 );
 slug!(
     /// A group of workers that reaches the same shares, e.g. the workers of one site behind a firewall.
-    WorkerGroup, "worker group"
+    WorkerGroup, "worker group", 24, SLUG_RULE, "^[a-z](-?[a-z0-9]){1,23}$"
 );
 
 /// SHA-256 of a recording's content.

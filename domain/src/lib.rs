@@ -3,7 +3,9 @@
 pub mod fault;
 pub mod ids;
 pub mod observe;
+pub mod placement;
 
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
+pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};

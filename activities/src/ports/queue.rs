@@ -1,0 +1,52 @@
+//! The role a queue plays.
+
+use async_trait::async_trait;
+use leadline_domain::Fault;
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Body, at most 256 KiB. No PHI in clear beyond what the message schema allows.
+    pub body: String,
+    /// `MessageDeduplicationId`, 1 to 128 characters; ignored by a standard queue.
+    pub dedup_id: String,
+    /// `MessageGroupId`, 1 to 128 characters; ignored by a standard queue.
+    pub group_id: String,
+}
+
+/// A message received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Body.
+    pub body: String,
+    /// To delete it with.
+    pub receipt: String,
+    /// `ApproximateReceiveCount`.
+    pub receive_count: u32,
+}
+
+/// A queue.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Sends up to any number of messages, ten a request (SendMessageBatch), one by SendMessage. Each has its own
+    /// result, in order.
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>>;
+
+    /// Receives up to `max` (1 to 10) messages, waiting up to `wait_s` (0 to 20) seconds for the first.
+    ///
+    /// # Errors
+    /// `queue.*`.
+    async fn receive(&self, max: u32, wait_s: u32) -> Result<Vec<Incoming>, Fault>;
+
+    /// Deletes received messages.
+    ///
+    /// # Errors
+    /// `queue.*`.
+    async fn delete(&self, receipts: &[String]) -> Result<(), Fault>;
+
+    /// Approximate numbers of (visible, in flight) messages.
+    ///
+    /// # Errors
+    /// `queue.*`.
+    async fn depth(&self) -> Result<(u64, u64), Fault>;
+}

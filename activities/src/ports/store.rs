@@ -1,0 +1,143 @@
+//! The role an organization's object store plays. Methods take relative keys only: another organization's bucket has
+//! no spelling here.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use leadline_domain::{Digest, Fault, OrgScope};
+use std::sync::Arc;
+
+/// What is stored beside a recording's bytes. No PHI: object metadata is not encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingMeta {
+    /// Who claimed the digest: the version key of the file it was read from, or the id of an upload. The same claim
+    /// coming again (a repeat after a crash) is not a duplicate of itself.
+    pub claim: String,
+    /// Format name, e.g. `dicom`.
+    pub format: String,
+    /// Media type for `Content-Type`.
+    pub media_type: String,
+}
+
+/// Result of a conditional write of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// This call wrote the object: the claim is ours.
+    Created,
+    /// The object was there (412 PreconditionFailed); this is the claim it was written with, and its size in bytes.
+    Exists {
+        /// `claim` of the winner; empty if the object carries none.
+        claim: String,
+        /// Size of the stored object, bytes.
+        size: u64,
+    },
+}
+
+/// A multipart upload to `staging/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Name below `staging/`: letters, digits, `-` only.
+    pub name: String,
+    /// The store's id of the upload.
+    pub id: String,
+}
+
+/// A part the store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// The store's tag of it.
+    pub etag: String,
+    /// SHA-256 of the part as the store computed it.
+    pub sha256: [u8; 32],
+    /// Bytes.
+    pub size: u64,
+}
+
+/// One organization's store, opened with the organization's own credentials.
+#[async_trait]
+pub trait OrgStore: Send + Sync {
+    /// Writes a small recording at `recordings/sha256/ab/<digest>` if nothing is there (If-None-Match: `*`), with its
+    /// SHA-256 for the store to verify. One request when it is new, one more (HEAD) when it exists.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn put_recording(&self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Result<Put, Fault>;
+
+    /// What is stored under a digest, if anything.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn head_recording(&self, digest: &Digest) -> Result<Option<Put>, Fault>;
+
+    /// Begins a multipart upload to `staging/<name>` with per-part SHA-256.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn begin_upload(&self, name: &str) -> Result<Upload, Fault>;
+
+    /// Uploads one part; the store verifies `sha256`.
+    ///
+    /// # Errors
+    /// `store.upload_lost` when the store does not know the upload any more; else `store.*` and `credential.*`.
+    async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault>;
+
+    /// The parts the store holds of an upload, by number.
+    ///
+    /// # Errors
+    /// As [`OrgStore::upload_part`].
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>, Fault>;
+
+    /// Makes one object of the parts.
+    ///
+    /// # Errors
+    /// As [`OrgStore::upload_part`].
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Fault>;
+
+    /// Gives an upload up. One that is unknown already is success.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Fault>;
+
+    /// Copies `staging/<name>` (of `size` bytes) server-side to the content-addressed key, if nothing is there, for
+    /// any size up to S3's limit, and removes the staged object afterwards.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault>;
+
+    /// Writes the marker `seen/<share>/<key>` holding a short text; repeats are harmless. Used for files that stay on a share.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault>;
+
+    /// All markers of a share as (key, version). The version is part of the object's key, so that listing is enough.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn list_seen(&self, share: &str) -> Result<Vec<(String, String)>, Fault>;
+
+    /// Reads a whole small object of this store by relative key, e.g. for verification.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn read_recording(&self, digest: &Digest, limit: u64) -> Result<Bytes, Fault>;
+
+    /// One cheap request that fails if bucket or credentials are wrong: for `doctor` and probes.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn check(&self) -> Result<(), Fault>;
+}
+
+/// Opens organizations' stores.
+#[async_trait]
+pub trait OrgStores: Send + Sync {
+    /// Assumes the organization's role and yields its store. Cheap when it was opened before.
+    ///
+    /// # Errors
+    /// `credential.refused`, `credential.unreachable`.
+    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault>;
+}

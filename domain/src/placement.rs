@@ -1,0 +1,224 @@
+//! Where an organization may live, and the names of what it owns there.
+
+use crate::fault::{Fault, FaultCode};
+use crate::ids::{EnvId, OrgId, ShareId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A legal area whose law binds an organization's data: `us`, `uk`, ... Data, so that a new one touches no code.
+pub type Jurisdiction = String;
+
+/// What placement needs to know of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvFacts {
+    /// The environment.
+    pub env: EnvId,
+    /// 12-digit AWS account.
+    pub account: String,
+    /// AWS region, e.g. `eu-west-2`.
+    pub region: String,
+    /// The jurisdictions whose organizations may be placed here.
+    pub jurisdictions: BTreeSet<Jurisdiction>,
+}
+
+/// Proof that an organization's jurisdiction is allowed in an environment. Only [`Placement::resolve`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    env: EnvId,
+    account: String,
+    region: String,
+}
+
+impl Placement {
+    /// Checks residency (invariant L7).
+    ///
+    /// # Errors
+    /// `config.residency` when the environment does not allow the jurisdiction.
+    pub fn resolve(org: &OrgId, jurisdiction: &str, env: &EnvFacts) -> Result<Self, Fault> {
+        if env.jurisdictions.contains(jurisdiction) {
+            Ok(Self { env: env.env.clone(), account: env.account.clone(), region: env.region.clone() })
+        } else {
+            Err(Fault::new(
+                FaultCode::ConfigResidency,
+                format!(
+                    "organization {org} is of jurisdiction {jurisdiction}; environment {} allows {}",
+                    env.env,
+                    env.jurisdictions.iter().cloned().collect::<Vec<_>>().join(", ")
+                ),
+            ))
+        }
+    }
+    /// The environment.
+    #[must_use]
+    pub fn env(&self) -> &EnvId {
+        &self.env
+    }
+}
+
+/// The names of everything an organization owns in an environment. Derived, never configured: two organizations
+/// cannot be given one bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgScope {
+    org: OrgId,
+    placement: Placement,
+}
+
+impl OrgScope {
+    /// The scope of an organization at its place.
+    #[must_use]
+    pub fn new(org: OrgId, placement: Placement) -> Self {
+        Self { org, placement }
+    }
+    /// The organization.
+    #[must_use]
+    pub fn org(&self) -> &OrgId {
+        &self.org
+    }
+    /// The environment.
+    #[must_use]
+    pub fn env(&self) -> &EnvId {
+        &self.placement.env
+    }
+    /// AWS region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.placement.region
+    }
+    /// AWS account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.placement.account
+    }
+    /// Bucket: at most 59 characters (S3 allows 63); the account number keeps it apart from other people's.
+    #[must_use]
+    pub fn bucket(&self) -> String {
+        format!("leadline-{}-{}-{}", self.env(), self.org, self.account())
+    }
+    /// IAM role that alone may touch the organization's data.
+    #[must_use]
+    pub fn role_name(&self) -> String {
+        format!("leadline-{}-org-{}", self.env(), self.org)
+    }
+    /// ARN of the role.
+    #[must_use]
+    pub fn role_arn(&self) -> String {
+        format!("arn:aws:iam::{}:role/{}", self.account(), self.role_name())
+    }
+    /// External id that the role's trust policy asks for.
+    #[must_use]
+    pub fn external_id(&self) -> String {
+        format!("leadline:{}:{}", self.env(), self.org)
+    }
+    /// Alias of the KMS key.
+    #[must_use]
+    pub fn key_alias(&self) -> String {
+        format!("alias/leadline-{}-{}", self.env(), self.org)
+    }
+    /// Name of the secret with the credentials of a share.
+    #[must_use]
+    pub fn share_secret(&self, share: &ShareId) -> String {
+        format!("leadline/{}/{}/share/{share}", self.env(), self.org)
+    }
+    /// CloudFormation stack.
+    #[must_use]
+    pub fn stack(&self) -> String {
+        format!("leadline-{}-org-{}", self.env(), self.org)
+    }
+}
+
+/// The names of what an environment owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvScope {
+    env: EnvId,
+    account: String,
+    region: String,
+}
+
+impl EnvScope {
+    /// The scope of an environment.
+    #[must_use]
+    pub fn new(facts: &EnvFacts) -> Self {
+        Self { env: facts.env.clone(), account: facts.account.clone(), region: facts.region.clone() }
+    }
+    /// The environment.
+    #[must_use]
+    pub fn env(&self) -> &EnvId {
+        &self.env
+    }
+    /// AWS account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+    /// AWS region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+    /// CloudFormation stack.
+    #[must_use]
+    pub fn stack(&self) -> String {
+        format!("leadline-{}-env", self.env)
+    }
+    /// FIFO queue that the processor reads.
+    #[must_use]
+    pub fn ingest_queue(&self) -> String {
+        format!("leadline-{}-ingest.fifo", self.env)
+    }
+    /// Where messages go that the processor failed on too often.
+    #[must_use]
+    pub fn ingest_dlq(&self) -> String {
+        format!("leadline-{}-ingest-dlq.fifo", self.env)
+    }
+    /// Queue of audit entries.
+    #[must_use]
+    pub fn audit_queue(&self) -> String {
+        format!("leadline-{}-audit", self.env)
+    }
+    /// Role of the workers: may assume organizations' roles, send to the queues, nothing else.
+    #[must_use]
+    pub fn worker_role_name(&self) -> String {
+        format!("leadline-{}-worker", self.env)
+    }
+    /// ARN of the worker role.
+    #[must_use]
+    pub fn worker_role_arn(&self) -> String {
+        format!("arn:aws:iam::{}:role/{}", self.account, self.worker_role_name())
+    }
+    /// Temporal task queue of a worker group.
+    #[must_use]
+    pub fn task_queue(&self, group: &crate::ids::WorkerGroup) -> String {
+        format!("leadline.{}.{group}", self.env)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(allowed: &[&str]) -> EnvFacts {
+        EnvFacts {
+            env: EnvId::parse("us").unwrap(),
+            account: "111111111111".into(),
+            region: "us-east-1".into(),
+            jurisdictions: allowed.iter().map(|s| (*s).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn residency_is_refused_with_its_code() {
+        let org = OrgId::parse("st-mary").unwrap();
+        assert_eq!(Placement::resolve(&org, "uk", &facts(&["us"])).unwrap_err().code, FaultCode::ConfigResidency);
+        assert!(Placement::resolve(&org, "us", &facts(&["us"])).is_ok());
+    }
+
+    #[test]
+    fn names_fit_their_limits() {
+        let org = OrgId::parse(&"a".repeat(24)).unwrap();
+        let f = EnvFacts { env: EnvId::parse(&"e".repeat(12)).unwrap(), ..facts(&["us"]) };
+        let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &f).unwrap());
+        assert!(scope.bucket().len() <= 63);
+        assert!(scope.role_name().len() <= 64); // IAM role names
+        assert!(EnvScope::new(&f).ingest_dlq().len() <= 80); // SQS queue names
+    }
+}
