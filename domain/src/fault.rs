@@ -136,6 +136,8 @@ codes! {
     FileStalled = "file.stalled", Rejected;
     /// The file is closed and stable, but contradicts its own format.
     FileMalformed = "file.malformed", Rejected;
+    /// The file looks preallocated or padded and stayed so.
+    FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.
     FileTooLarge = "file.too_large", Rejected;
     /// Something that must not happen did.

@@ -1,11 +1,15 @@
 //! Types and pure decisions of leadline: no async, no clock, no environment variable, no AWS, no Temporal.
 
+pub mod archive;
 pub mod fault;
 pub mod ids;
 pub mod observe;
 pub mod placement;
+pub mod settle;
 
+pub use archive::ArchiveRule;
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};
+pub use settle::{SettleRule, Structure, StructureVerdict};

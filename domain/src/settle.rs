@@ -1,0 +1,276 @@
+//! When is a file done? The decision, from what was seen.
+
+use crate::fault::FaultCode;
+use crate::observe::Writer;
+use serde::{Deserialize, Serialize};
+
+/// What the bytes themselves say of their completeness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StructureVerdict {
+    /// Every end mark, length and checksum the format has is there and right.
+    Complete,
+    /// Provably short.
+    Partial,
+    /// The structure contradicts itself.
+    Malformed,
+    /// It looks preallocated or padded.
+    Suspect,
+    /// The content cannot tell.
+    Unverifiable,
+}
+
+/// The structural check of one version of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Structure {
+    /// Format name, e.g. `dicom`, or `unknown`.
+    pub format: String,
+    /// The verdict.
+    pub verdict: StructureVerdict,
+    /// Why, a sentence each, free of PHI.
+    pub evidence: Vec<String>,
+    /// Opaque identity of the recording inside the content, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
+/// How long a file has to be quiet before it counts as done: data in the organization's file. All in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettleRule {
+    /// The content proves that it is complete, and no writer holds it.
+    pub strong_quiet_ms: u64,
+    /// The content contradicts itself or is empty: how long it may still be mended before it is quarantined.
+    pub weak_quiet_ms: u64,
+    /// The content cannot tell: the only evidence is that nothing happens any more.
+    pub unverifiable_quiet_ms: u64,
+    /// Provably partial, or held by a writer, and unchanged for this long: quarantined as stalled.
+    pub stalled_after_ms: u64,
+}
+
+impl Default for SettleRule {
+    fn default() -> Self {
+        Self {
+            strong_quiet_ms: 200,
+            weak_quiet_ms: 60_000,
+            unverifiable_quiet_ms: 30_000,
+            stalled_after_ms: 24 * 3_600_000,
+        }
+    }
+}
+
+/// What is known of a file at the moment of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked<'a> {
+    /// For how long this version has been seen unchanged, by a monotonic clock of ours.
+    pub quiet_ms: u64,
+    /// How many looks saw this version.
+    pub looks: u32,
+    /// What the deny-write open said last.
+    pub writer: Writer,
+    /// Size in bytes.
+    pub size: u64,
+    /// What the bytes say, if they were read.
+    pub structure: Option<&'a Structure>,
+}
+
+/// On what a file was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// No writer, stable, and the content proves its completeness.
+    Structure,
+    /// No writer, stable, and quiet for the long period: the content cannot tell.
+    Quiet,
+}
+
+/// Why a file waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// A writer has it open.
+    WriterPresent,
+    /// It is provably partial.
+    Partial,
+    /// It looks preallocated or padded.
+    Suspect,
+    /// It contradicts its format, but may still change.
+    Malformed,
+    /// It has no bytes yet.
+    Empty,
+    /// The content cannot tell; the quiet period runs.
+    Quiet,
+    /// It was seen once only, or changed a moment ago.
+    Fresh,
+}
+
+impl WaitReason {
+    /// In words, for an operator.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::WriterPresent => "a writer has the file open",
+            Self::Partial => "the content is provably incomplete",
+            Self::Suspect => "the content looks preallocated or padded",
+            Self::Malformed => "the content contradicts its format and may still change",
+            Self::Empty => "the file has no bytes yet",
+            Self::Quiet => "the content cannot tell whether it is complete; the quiet period runs",
+            Self::Fresh => "the file changed a moment ago",
+        }
+    }
+}
+
+/// The decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settling {
+    /// Done: store it.
+    Settled(Basis),
+    /// Look again after this time.
+    Wait {
+        /// Milliseconds until the next look.
+        ms: u64,
+        /// Why.
+        why: WaitReason,
+    },
+    /// Needs a human.
+    Quarantine(FaultCode),
+}
+
+/// The shortest and longest time between two looks of a waiting file, milliseconds.
+const LOOK_MIN_MS: u64 = 250;
+const LOOK_MAX_MS: u64 = 15 * 60_000;
+
+/// Looks get rarer as nothing happens: after half of the time it has been quiet, but in time for the deadline.
+fn next_look(quiet_ms: u64, deadline_ms: u64) -> u64 {
+    let left = deadline_ms.saturating_sub(quiet_ms);
+    (quiet_ms / 2).clamp(LOOK_MIN_MS, LOOK_MAX_MS).min(left.max(1))
+}
+
+/// Decides whether a file is done.
+///
+/// Invariant L2 rests on it: it never answers `Settled` while a writer is seen, on one look only, or for content that
+/// is provably partial, malformed or suspect.
+#[must_use]
+pub fn decide(rule: &SettleRule, seen: &Looked<'_>) -> Settling {
+    let quiet = seen.quiet_ms;
+    let wait_or = |limit: u64, why: WaitReason, then: Settling| {
+        if quiet >= limit { then } else { Settling::Wait { ms: next_look(quiet, limit), why } }
+    };
+    if seen.writer == Writer::Present {
+        return wait_or(rule.stalled_after_ms, WaitReason::WriterPresent, Settling::Quarantine(FaultCode::FileStalled));
+    }
+    if seen.size == 0 {
+        return wait_or(rule.weak_quiet_ms, WaitReason::Empty, Settling::Quarantine(FaultCode::FileEmpty));
+    }
+    let Some(structure) = seen.structure else {
+        return Settling::Wait { ms: LOOK_MIN_MS, why: WaitReason::Fresh };
+    };
+    let verdict = match structure.verdict {
+        StructureVerdict::Complete => {
+            wait_or(rule.strong_quiet_ms, WaitReason::Fresh, Settling::Settled(Basis::Structure))
+        }
+        StructureVerdict::Unverifiable => {
+            wait_or(rule.unverifiable_quiet_ms, WaitReason::Quiet, Settling::Settled(Basis::Quiet))
+        }
+        StructureVerdict::Partial => {
+            wait_or(rule.stalled_after_ms, WaitReason::Partial, Settling::Quarantine(FaultCode::FileStalled))
+        }
+        StructureVerdict::Suspect => {
+            wait_or(rule.stalled_after_ms, WaitReason::Suspect, Settling::Quarantine(FaultCode::FileSuspect))
+        }
+        StructureVerdict::Malformed => {
+            wait_or(rule.weak_quiet_ms, WaitReason::Malformed, Settling::Quarantine(FaultCode::FileMalformed))
+        }
+    };
+    match verdict {
+        Settling::Settled(_) if seen.looks < 2 => Settling::Wait { ms: LOOK_MIN_MS, why: WaitReason::Fresh },
+        v => v,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn structure(verdict: StructureVerdict) -> Structure {
+        Structure { format: "x".into(), verdict, evidence: vec![], identity: None }
+    }
+
+    fn seen(quiet_ms: u64, writer: Writer, s: Option<&Structure>) -> Looked<'_> {
+        Looked { quiet_ms, looks: 2, writer, size: 10, structure: s }
+    }
+
+    #[test]
+    fn strong_evidence_is_delivered_at_once_weak_waits() {
+        let rule = SettleRule::default();
+        let c = structure(StructureVerdict::Complete);
+        assert_eq!(decide(&rule, &seen(200, Writer::Absent, Some(&c))), Settling::Settled(Basis::Structure));
+        let u = structure(StructureVerdict::Unverifiable);
+        assert!(matches!(decide(&rule, &seen(200, Writer::Absent, Some(&u))), Settling::Wait { .. }));
+        assert_eq!(decide(&rule, &seen(30_000, Writer::Absent, Some(&u))), Settling::Settled(Basis::Quiet));
+    }
+
+    #[test]
+    fn one_look_never_settles() {
+        let c = structure(StructureVerdict::Complete);
+        let one = Looked { looks: 1, ..seen(u64::MAX, Writer::Absent, Some(&c)) };
+        assert!(matches!(decide(&SettleRule::default(), &one), Settling::Wait { .. }));
+    }
+
+    #[test]
+    fn what_never_becomes_complete_ends_with_a_human() {
+        let rule = SettleRule::default();
+        let day = rule.stalled_after_ms;
+        for (v, code) in [
+            (StructureVerdict::Partial, FaultCode::FileStalled),
+            (StructureVerdict::Suspect, FaultCode::FileSuspect),
+            (StructureVerdict::Malformed, FaultCode::FileMalformed),
+        ] {
+            let s = structure(v);
+            assert_eq!(decide(&rule, &seen(day, Writer::Absent, Some(&s))), Settling::Quarantine(code));
+        }
+        assert_eq!(decide(&rule, &seen(day, Writer::Present, None)), Settling::Quarantine(FaultCode::FileStalled));
+        let empty = Looked { size: 0, ..seen(day, Writer::Absent, None) };
+        assert_eq!(decide(&rule, &empty), Settling::Quarantine(FaultCode::FileEmpty));
+    }
+
+    fn any_verdict() -> impl Strategy<Value = StructureVerdict> {
+        prop_oneof![
+            Just(StructureVerdict::Complete),
+            Just(StructureVerdict::Partial),
+            Just(StructureVerdict::Malformed),
+            Just(StructureVerdict::Suspect),
+            Just(StructureVerdict::Unverifiable),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn never_settles_against_the_evidence(
+            quiet: u64, looks in 0u32..4, held: bool, size in 0u64..3, v in proptest::option::of(any_verdict()),
+        ) {
+            let s = v.map(structure);
+            let writer = if held { Writer::Present } else { Writer::Absent };
+            let d = decide(&SettleRule::default(), &Looked { quiet_ms: quiet, looks, writer, size, structure: s.as_ref() });
+            if let Settling::Settled(_) = d {
+                prop_assert!(!held && looks >= 2 && size > 0);
+                prop_assert!(matches!(v, Some(StructureVerdict::Complete | StructureVerdict::Unverifiable)));
+            }
+            if let Settling::Wait { ms, .. } = d {
+                prop_assert!((1..=LOOK_MAX_MS).contains(&ms));
+            }
+        }
+
+        #[test]
+        fn waiting_ends(v in any_verdict()) {
+            let (rule, s, mut quiet) = (SettleRule::default(), structure(v), 0u64);
+            let mut looks = 0;
+            while let Settling::Wait { ms, .. } = decide(&rule, &seen(quiet, Writer::Absent, Some(&s))) {
+                quiet += ms;
+                looks += 1;
+                prop_assert!(looks < 200, "{looks} looks");
+            }
+        }
+    }
+}
