@@ -1,15 +1,20 @@
 //! Types and pure decisions of leadline: no async, no clock, no environment variable, no AWS, no Temporal.
 
 pub mod archive;
+pub mod audit;
 pub mod fault;
 pub mod ids;
+pub mod lifecycle;
+pub mod message;
 pub mod observe;
 pub mod placement;
 pub mod settle;
 
 pub use archive::ArchiveRule;
 pub use fault::{Fault, FaultClass, FaultCode};
+pub use audit::LedgerEntry;
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
+pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};
 pub use settle::{SettleRule, Structure, StructureVerdict};

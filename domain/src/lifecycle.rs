@@ -1,0 +1,553 @@
+//! The lifecycle of one file as a pure state machine: `step(state, event, now) -> command`.
+//!
+//! discovered → settled → stored → claimed → enqueued → archived, with waiting, duplicate and quarantine. Workflows
+//! drive it and carry out its commands through activities; nothing here knows how.
+
+use crate::archive::ArchiveRule;
+use crate::audit::{LedgerEntry, Times};
+use crate::fault::{Fault, FaultClass, FaultCode};
+use crate::ids::{Digest, OrgId, RecordingId, ShareId};
+use crate::message::Delivery;
+use crate::observe::{FileKey, FileStat, Fingerprint, Observation, VersionKey};
+use crate::settle::{self, Basis, Looked, SettleRule, Settling, Structure, WaitReason};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a lifecycle begins with: a file that was seen on a share, and the rules that were in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intake {
+    /// Whose.
+    pub org: OrgId,
+    /// Where.
+    pub share: ShareId,
+    /// Which file, in which version.
+    pub fingerprint: Fingerprint,
+    /// For how long that version had been seen unchanged when the lifecycle began, milliseconds.
+    pub quiet_ms: u64,
+    /// When to call it done.
+    pub settle: SettleRule,
+    /// What to do with the clinic's copy.
+    pub archive: ArchiveRule,
+    /// Up to this many bytes a file is small: read as a whole, stored by one request.
+    pub small_bytes: u64,
+    /// Larger files are quarantined.
+    pub max_bytes: u64,
+}
+
+impl Intake {
+    /// The key of the file.
+    #[must_use]
+    pub fn file_key(&self) -> FileKey {
+        self.fingerprint.file_key(&self.org, &self.share)
+    }
+}
+
+/// Why a file ended without being judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// Its writer or someone else removed or renamed it before it was complete.
+    Removed,
+    /// Another file took its name.
+    Replaced,
+}
+
+/// Where a file's lifecycle ends (invariant L1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Stored, claimed and enqueued.
+    Delivered {
+        /// The recording.
+        recording: RecordingId,
+        /// On what it was judged complete.
+        basis: Basis,
+    },
+    /// The organization has these bytes already.
+    Duplicate {
+        /// The recording it is linked to.
+        of: RecordingId,
+    },
+    /// Needs a human. The bytes stay where they are.
+    Quarantined {
+        /// Why.
+        code: FaultCode,
+    },
+    /// It went away before it was complete.
+    Withdrawn {
+        /// How.
+        how: Withdrawal,
+    },
+}
+
+/// What happened to the clinic's copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveState {
+    /// Nothing was done, or nothing had to be.
+    #[default]
+    Untouched,
+    /// It is still to be done: the share refuses at the moment.
+    Pending,
+    /// Moved into the archive folder.
+    Moved,
+    /// Left in place by rule, and marked as seen.
+    Left,
+    /// It was not there any more.
+    Gone,
+    /// It had changed since it was stored, and was left for a new look.
+    Changed,
+}
+
+/// Where a lifecycle stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Seen on the share, not yet judged.
+    Discovered,
+    /// Not done yet; a next look is due.
+    Waiting {
+        /// Why.
+        why: WaitReason,
+    },
+    /// Judged complete, being stored.
+    Settled,
+    /// Stored and claimed, being enqueued.
+    Claimed,
+    /// On the queue, or linked as a duplicate; the clinic's copy is being dealt with.
+    Archiving,
+    /// The outcome is known and being recorded.
+    Recording,
+    /// Over.
+    Done,
+}
+
+/// What the workflow has to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Look at the file and, if it is small, at its content.
+    Examine,
+    /// Wait, or until nudged.
+    Wait {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Store the content under its digest, if the file still is what it was.
+    Store {
+        /// Read in parts and upload in parts.
+        large: bool,
+    },
+    /// Put the message on the queue.
+    Enqueue(Delivery),
+    /// Deal with the clinic's copy.
+    Archive,
+    /// Put the entry on the audit queue.
+    Record(Box<LedgerEntry>),
+    /// Nothing more.
+    Finish,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Examination {
+    /// The file is not there.
+    Gone,
+    /// It is there.
+    Seen {
+        /// As the server tells.
+        look: Observation,
+        /// What its content says, if it was read. A large file is judged by head and tail here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        structure: Option<Structure>,
+        /// Digest, if all of it was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+    },
+}
+
+/// What came of storing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StoreOutcome {
+    /// The object is there, and the claim is ours.
+    Claimed {
+        /// Digest.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+        /// Verdict over the whole content.
+        structure: Structure,
+    },
+    /// The object was there by another claim.
+    Duplicate {
+        /// Digest.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+        /// Verdict over the whole content.
+        structure: Structure,
+    },
+    /// The file changed, or a writer came back: nothing was claimed.
+    Changed {
+        /// As it is now.
+        look: Observation,
+    },
+    /// All of it was read, and the content is not complete after all: nothing was claimed.
+    Incomplete {
+        /// Verdict over the whole content.
+        structure: Structure,
+    },
+    /// The file is not there any more: nothing was claimed.
+    Gone,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The lifecycle begins.
+    Started,
+    /// A look was taken.
+    Examined(Examination),
+    /// The wait is over, by time or by a nudge.
+    Woken,
+    /// Storing ended.
+    Stored(StoreOutcome),
+    /// The queue has the message.
+    Enqueued,
+    /// The clinic's copy was dealt with.
+    Archived(ArchiveState),
+    /// The audit queue has the entry.
+    Recorded,
+    /// The command failed.
+    Failed(Fault),
+}
+
+/// Which command to repeat after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// See [`Command::Examine`].
+    Examine,
+    /// See [`Command::Store`].
+    Store,
+    /// See [`Command::Enqueue`].
+    Enqueue,
+    /// See [`Command::Archive`].
+    Archive,
+    /// See [`Command::Record`].
+    Record,
+}
+
+/// A failure that is being waited out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// What failed.
+    pub step: Step,
+    /// How.
+    pub fault: Fault,
+    /// How often in a row.
+    pub attempts: u32,
+}
+
+/// The state of one file's lifecycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// Where it stands.
+    pub phase: Phase,
+    /// The version of the file that is being dealt with.
+    pub stat: FileStat,
+    /// How often that version was looked at.
+    pub looks: u32,
+    /// The latest structural check of that version.
+    pub structure: Option<Structure>,
+    /// Digest, once all of it was read.
+    pub digest: Option<Digest>,
+    /// On what it was settled.
+    pub basis: Option<Basis>,
+    /// The outcome, once it is known.
+    pub outcome: Option<Outcome>,
+    /// What happened to the clinic's copy.
+    pub archive: ArchiveState,
+    /// A failure that is being waited out.
+    pub retry: Option<Retry>,
+    /// When.
+    pub times: Times,
+    /// The outcome is on record already, with the archive pending.
+    pub recorded_early: bool,
+}
+
+/// Waiting times after a failure, milliseconds.
+const RETRY_FIRST_MS: u64 = 500;
+const RETRY_MAX_MS: u64 = 60_000;
+/// A human takes longer than a network: first look soon all the same, since most such faults are mended at once.
+const BLOCKED_FIRST_MS: u64 = 5_000;
+const BLOCKED_MAX_MS: u64 = 300_000;
+/// After the file was found changed while it was stored.
+const CHANGED_MS: u64 = 250;
+
+impl Lifecycle {
+    /// The state at the beginning. `now_ms` is the workflow's time.
+    #[must_use]
+    pub fn begin(intake: &Intake, now_ms: i64) -> Self {
+        let quiet = i64::try_from(intake.quiet_ms).unwrap_or(i64::MAX);
+        Self {
+            phase: Phase::Discovered,
+            stat: intake.fingerprint.stat.clone(),
+            looks: 1,
+            structure: None,
+            digest: None,
+            basis: None,
+            outcome: None,
+            archive: ArchiveState::Untouched,
+            retry: None,
+            times: Times { first_seen_ms: now_ms.saturating_sub(quiet), discovered_ms: now_ms, ..Times::default() },
+            recorded_early: false,
+        }
+    }
+
+    /// The fingerprint of the version being dealt with.
+    #[must_use]
+    pub fn fingerprint(&self, intake: &Intake) -> Fingerprint {
+        Fingerprint { path: intake.fingerprint.path.clone(), stat: self.stat.clone() }
+    }
+
+    /// Its version key.
+    #[must_use]
+    pub fn version_key(&self, intake: &Intake) -> VersionKey {
+        self.fingerprint(intake).version_key(&intake.org, &intake.share)
+    }
+
+    /// One step: takes an event, changes the state, says what to do next. Pure; `now_ms` is the workflow's time.
+    pub fn step(&mut self, intake: &Intake, event: Event, now_ms: i64) -> Command {
+        if !matches!(event, Event::Failed(_) | Event::Woken) {
+            self.retry = None;
+        }
+        match event {
+            Event::Started => Command::Examine,
+            Event::Woken => match self.retry.as_ref().map(|r| r.step) {
+                None | Some(Step::Examine) => Command::Examine,
+                Some(Step::Store) => self.store(intake),
+                Some(Step::Enqueue) => self.enqueue(),
+                Some(Step::Archive) => Command::Archive,
+                Some(Step::Record) => self.record(intake),
+            },
+            Event::Examined(Examination::Gone) => self.end(intake, Outcome::Withdrawn { how: Withdrawal::Removed }),
+            Event::Examined(Examination::Seen { look, structure, digest }) => {
+                if look.stat.file_id != self.stat.file_id {
+                    return self.end(intake, Outcome::Withdrawn { how: Withdrawal::Replaced });
+                }
+                self.saw(&look, now_ms);
+                if structure.is_some() {
+                    self.structure = structure;
+                    self.digest = digest;
+                }
+                self.judge(intake, &look, now_ms)
+            }
+            Event::Stored(StoreOutcome::Claimed { digest, size, structure }) => {
+                self.took(digest, size, structure, now_ms);
+                self.phase = Phase::Claimed;
+                self.enqueue()
+            }
+            Event::Stored(StoreOutcome::Duplicate { digest, size, structure }) => {
+                self.took(digest, size, structure, now_ms);
+                self.outcome = Some(Outcome::Duplicate { of: RecordingId::new(&intake.org, &digest) });
+                self.phase = Phase::Archiving;
+                Command::Archive
+            }
+            Event::Stored(StoreOutcome::Changed { look }) => {
+                if look.stat.file_id != self.stat.file_id {
+                    return self.end(intake, Outcome::Withdrawn { how: Withdrawal::Replaced });
+                }
+                self.saw(&look, now_ms);
+                self.phase = Phase::Waiting { why: WaitReason::Fresh };
+                Command::Wait { ms: CHANGED_MS }
+            }
+            Event::Stored(StoreOutcome::Incomplete { structure }) => {
+                self.structure = Some(structure);
+                let look = Observation { stat: self.stat.clone(), writer: crate::Writer::Absent };
+                self.judge(intake, &look, now_ms)
+            }
+            Event::Stored(StoreOutcome::Gone) => self.end(intake, Outcome::Withdrawn { how: Withdrawal::Removed }),
+            Event::Enqueued => {
+                self.times.enqueued_ms = Some(now_ms);
+                if let (Some(digest), Some(basis)) = (self.digest, self.basis) {
+                    let recording = RecordingId::new(&intake.org, &digest);
+                    self.outcome = Some(Outcome::Delivered { recording, basis });
+                }
+                self.phase = Phase::Archiving;
+                Command::Archive
+            }
+            Event::Archived(state) => {
+                self.archive = state;
+                self.times.archived_ms = Some(now_ms);
+                self.phase = Phase::Recording;
+                self.record(intake)
+            }
+            Event::Recorded if self.archive == ArchiveState::Pending => {
+                self.recorded_early = true;
+                self.phase = Phase::Archiving;
+                Command::Archive
+            }
+            Event::Recorded => {
+                self.phase = Phase::Done;
+                Command::Finish
+            }
+            Event::Failed(fault) => self.failed(intake, fault),
+        }
+    }
+
+    /// Takes note of a look; a new version starts the quiet period again.
+    fn saw(&mut self, look: &Observation, now_ms: i64) {
+        if look.stat == self.stat {
+            self.looks = self.looks.saturating_add(1);
+        } else {
+            self.stat = look.stat.clone();
+            self.looks = 1;
+            self.structure = None;
+            self.digest = None;
+            self.basis = None;
+            self.times.first_seen_ms = now_ms;
+        }
+    }
+
+    fn judge(&mut self, intake: &Intake, look: &Observation, now_ms: i64) -> Command {
+        if self.stat.size > intake.max_bytes {
+            return self.end(intake, Outcome::Quarantined { code: FaultCode::FileTooLarge });
+        }
+        let seen = Looked {
+            quiet_ms: u64::try_from(now_ms.saturating_sub(self.times.first_seen_ms)).unwrap_or(0),
+            looks: self.looks,
+            writer: look.writer,
+            size: look.stat.size,
+            structure: self.structure.as_ref(),
+        };
+        match settle::decide(&intake.settle, &seen) {
+            Settling::Settled(basis) => {
+                self.basis = Some(basis);
+                self.times.settled_ms = Some(now_ms);
+                self.phase = Phase::Settled;
+                self.store(intake)
+            }
+            Settling::Wait { ms, why } => {
+                self.phase = Phase::Waiting { why };
+                Command::Wait { ms }
+            }
+            Settling::Quarantine(code) => self.end(intake, Outcome::Quarantined { code }),
+        }
+    }
+
+    fn store(&self, intake: &Intake) -> Command {
+        Command::Store { large: self.stat.size > intake.small_bytes }
+    }
+
+    fn took(&mut self, digest: Digest, size: u64, structure: Structure, now_ms: i64) {
+        debug_assert_eq!(size, self.stat.size, "L2: stored bytes are the bytes last seen");
+        self.digest = Some(digest);
+        self.structure = Some(structure);
+        self.times.stored_ms = Some(now_ms);
+    }
+
+    /// The delivery that a claimed recording makes.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        let structure = self.structure.as_ref()?;
+        Some(Delivery {
+            digest: self.digest?,
+            size: self.stat.size,
+            format: structure.format.clone(),
+            identity: structure.identity.clone(),
+            claimed_at_ms: self.times.stored_ms?,
+        })
+    }
+
+    fn enqueue(&self) -> Command {
+        self.delivery().map_or(Command::Examine, Command::Enqueue)
+    }
+
+    /// Ends without a delivery: the outcome goes on record, the clinic's copy stays as it is.
+    fn end(&mut self, intake: &Intake, outcome: Outcome) -> Command {
+        self.outcome = Some(outcome);
+        self.phase = Phase::Recording;
+        self.record(intake)
+    }
+
+    /// The audit entry of the outcome, if there is one.
+    #[must_use]
+    pub fn entry(&self, intake: &Intake) -> Option<LedgerEntry> {
+        let outcome = self.outcome.clone()?;
+        let (file, version) = (intake.file_key(), self.version_key(intake));
+        Some(LedgerEntry {
+            id: LedgerEntry::entry_id(&file, &version, &outcome, self.archive),
+            schema: 1,
+            organization: intake.org.clone(),
+            ingress: "smb".into(),
+            share: intake.share.clone(),
+            file: file.to_string(),
+            version: version.to_string(),
+            outcome,
+            sha256: self.digest,
+            size: self.stat.size,
+            format: self.structure.as_ref().map_or_else(|| "unknown".into(), |s| s.format.clone()),
+            evidence: self.evidence(),
+            archive: self.archive,
+            times: self.times,
+        })
+    }
+
+    /// All that speaks for or against the completeness of this version, a sentence each.
+    #[must_use]
+    pub fn evidence(&self) -> Vec<String> {
+        let mut e = vec![format!("the same version was seen on {} looks", self.looks)];
+        if self.basis.is_some() {
+            e.push("a deny-write open succeeded: no SMB client was writing".into());
+        }
+        if let Some(s) = &self.structure {
+            e.extend(s.evidence.iter().cloned());
+        }
+        e
+    }
+
+    fn record(&self, intake: &Intake) -> Command {
+        self.entry(intake).map_or(Command::Examine, |e| Command::Record(Box::new(e)))
+    }
+
+    fn current_step(&self) -> Step {
+        match self.phase {
+            Phase::Discovered | Phase::Waiting { .. } => Step::Examine,
+            Phase::Settled => Step::Store,
+            Phase::Claimed => Step::Enqueue,
+            Phase::Archiving => Step::Archive,
+            Phase::Recording | Phase::Done => Step::Record,
+        }
+    }
+
+    fn failed(&mut self, intake: &Intake, fault: Fault) -> Command {
+        let step = self.current_step();
+        let attempts = self.retry.as_ref().filter(|r| r.step == step).map_or(1, |r| r.attempts.saturating_add(1));
+        let class = fault.class();
+        // Only before anything is claimed can an input be rejected; afterwards the recording is delivered already.
+        if class == FaultClass::Rejected && matches!(step, Step::Examine | Step::Store) {
+            return self.end(intake, Outcome::Quarantined { code: fault.code });
+        }
+        let backoff = |first: u64, max: u64| first.saturating_mul(1 << (attempts - 1).min(16)).min(max);
+        let ms = match class {
+            FaultClass::Transient | FaultClass::Throttled => backoff(RETRY_FIRST_MS, RETRY_MAX_MS),
+            FaultClass::Blocked | FaultClass::Rejected | FaultClass::Bug => backoff(BLOCKED_FIRST_MS, BLOCKED_MAX_MS),
+        }
+        .max(fault.retry_after_ms.unwrap_or(0));
+        self.retry = Some(Retry { step, fault, attempts });
+        // A delivered recording is put on record even while its share refuses to archive it.
+        if step == Step::Archive && !self.recorded_early && attempts >= 3 {
+            self.archive = ArchiveState::Pending;
+            self.phase = Phase::Recording;
+            self.retry = None;
+            return self.record(intake);
+        }
+        Command::Wait { ms }
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

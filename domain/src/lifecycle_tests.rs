@@ -1,0 +1,174 @@
+use super::*;
+use crate::observe::{SharePath, Writer};
+use crate::settle::StructureVerdict;
+use proptest::prelude::*;
+
+fn stat(size: u64, t: u64) -> FileStat {
+    FileStat { file_id: 7, size, modified: t, changed: t }
+}
+
+fn intake() -> Intake {
+    Intake {
+        org: OrgId::parse("st-mary").unwrap(),
+        share: ShareId::parse("ward").unwrap(),
+        fingerprint: Fingerprint { path: SharePath::new("in/DOE_JOHN.dcm"), stat: stat(100, 1) },
+        quiet_ms: 300,
+        settle: SettleRule::default(),
+        archive: ArchiveRule::default(),
+        small_bytes: 1_000,
+        max_bytes: 10_000,
+    }
+}
+
+fn structure(verdict: StructureVerdict) -> Structure {
+    Structure { format: "dicom".into(), verdict, evidence: vec!["every length is met".into()], identity: None }
+}
+
+fn look(s: FileStat, writer: Writer, v: StructureVerdict) -> Event {
+    Event::Examined(Examination::Seen {
+        look: Observation { stat: s, writer },
+        structure: Some(structure(v)),
+        digest: Some(Digest::of(b"x")),
+    })
+}
+
+fn claimed() -> Event {
+    Event::Stored(StoreOutcome::Claimed {
+        digest: Digest::of(b"x"),
+        size: 100,
+        structure: structure(StructureVerdict::Complete),
+    })
+}
+
+fn begun() -> (Intake, Lifecycle) {
+    let i = intake();
+    let mut l = Lifecycle::begin(&i, 1_000);
+    assert_eq!(l.step(&i, Event::Started, 1_000), Command::Examine);
+    (i, l)
+}
+
+#[test]
+fn the_straight_way() {
+    let (i, mut l) = begun();
+    let c = l.step(&i, look(stat(100, 1), Writer::Absent, StructureVerdict::Complete), 1_000);
+    assert_eq!(c, Command::Store { large: false });
+    let Command::Enqueue(d) = l.step(&i, claimed(), 1_010) else { panic!() };
+    assert_eq!((d.size, d.claimed_at_ms), (100, 1_010));
+    assert_eq!(l.step(&i, Event::Enqueued, 1_020), Command::Archive);
+    let Command::Record(e) = l.step(&i, Event::Archived(ArchiveState::Moved), 1_030) else { panic!() };
+    assert!(matches!(e.outcome, Outcome::Delivered { .. }));
+    assert_eq!(l.step(&i, Event::Recorded, 1_040), Command::Finish);
+    assert_eq!(l.phase, Phase::Done);
+}
+
+#[test]
+fn a_growing_file_starts_its_quiet_period_again() {
+    let (i, mut l) = begun();
+    for n in 1..5 {
+        let c = l.step(&i, look(stat(100 + n, n + 1), Writer::Absent, StructureVerdict::Partial), 1_000 + n as i64);
+        assert!(matches!(c, Command::Wait { .. }));
+        assert_eq!(l.looks, 1);
+        assert_eq!(l.step(&i, Event::Woken, 1_000), Command::Examine);
+    }
+    let v = StructureVerdict::Complete;
+    assert!(matches!(l.step(&i, look(stat(200, 9), Writer::Absent, v), 2_000), Command::Wait { .. }));
+    assert!(matches!(l.step(&i, look(stat(200, 9), Writer::Absent, v), 2_300), Command::Store { .. }));
+}
+
+#[test]
+fn a_duplicate_is_archived_and_linked_but_not_enqueued() {
+    let (i, mut l) = begun();
+    l.step(&i, look(stat(100, 1), Writer::Absent, StructureVerdict::Complete), 1_000);
+    let dup = StoreOutcome::Duplicate {
+        digest: Digest::of(b"x"),
+        size: 100,
+        structure: structure(StructureVerdict::Complete),
+    };
+    assert_eq!(l.step(&i, Event::Stored(dup), 1_000), Command::Archive);
+    let Command::Record(e) = l.step(&i, Event::Archived(ArchiveState::Moved), 1_000) else { panic!() };
+    assert_eq!(e.outcome, Outcome::Duplicate { of: RecordingId::new(&i.org, &Digest::of(b"x")) });
+}
+
+#[test]
+fn a_file_that_is_replaced_or_removed_is_withdrawn() {
+    let (i, mut l) = begun();
+    let other = FileStat { file_id: 8, ..stat(100, 1) };
+    let c = l.step(&i, look(other, Writer::Absent, StructureVerdict::Complete), 1_000);
+    assert!(matches!(c, Command::Record(e) if e.outcome == Outcome::Withdrawn { how: Withdrawal::Replaced }));
+    let (i, mut l) = begun();
+    let c = l.step(&i, Event::Examined(Examination::Gone), 1_000);
+    assert!(matches!(c, Command::Record(e) if e.outcome == Outcome::Withdrawn { how: Withdrawal::Removed }));
+}
+
+#[test]
+fn a_delivered_recording_is_on_record_even_if_the_share_refuses_to_archive() {
+    let (i, mut l) = begun();
+    l.step(&i, look(stat(100, 1), Writer::Absent, StructureVerdict::Complete), 1_000);
+    l.step(&i, claimed(), 1_000);
+    l.step(&i, Event::Enqueued, 1_000);
+    let denied = || Event::Failed(Fault::new(FaultCode::ShareAccessDenied, "rename"));
+    for _ in 0..2 {
+        assert!(matches!(l.step(&i, denied(), 1_000), Command::Wait { .. }));
+        assert_eq!(l.step(&i, Event::Woken, 1_000), Command::Archive);
+    }
+    let Command::Record(early) = l.step(&i, denied(), 1_000) else { panic!() };
+    assert_eq!(early.archive, ArchiveState::Pending);
+    assert_eq!(l.step(&i, Event::Recorded, 1_000), Command::Archive);
+    assert!(matches!(l.step(&i, denied(), 1_000), Command::Wait { .. }));
+    l.step(&i, Event::Woken, 1_000);
+    let Command::Record(late) = l.step(&i, Event::Archived(ArchiveState::Moved), 1_000) else { panic!() };
+    assert_ne!(early.id, late.id);
+    assert_eq!(l.step(&i, Event::Recorded, 1_000), Command::Finish);
+}
+
+/// A model of the outside: what a command can come back with.
+fn answer(c: &Command, choice: u8, t: i64) -> Event {
+    let fault = |code| Event::Failed(Fault::new(code, "x"));
+    match (c, choice % 8) {
+        (Command::Wait { .. }, _) => Event::Woken,
+        (_, 6) => fault(FaultCode::StoreUnreachable),
+        (_, 7) => fault(FaultCode::ShareAccessDenied),
+        (Command::Examine, 0..=3) => look(stat(100, 1), Writer::Absent, StructureVerdict::Complete),
+        (Command::Examine, 4) => look(stat(100, 1), Writer::Present, StructureVerdict::Complete),
+        (Command::Examine, _) => look(stat(100, t as u64), Writer::Absent, StructureVerdict::Partial),
+        (Command::Store { .. }, 0..=3) => claimed(),
+        (Command::Store { .. }, 4) => Event::Stored(StoreOutcome::Changed {
+            look: Observation { stat: stat(100, t as u64), writer: Writer::Absent },
+        }),
+        (Command::Store { .. }, _) => {
+            Event::Stored(StoreOutcome::Incomplete { structure: structure(StructureVerdict::Partial) })
+        }
+        (Command::Enqueue(_), _) => Event::Enqueued,
+        (Command::Archive, _) => Event::Archived(ArchiveState::Moved),
+        (Command::Record(_), _) => Event::Recorded,
+        (Command::Finish, _) => unreachable!(),
+    }
+}
+
+proptest! {
+    /// Whatever the outside answers: a transient or blocked fault never rejects (L1), the copy is touched only after the
+    /// recording was enqueued or linked (L4), nothing is enqueued that was not claimed (L3), and once the outside
+    /// behaves the lifecycle ends.
+    #[test]
+    fn every_interleaving_keeps_the_invariants(choices in proptest::collection::vec(any::<u8>(), 0..60)) {
+        let (i, mut l) = begun();
+        let (mut c, mut t) = (Command::Examine, 1_000i64);
+        let (mut was_claimed, mut was_enqueued) = (false, false);
+        for n in 0..400 {
+            t += 1_000;
+            let choice = choices.get(n).copied().unwrap_or(0);
+            let e = answer(&c, choice, t);
+            was_claimed |= matches!(e, Event::Stored(StoreOutcome::Claimed { .. }));
+            was_enqueued |= matches!(e, Event::Enqueued);
+            c = l.step(&i, e, t);
+            match &c {
+                Command::Enqueue(_) => prop_assert!(was_claimed),
+                Command::Archive => prop_assert!(was_enqueued),
+                Command::Finish => break,
+                _ => {}
+            }
+        }
+        prop_assert_eq!(&c, &Command::Finish);
+        prop_assert!(matches!(l.outcome, Some(Outcome::Delivered { .. })), "{:?}", l.outcome);
+    }
+}
