@@ -1,1 +1,17 @@
 //! Deterministic Temporal workflows and the contracts of their activities.
+//!
+//! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
+//! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
+
+pub mod contracts;
+pub mod ids;
+pub mod ingest_batch;
+pub mod onboard;
+mod options;
+pub mod recording_lifecycle;
+pub mod share_watch;
+
+pub use ingest_batch::IngestBatch;
+pub use onboard::{ApplyEnvironment, OnboardOrganization};
+pub use recording_lifecycle::RecordingLifecycle;
+pub use share_watch::ShareWatch;

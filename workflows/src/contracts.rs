@@ -1,0 +1,203 @@
+//! The contracts of the activities: names, inputs, outputs. The `activities` crate implements them; a changed type on
+//! either side does not compile.
+
+// The macro wants bodies that are never run, and makes constants that it does not document.
+#![allow(clippy::unimplemented, missing_docs)]
+
+use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
+use leadline_domain::message::Delivery;
+use leadline_domain::settle::Basis;
+use leadline_domain::{ArchiveRule, Digest, EnvId, Fault, Fingerprint, LedgerEntry, OrgId, ShareId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+
+/// A file on a share in one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Whose.
+    pub org: OrgId,
+    /// Where.
+    pub share: ShareId,
+    /// Which, in which version.
+    pub fingerprint: Fingerprint,
+    /// Up to this many bytes it is read as a whole.
+    pub small_bytes: u64,
+}
+
+/// Input of `store` and `store_large`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreInput {
+    /// The file.
+    pub file: FileRef,
+    /// On what it was settled: content that settled on structure must still be complete when all of it was read.
+    pub basis: Basis,
+    /// The digest the look found, if all of it was read then.
+    pub expected: Option<Digest>,
+}
+
+/// Input of `archive`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveInput {
+    /// The file, in the version that was stored.
+    pub file: FileRef,
+    /// What to do.
+    pub rule: ArchiveRule,
+    /// `YYYY-MM-DD`, from the workflow's clock so that a repeat finds the same folder.
+    pub date: String,
+}
+
+/// Input of `enqueue`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnqueueInput {
+    /// Whose.
+    pub org: OrgId,
+    /// One or many; ten go in one request.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Per item, in order: `None` for success.
+pub type PerItem = Vec<Option<Fault>>;
+
+/// Input of `watch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchInput {
+    /// Whose.
+    pub org: OrgId,
+    /// Which share.
+    pub share: ShareId,
+}
+
+/// What a watch has done so far; its heartbeat carries it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// Nothing hinders it at the moment, or this does.
+    pub fault: Option<Fault>,
+    /// Files seen on the share at the last full listing.
+    pub listed: u64,
+    /// Names passed over at the last full listing, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Files it keeps an eye on that have no lifecycle yet.
+    pub pending: u64,
+    /// Lifecycles it started.
+    pub lifecycles: u64,
+    /// Batches it started.
+    pub batches: u64,
+    /// Full listings it made.
+    pub reconciles: u64,
+}
+
+/// A planned change of a stack, as the planner made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackPlan {
+    /// Environment.
+    pub env: EnvId,
+    /// Organization; absent for the environment's own stack.
+    pub org: Option<OrgId>,
+    /// Stack name.
+    pub stack: String,
+    /// Template text.
+    pub template: String,
+    /// Stack tags.
+    pub tags: BTreeMap<String, String>,
+    /// Digest of the plan, hexadecimal.
+    pub digest: String,
+}
+
+/// Where a change set stands, as the workflow needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prepared {
+    /// Nothing to change.
+    NoChange,
+    /// Ready to execute: the resources it touches, as `action type logical-id`.
+    Ready(Vec<String>),
+}
+
+/// The steps of a file's lifecycle.
+pub struct Ingest;
+
+/// The watch of a share.
+pub struct Watching;
+
+/// Provisioning.
+pub struct Provisioning;
+
+#[activity_definitions]
+impl Ingest {
+    /// Looks at a file and, if it is small, at its content.
+    #[activity(name = "examine")]
+    pub fn examine(_: FileRef) -> Result<Examination, ActivityError> {
+        unimplemented!()
+    }
+    /// Stores a small file under its digest, if it still is what it was.
+    #[activity(name = "store")]
+    pub fn store(_: StoreInput) -> Result<StoreOutcome, ActivityError> {
+        unimplemented!()
+    }
+    /// The same for a large file, in parts.
+    #[activity(name = "store_large")]
+    pub fn store_large(_: StoreInput) -> Result<StoreOutcome, ActivityError> {
+        unimplemented!()
+    }
+    /// Puts messages on the ingest queue.
+    #[activity(name = "enqueue")]
+    pub fn enqueue(_: EnqueueInput) -> Result<PerItem, ActivityError> {
+        unimplemented!()
+    }
+    /// Deals with the clinic's copy.
+    #[activity(name = "archive")]
+    pub fn archive(_: ArchiveInput) -> Result<ArchiveState, ActivityError> {
+        unimplemented!()
+    }
+    /// Puts entries on the audit queue.
+    #[activity(name = "record")]
+    pub fn record(_: Vec<LedgerEntry>) -> Result<PerItem, ActivityError> {
+        unimplemented!()
+    }
+}
+
+#[activity_definitions]
+impl Watching {
+    /// Watches a share and starts lifecycles and batches, until cancelled or until it is time for a fresh history.
+    #[activity(name = "watch_share")]
+    pub fn watch_share(_: WatchInput) -> Result<WatchStatus, ActivityError> {
+        unimplemented!()
+    }
+}
+
+#[activity_definitions]
+impl Provisioning {
+    /// Makes the change set of a plan and waits until it is computed.
+    #[activity(name = "prepare_stack")]
+    pub fn prepare_stack(_: StackPlan) -> Result<Prepared, ActivityError> {
+        unimplemented!()
+    }
+    /// Executes the change set of a plan and follows the stack until the operation ends. Returns the outputs.
+    #[activity(name = "execute_stack")]
+    pub fn execute_stack(_: StackPlan) -> Result<BTreeMap<String, String>, ActivityError> {
+        unimplemented!()
+    }
+    /// The outputs of a stack as it is.
+    #[activity(name = "stack_outputs")]
+    pub fn stack_outputs(_: String) -> Result<BTreeMap<String, String>, ActivityError> {
+        unimplemented!()
+    }
+    /// Checks that the organization's role, bucket, key and secrets answer to the organization's own credentials.
+    #[activity(name = "probe_organization")]
+    pub fn probe_organization(_: OrgId) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+    /// Starts the watch of each share of an organization; one that runs is success. Returns their workflow ids.
+    #[activity(name = "register_shares")]
+    pub fn register_shares(_: OrgId) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// The definitions themselves, for whoever implements them.
+pub mod definitions {
+    pub use super::ingest::*;
+    pub use super::provisioning::*;
+    pub use super::watching::*;
+}

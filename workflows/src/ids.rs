@@ -1,0 +1,71 @@
+//! Workflow ids and search attributes. No file name, no PHI: ids and hashes only.
+
+use leadline_domain::{EnvId, FileKey, OrgId, ShareId, VersionKey};
+use temporalio_common::search_attributes::SearchAttributeKey;
+
+/// Search attribute (Keyword): the organization.
+pub const ORG: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineOrg");
+/// Search attribute (Keyword): `org/share`.
+pub const SHARE: SearchAttributeKey<String> = SearchAttributeKey::keyword("LeadlineShare");
+/// Names of the search attributes that the namespace must have, all of type Keyword.
+pub const SEARCH_ATTRIBUTES: [&str; 2] = ["LeadlineOrg", "LeadlineShare"];
+
+/// Value of [`SHARE`].
+#[must_use]
+pub fn share_value(org: &OrgId, share: &ShareId) -> String {
+    format!("{org}/{share}")
+}
+
+/// Id of a [`crate::RecordingLifecycle`]: a repeat start for the same file is harmless.
+#[must_use]
+pub fn lifecycle(org: &OrgId, share: &ShareId, file: &FileKey) -> String {
+    format!("recording/{org}/{share}/{file}")
+}
+
+/// The parts of a lifecycle's id.
+#[must_use]
+pub fn parse_lifecycle(id: &str) -> Option<(OrgId, ShareId, FileKey)> {
+    let mut p = id.strip_prefix("recording/")?.split('/');
+    let out = (OrgId::parse(p.next()?).ok()?, ShareId::parse(p.next()?).ok()?, FileKey::parse(p.next()?)?);
+    p.next().is_none().then_some(out)
+}
+
+/// Id of an [`crate::IngestBatch`]: the same files in the same versions give the same id.
+#[must_use]
+pub fn batch<'a>(org: &OrgId, share: &ShareId, versions: impl IntoIterator<Item = &'a VersionKey>) -> String {
+    let mut all: Vec<&str> = versions.into_iter().map(VersionKey::as_str).collect();
+    all.sort_unstable();
+    let h = leadline_domain::Digest::of(all.join(",").as_bytes()).to_hex();
+    format!("batch/{org}/{share}/{}", &h[..32])
+}
+
+/// Id of a [`crate::ShareWatch`].
+#[must_use]
+pub fn watch(org: &OrgId, share: &ShareId) -> String {
+    format!("watch/{org}/{share}")
+}
+
+/// Id of an [`crate::OnboardOrganization`]: one at a time for an organization.
+#[must_use]
+pub fn onboard(env: &EnvId, org: &OrgId) -> String {
+    format!("onboard/{env}/{org}")
+}
+
+/// Id of an [`crate::ApplyEnvironment`]: one at a time for an environment.
+#[must_use]
+pub fn apply_environment(env: &EnvId) -> String {
+    format!("apply-environment/{env}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifecycle_ids_parse_back() {
+        let (o, s) = (OrgId::parse("st-mary").unwrap(), ShareId::parse("ward").unwrap());
+        let k = FileKey::parse(&"0f".repeat(16)).unwrap();
+        assert_eq!(parse_lifecycle(&lifecycle(&o, &s, &k)), Some((o, s, k)));
+        assert_eq!(parse_lifecycle("recording/st-mary/ward/xyz"), None);
+    }
+}

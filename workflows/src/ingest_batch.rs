@@ -1,0 +1,181 @@
+//! IngestBatch: a faster door to the same lifecycle for a backlog of small, settled files. One local activity a step and
+//! file, sends in groups of ten, the same `step`, the same activities. A file that must wait, is large or fails leaves
+//! for a lifecycle of its own.
+
+use crate::contracts::{EnqueueInput, Ingest};
+use crate::ids;
+use crate::options::{fault_of, short};
+use crate::recording_lifecycle::{FileReport, RecordingLifecycle, carry_out, now_ms};
+use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle};
+use leadline_domain::{Fault, FaultCode, LedgerEntry};
+use serde::{Deserialize, Serialize};
+use temporalio_common::search_attributes::SearchAttributes;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    ChildWorkflowOptions, ParentClosePolicy, WorkflowContext, WorkflowContextView, WorkflowResult, join_all,
+};
+
+/// The most files a batch takes: keeps its history near 400 events (the server warns at 10,240) and its result well
+/// under the payload limit of 2 MB.
+pub const MAX_FILES: usize = 100;
+
+/// SQS takes ten messages a request.
+const SEND: usize = 10;
+
+/// What became of one file of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BatchItem {
+    /// It ended here.
+    Done(Box<FileReport>),
+    /// It goes on in a lifecycle of its own, under this workflow id.
+    Left {
+        /// Workflow id.
+        workflow_id: String,
+    },
+    /// Still under way.
+    Running,
+}
+
+/// A batch.
+#[workflow]
+pub struct IngestBatch {
+    files: Vec<Intake>,
+    items: Vec<BatchItem>,
+}
+
+/// One file on its way through the batch.
+struct Lane {
+    intake: Intake,
+    lifecycle: Lifecycle,
+    next: Command,
+}
+
+impl Lane {
+    fn take(&mut self, event: Event, now: i64) {
+        self.next = self.lifecycle.step(&self.intake, event, now);
+    }
+}
+
+#[workflow_methods]
+impl IngestBatch {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, files: Vec<Intake>) -> Self {
+        let items = files.iter().map(|_| BatchItem::Running).collect();
+        Self { files, items }
+    }
+
+    /// Runs until every file has an outcome or has left.
+    #[run(name = "IngestBatch")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Vec<BatchItem>> {
+        let files = ctx.state_mut(|s| std::mem::take(&mut s.files));
+        let now = now_ms(ctx);
+        let mut lanes: Vec<Lane> = files
+            .into_iter()
+            .map(|intake| {
+                let mut lifecycle = Lifecycle::begin(&intake, now);
+                let next = lifecycle.step(&intake, Event::Started, now);
+                Lane { intake, lifecycle, next }
+            })
+            .collect();
+
+        advance(ctx, &mut lanes, |c| matches!(c, Command::Examine | Command::Store { large: false })).await;
+        send(ctx, &mut lanes).await;
+        advance(ctx, &mut lanes, |c| matches!(c, Command::Archive)).await;
+        record(ctx, &mut lanes).await;
+
+        let mut items = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            items.push(match lane.next {
+                Command::Finish => {
+                    BatchItem::Done(Box::new(FileReport { intake: lane.intake, lifecycle: lane.lifecycle }))
+                }
+                _ => leave(ctx, lane).await?,
+            });
+        }
+        ctx.state_mut(|s| s.items = items.clone());
+        Ok(items)
+    }
+
+    /// Per-file outcomes so far.
+    #[query]
+    pub fn items(&self, _ctx: &WorkflowContextView) -> Vec<BatchItem> {
+        self.items.clone()
+    }
+}
+
+/// Drives every lane for as long as its next command is one of `these`.
+async fn advance(ctx: &WorkflowContext<IngestBatch>, lanes: &mut [Lane], these: fn(&Command) -> bool) {
+    join_all(lanes.iter_mut().map(|lane| async move {
+        while these(&lane.next) {
+            let event = carry_out(ctx, &lane.intake, &lane.lifecycle, lane.next.clone()).await;
+            lane.take(event, now_ms(ctx));
+        }
+    }))
+    .await;
+}
+
+/// Sends what is to be enqueued, ten a request.
+async fn send(ctx: &WorkflowContext<IngestBatch>, lanes: &mut [Lane]) {
+    let mut due: Vec<&mut Lane> = lanes.iter_mut().filter(|l| matches!(l.next, Command::Enqueue(_))).collect();
+    join_all(due.chunks_mut(SEND).map(|group| async move {
+        let input = EnqueueInput {
+            org: group[0].intake.org.clone(),
+            deliveries: group.iter().filter_map(|l| l.lifecycle.delivery()).collect(),
+        };
+        let sent = ctx.execute_local_activity(Ingest::enqueue, input, short()).await;
+        settle(ctx, group, sent.map_err(|e| fault_of(&e)), || Event::Enqueued);
+    }))
+    .await;
+}
+
+/// Records what is to be recorded, ten a request.
+async fn record(ctx: &WorkflowContext<IngestBatch>, lanes: &mut [Lane]) {
+    let mut due: Vec<&mut Lane> = lanes.iter_mut().filter(|l| matches!(l.next, Command::Record(_))).collect();
+    join_all(due.chunks_mut(SEND).map(|group| async move {
+        let entries: Vec<LedgerEntry> = group.iter().filter_map(|l| l.lifecycle.entry(&l.intake)).collect();
+        let sent = ctx.execute_local_activity(Ingest::record, entries, short()).await;
+        settle(ctx, group, sent.map_err(|e| fault_of(&e)), || Event::Recorded);
+    }))
+    .await;
+}
+
+/// Gives each lane of a group its result.
+fn settle(
+    ctx: &WorkflowContext<IngestBatch>,
+    group: &mut [&mut Lane],
+    sent: Result<Vec<Option<Fault>>, Fault>,
+    done: fn() -> Event,
+) {
+    let now = now_ms(ctx);
+    for (n, lane) in group.iter_mut().enumerate() {
+        let fault = match &sent {
+            Ok(per_item) => match per_item.get(n) {
+                Some(f) => f.clone(),
+                None => Some(Fault::new(FaultCode::BugInvariant, "fewer results than messages")),
+            },
+            Err(f) => Some(f.clone()),
+        };
+        lane.take(fault.map_or_else(done, Event::Failed), now);
+    }
+}
+
+/// Starts a lifecycle for a file that cannot end here. It begins anew; what is stored or sent already is found so.
+async fn leave(
+    ctx: &WorkflowContext<IngestBatch>,
+    lane: Lane,
+) -> Result<BatchItem, temporalio_workflow::WorkflowTermination> {
+    let intake = lane.intake;
+    let workflow_id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+    let options = ChildWorkflowOptions::builder()
+        .workflow_id(workflow_id.clone())
+        .parent_close_policy(ParentClosePolicy::Abandon)
+        .search_attributes(SearchAttributes::new([
+            ids::ORG.value_set(intake.org.to_string()),
+            ids::SHARE.value_set(ids::share_value(&intake.org, &intake.share)),
+        ]))
+        .build();
+    // One that runs already under this id takes care of the same file.
+    let _ = ctx.start_child_workflow(RecordingLifecycle::run, intake, options).await;
+    Ok(BatchItem::Left { workflow_id })
+}

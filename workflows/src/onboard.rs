@@ -1,0 +1,210 @@
+//! Provisioning as workflows: change set, execute, follow, outputs, probes, shares.
+
+use crate::contracts::{Prepared, Provisioning, StackPlan};
+use crate::options::{fault_of, follow, provisioning};
+use leadline_domain::{Fault, FaultClass};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    ActivityExecutionError, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
+};
+
+/// Where an apply stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyStatus {
+    /// The step under way, in words.
+    pub step: String,
+    /// What it waits for, if a human has to mend something.
+    pub paused: Option<Fault>,
+    /// Resources the change set touches.
+    pub changes: Vec<String>,
+    /// Outputs of the stack, once known.
+    pub outputs: BTreeMap<String, String>,
+    /// What the probes found, once they ran.
+    pub probes: Vec<String>,
+    /// Workflow ids of the watches of the shares, once registered.
+    pub watches: Vec<String>,
+}
+
+/// How often a step that waits for a human is tried again unasked.
+const PAUSE: Duration = Duration::from_secs(60);
+
+trait Applying {
+    fn status(&mut self) -> &mut ApplyStatus;
+    fn resumes(&self) -> u32;
+}
+
+macro_rules! applying {
+    ($t:ident) => {
+        impl Applying for $t {
+            fn status(&mut self) -> &mut ApplyStatus {
+                &mut self.status
+            }
+            fn resumes(&self) -> u32 {
+                self.resumes
+            }
+        }
+    };
+}
+
+/// Brings the stack of an environment to its plan.
+#[workflow]
+pub struct ApplyEnvironment {
+    plan: StackPlan,
+    status: ApplyStatus,
+    resumes: u32,
+}
+applying!(ApplyEnvironment);
+
+/// Brings an organization into an environment: stack, probes, watches.
+#[workflow]
+pub struct OnboardOrganization {
+    plan: StackPlan,
+    status: ApplyStatus,
+    resumes: u32,
+}
+applying!(OnboardOrganization);
+
+/// Repeats a step until it succeeds: transient faults inside Temporal's own retries, others after a pause or when a
+/// human says `resume`.
+macro_rules! step {
+    ($ctx:ident, $words:literal, $call:expr) => {{
+        loop {
+            $ctx.state_mut(|s| s.status().step = $words.to_owned());
+            match $call.await {
+                Ok(v) => {
+                    $ctx.state_mut(|s| s.status().paused = None);
+                    break v;
+                }
+                Err(e) => pause($ctx, &e).await?,
+            }
+        }
+    }};
+}
+
+/// Waits for a human. A rejected plan ends the workflow: nobody can mend it but by planning again.
+async fn pause<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    e: &ActivityExecutionError,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    let fault = fault_of(e);
+    if fault.class() == FaultClass::Rejected {
+        return Err(ApplicationFailure::builder(fault.to_string())
+            .type_name(fault.code.to_string())
+            .non_retryable(true)
+            .details(fault)
+            .build()
+            .into());
+    }
+    let seen = ctx.state(Applying::resumes);
+    ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
+    ctx.set_current_details(format!("waiting: {fault}"));
+    select! {
+        _ = ctx.timer(PAUSE) => {}
+        _ = ctx.wait_condition(move |s| s.resumes() > seen) => {}
+    }
+    Ok(())
+}
+
+async fn apply_stack<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    plan: &StackPlan,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    let prepared = step!(
+        ctx,
+        "making the change set",
+        ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
+    );
+    let outputs = match prepared {
+        Prepared::NoChange => step!(
+            ctx,
+            "reading outputs",
+            ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
+        ),
+        Prepared::Ready(changes) => {
+            ctx.state_mut(|s| s.status().changes = changes);
+            step!(
+                ctx,
+                "executing the change set",
+                ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow())
+            )
+        }
+    };
+    ctx.state_mut(|s| s.status().outputs = outputs);
+    Ok(())
+}
+
+#[workflow_methods]
+impl ApplyEnvironment {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
+        Self { plan, status: ApplyStatus::default(), resumes: 0 }
+    }
+
+    /// Runs until the stack is as planned.
+    #[run(name = "ApplyEnvironment")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
+        let plan = ctx.state(|s| s.plan.clone());
+        apply_stack(ctx, &plan).await?;
+        ctx.state_mut(|s| s.status.step = "done".into());
+        Ok(ctx.state(|s| s.status.clone()))
+    }
+
+    /// What blocked it is mended: go on.
+    #[signal]
+    pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.resumes = self.resumes.saturating_add(1);
+    }
+
+    /// Where it stands.
+    #[query]
+    pub fn status(&self, _ctx: &WorkflowContextView) -> ApplyStatus {
+        self.status.clone()
+    }
+}
+
+#[workflow_methods]
+impl OnboardOrganization {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
+        Self { plan, status: ApplyStatus::default(), resumes: 0 }
+    }
+
+    /// Runs until the organization's files are being watched.
+    #[run(name = "OnboardOrganization")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
+        let plan = ctx.state(|s| s.plan.clone());
+        apply_stack(ctx, &plan).await?;
+        if let Some(org) = plan.org {
+            let probes = step!(
+                ctx,
+                "probing with the organization's own credentials",
+                ctx.execute_activity(Provisioning::probe_organization, org.clone(), provisioning())
+            );
+            ctx.state_mut(|s| s.status.probes = probes);
+            let watches = step!(
+                ctx,
+                "registering shares",
+                ctx.execute_activity(Provisioning::register_shares, org.clone(), provisioning())
+            );
+            ctx.state_mut(|s| s.status.watches = watches);
+        }
+        ctx.state_mut(|s| s.status.step = "done".into());
+        Ok(ctx.state(|s| s.status.clone()))
+    }
+
+    /// What blocked it is mended: go on.
+    #[signal]
+    pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.resumes = self.resumes.saturating_add(1);
+    }
+
+    /// Where it stands.
+    #[query]
+    pub fn status(&self, _ctx: &WorkflowContextView) -> ApplyStatus {
+        self.status.clone()
+    }
+}

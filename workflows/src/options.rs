@@ -1,0 +1,72 @@
+//! Options of activities, in one place, and the way back from a failed activity to a [`Fault`].
+
+use leadline_domain::{Fault, FaultCode};
+use std::time::Duration;
+use temporalio_workflow::common::error::IncomingError;
+use temporalio_workflow::{
+    ActivityCancellationType, ActivityExecutionError, ActivityOptions, LocalActivityOptions, RetryPolicy,
+};
+
+/// A short step as a local activity: one attempt, because `step` decides what a failure means. Well under the
+/// workflow task timeout (10 s by default); a step that takes longer fails as transient and comes again.
+pub fn short() -> LocalActivityOptions {
+    LocalActivityOptions::builder()
+        .start_to_close_timeout(Duration::from_secs(60))
+        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .build()
+}
+
+/// A large upload: it heartbeats, resumes from what the store holds, and is repeated by the server while its fault is
+/// transient.
+pub fn upload() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(24 * 3600))
+        .heartbeat_timeout(Duration::from_secs(15))
+        .retry_policy(patient())
+        .build()
+}
+
+/// The watch of a share: as long as it lasts. A dead worker is noticed after the heartbeat timeout.
+pub fn watch() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(7 * 24 * 3600))
+        .heartbeat_timeout(Duration::from_secs(10))
+        .cancellation_type(ActivityCancellationType::TryCancel)
+        .retry_policy(patient())
+        .build()
+}
+
+/// A provisioning step: a request or two to AWS.
+pub fn provisioning() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120)).retry_policy(patient()).build()
+}
+
+/// Following a stack operation until it ends: minutes, with heartbeats.
+pub fn follow() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(3600))
+        .heartbeat_timeout(Duration::from_secs(30))
+        .retry_policy(patient())
+        .build()
+}
+
+/// Repeats without end: faults that repeating cannot mend are marked non-retryable where they are made.
+fn patient() -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(Duration::from_millis(500))
+        .backoff_coefficient(2.0)
+        .maximum_interval(Duration::from_secs(30))
+        .build()
+}
+
+/// The fault that an activity ended with. A timeout is transient; anything without a code of ours is a bug.
+pub fn fault_of(e: &ActivityExecutionError) -> Fault {
+    match e.reason() {
+        Some(IncomingError::Application(a)) => match a.details::<Fault>() {
+            Ok(Some(f)) => f,
+            _ => {
+                let code = a.type_name().and_then(FaultCode::parse).unwrap_or(FaultCode::BugInvariant);
+                Fault::new(code, "activity failed without details")
+            }
+        },
+        Some(IncomingError::Timeout(_)) => Fault::new(FaultCode::EngineUnreachable, "the step took too long"),
+        _ => Fault::new(FaultCode::BugInvariant, "activity ended without a failure of its own"),
+    }
+}

@@ -1,0 +1,170 @@
+//! RecordingLifecycle: one durable workflow a file, driven by `leadline_domain::lifecycle`.
+
+use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, Ingest, StoreInput};
+use crate::options::{fault_of, short, upload};
+use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle, Outcome, Phase};
+use leadline_domain::message::utc_date;
+use leadline_domain::settle::Basis;
+use leadline_domain::{Fault, FaultCode};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
+};
+
+/// How a file's lifecycle ended, or where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// What it began with.
+    pub intake: Intake,
+    /// The state: outcome, evidence, times.
+    pub lifecycle: Lifecycle,
+}
+
+impl FileReport {
+    /// The outcome, if it is known.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.lifecycle.outcome.as_ref()
+    }
+}
+
+/// The lifecycle of one file.
+#[workflow]
+pub struct RecordingLifecycle {
+    intake: Intake,
+    lifecycle: Option<Lifecycle>,
+    nudges: u32,
+}
+
+#[workflow_methods]
+impl RecordingLifecycle {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, intake: Intake) -> Self {
+        Self { intake, lifecycle: None, nudges: 0 }
+    }
+
+    /// Runs until the file has an outcome that is on record.
+    #[run(name = "RecordingLifecycle")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<FileReport> {
+        let intake = ctx.state(|s| s.intake.clone());
+        let mut l = Lifecycle::begin(&intake, now_ms(ctx));
+        let mut event = Event::Started;
+        loop {
+            let command = l.step(&intake, event, now_ms(ctx));
+            ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
+            event = match command {
+                Command::Finish => return Ok(FileReport { intake, lifecycle: l }),
+                Command::Wait { ms } => {
+                    let seen = ctx.state(|s| s.nudges);
+                    ctx.set_current_details(waiting_details(&l));
+                    select! {
+                        _ = ctx.timer(Duration::from_millis(ms)) => {}
+                        _ = ctx.wait_condition(move |s| s.nudges > seen) => {}
+                    }
+                    Event::Woken
+                }
+                other => carry_out(ctx, &intake, &l, other).await,
+            };
+        }
+    }
+
+    /// The watch saw the writer close the file, or a human mended what blocked it: look now.
+    #[signal]
+    pub fn nudge(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.nudges = self.nudges.saturating_add(1);
+    }
+
+    /// Where it stands.
+    #[query]
+    pub fn report(&self, _ctx: &WorkflowContextView) -> Option<FileReport> {
+        self.lifecycle.clone().map(|lifecycle| FileReport { intake: self.intake.clone(), lifecycle })
+    }
+}
+
+/// The workflow's time in milliseconds since 1970.
+pub(crate) fn now_ms<W>(ctx: &WorkflowContext<W>) -> i64 {
+    ctx.workflow_time()
+        .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|d| i64::try_from(d.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+fn waiting_details(l: &Lifecycle) -> String {
+    match (&l.retry, &l.phase) {
+        (Some(r), _) => format!("{} (attempt {})", r.fault, r.attempts),
+        (None, Phase::Waiting { why }) => why.sentence().to_owned(),
+        _ => String::new(),
+    }
+}
+
+pub(crate) fn file_ref(intake: &Intake, l: &Lifecycle) -> FileRef {
+    FileRef {
+        org: intake.org.clone(),
+        share: intake.share.clone(),
+        fingerprint: l.fingerprint(intake),
+        small_bytes: intake.small_bytes,
+    }
+}
+
+/// Carries out a command that is neither a wait nor the end.
+pub(crate) async fn carry_out<W: 'static>(
+    ctx: &WorkflowContext<W>,
+    intake: &Intake,
+    l: &Lifecycle,
+    command: Command,
+) -> Event {
+    match command {
+        Command::Examine => match ctx.execute_local_activity(Ingest::examine, file_ref(intake, l), short()).await {
+            Ok(e) => Event::Examined(e),
+            Err(e) => Event::Failed(fault_of(&e)),
+        },
+        Command::Store { large } => {
+            let input = StoreInput {
+                file: file_ref(intake, l),
+                basis: l.basis.unwrap_or(Basis::Structure),
+                expected: l.digest,
+            };
+            let stored = if large {
+                ctx.execute_activity(Ingest::store_large, input, upload()).await
+            } else {
+                ctx.execute_local_activity(Ingest::store, input, short()).await
+            };
+            match stored {
+                Ok(s) => Event::Stored(s),
+                Err(e) => Event::Failed(fault_of(&e)),
+            }
+        }
+        Command::Enqueue(d) => {
+            let input = EnqueueInput { org: intake.org.clone(), deliveries: vec![d] };
+            let r = ctx.execute_local_activity(Ingest::enqueue, input, short()).await;
+            single(r.map_err(|e| fault_of(&e)), Event::Enqueued)
+        }
+        Command::Archive => {
+            let input = ArchiveInput {
+                file: file_ref(intake, l),
+                rule: intake.archive.clone(),
+                date: utc_date(l.times.stored_ms.unwrap_or_default()),
+            };
+            match ctx.execute_local_activity(Ingest::archive, input, short()).await {
+                Ok(a) => Event::Archived(a),
+                Err(e) => Event::Failed(fault_of(&e)),
+            }
+        }
+        Command::Record(entry) => {
+            let r = ctx.execute_local_activity(Ingest::record, vec![*entry], short()).await;
+            single(r.map_err(|e| fault_of(&e)), Event::Recorded)
+        }
+        Command::Wait { .. } | Command::Finish => {
+            Event::Failed(Fault::new(FaultCode::BugInvariant, "a wait is the workflow's own business"))
+        }
+    }
+}
+
+fn single(r: Result<Vec<Option<Fault>>, Fault>, done: Event) -> Event {
+    match r.map(|mut v| v.pop().flatten()) {
+        Ok(None) => done,
+        Ok(Some(f)) | Err(f) => Event::Failed(f),
+    }
+}
