@@ -1,4 +1,17 @@
 //! Every side effect of leadline, behind ports.
+//!
+//! `ports/` holds the roles as traits, `adapters/` the real parts, the rest the activities that work through them.
 
 pub mod adapters;
+pub mod content_cache;
+pub mod deps;
+pub mod engine;
+mod faults;
+pub mod ingest;
+pub mod inspect;
+pub mod metrics;
 pub mod ports;
+pub mod provision;
+pub mod registry;
+pub mod watch;
+pub mod worker;

@@ -66,10 +66,8 @@ impl LedgerEntry {
     #[must_use]
     pub fn entry_id(file: &FileKey, version: &VersionKey, outcome: &Outcome, archive: ArchiveState) -> String {
         let kind = serde_json::to_string(&(outcome, archive)).unwrap_or_default();
-        let h = hash_parts(
-            "leadline.entry.v1",
-            &[file.as_str().as_bytes(), version.as_str().as_bytes(), kind.as_bytes()],
-        );
+        let h =
+            hash_parts("leadline.entry.v1", &[file.as_str().as_bytes(), version.as_str().as_bytes(), kind.as_bytes()]);
         hex::encode(&h[..16])
     }
 }

@@ -11,8 +11,8 @@ pub mod placement;
 pub mod settle;
 
 pub use archive::ArchiveRule;
-pub use fault::{Fault, FaultClass, FaultCode};
 pub use audit::LedgerEntry;
+pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
 pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};

@@ -8,7 +8,7 @@ use crate::audit::{LedgerEntry, Times};
 use crate::fault::{Fault, FaultClass, FaultCode};
 use crate::ids::{Digest, OrgId, RecordingId, ShareId};
 use crate::message::Delivery;
-use crate::observe::{FileKey, FileStat, Fingerprint, Observation, VersionKey};
+use crate::observe::{FileKey, FileStat, Fingerprint, Observation, VersionKey, Writer};
 use crate::settle::{self, Basis, Looked, SettleRule, Settling, Structure, WaitReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -261,8 +261,12 @@ pub struct Lifecycle {
     pub looks: u32,
     /// The latest structural check of that version.
     pub structure: Option<Structure>,
+    /// Whether that check was over the whole content.
+    pub whole: bool,
     /// Digest, once all of it was read.
     pub digest: Option<Digest>,
+    /// When a writer was last seen, workflow time.
+    pub writer_seen_ms: Option<i64>,
     /// On what it was settled.
     pub basis: Option<Basis>,
     /// The outcome, once it is known.
@@ -296,7 +300,9 @@ impl Lifecycle {
             stat: intake.fingerprint.stat.clone(),
             looks: 1,
             structure: None,
+            whole: false,
             digest: None,
+            writer_seen_ms: None,
             basis: None,
             outcome: None,
             archive: ArchiveState::Untouched,
@@ -338,9 +344,8 @@ impl Lifecycle {
                     return self.end(intake, Outcome::Withdrawn { how: Withdrawal::Replaced });
                 }
                 self.saw(&look, now_ms);
-                if structure.is_some() {
-                    self.structure = structure;
-                    self.digest = digest;
+                if let Some(structure) = structure {
+                    self.read(structure, digest, now_ms);
                 }
                 self.judge(intake, &look, now_ms)
             }
@@ -365,7 +370,8 @@ impl Lifecycle {
             }
             Event::Stored(StoreOutcome::Incomplete { structure }) => {
                 self.structure = Some(structure);
-                let look = Observation { stat: self.stat.clone(), writer: crate::Writer::Absent };
+                self.whole = true;
+                let look = Observation { stat: self.stat.clone(), writer: Writer::Absent };
                 self.judge(intake, &look, now_ms)
             }
             Event::Stored(StoreOutcome::Gone) => self.end(intake, Outcome::Withdrawn { how: Withdrawal::Removed }),
@@ -405,10 +411,38 @@ impl Lifecycle {
             self.stat = look.stat.clone();
             self.looks = 1;
             self.structure = None;
+            self.whole = false;
             self.digest = None;
             self.basis = None;
             self.times.first_seen_ms = now_ms;
         }
+        if look.writer == Writer::Present {
+            self.writer_seen_ms = Some(now_ms);
+        }
+    }
+
+    /// Takes note of what the content says. A verdict over the whole outweighs one over head and tail. Content that
+    /// changed while size and times did not (a writer on the server's own file system, or one that sets the times
+    /// back) starts the quiet period again.
+    fn read(&mut self, structure: Structure, digest: Option<Digest>, now_ms: i64) {
+        if self.digest.is_some() && digest.is_some() && self.digest != digest {
+            self.looks = 1;
+            self.times.first_seen_ms = now_ms;
+        }
+        if digest.is_some() || !self.whole {
+            self.whole = digest.is_some();
+            self.structure = Some(structure);
+            self.digest = digest;
+        }
+    }
+
+    /// For how long nothing has happened: since this version was first seen, and since a writer was last seen.
+    fn quiet_ms(&self, writer: Writer, now_ms: i64) -> u64 {
+        let since = match (writer, self.writer_seen_ms) {
+            (Writer::Absent, Some(seen)) => seen.max(self.times.first_seen_ms),
+            _ => self.times.first_seen_ms,
+        };
+        u64::try_from(now_ms.saturating_sub(since)).unwrap_or(0)
     }
 
     fn judge(&mut self, intake: &Intake, look: &Observation, now_ms: i64) -> Command {
@@ -416,7 +450,7 @@ impl Lifecycle {
             return self.end(intake, Outcome::Quarantined { code: FaultCode::FileTooLarge });
         }
         let seen = Looked {
-            quiet_ms: u64::try_from(now_ms.saturating_sub(self.times.first_seen_ms)).unwrap_or(0),
+            quiet_ms: self.quiet_ms(look.writer, now_ms),
             looks: self.looks,
             writer: look.writer,
             size: look.stat.size,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::observe::{SharePath, Writer};
+use crate::observe::SharePath;
 use crate::settle::StructureVerdict;
 use proptest::prelude::*;
 
@@ -119,6 +119,50 @@ fn a_delivered_recording_is_on_record_even_if_the_share_refuses_to_archive() {
     let Command::Record(late) = l.step(&i, Event::Archived(ArchiveState::Moved), 1_000) else { panic!() };
     assert_ne!(early.id, late.id);
     assert_eq!(l.step(&i, Event::Recorded, 1_000), Command::Finish);
+}
+
+#[test]
+fn a_writer_that_closes_starts_the_quiet_period() {
+    let (i, mut l) = begun();
+    let c = l.step(&i, look(stat(100, 1), Writer::Present, StructureVerdict::Complete), 60_000);
+    assert!(matches!(c, Command::Wait { .. }));
+    let v = StructureVerdict::Complete;
+    assert!(matches!(l.step(&i, look(stat(100, 1), Writer::Absent, v), 60_100), Command::Wait { .. }));
+    assert!(matches!(l.step(&i, look(stat(100, 1), Writer::Absent, v), 60_200), Command::Store { .. }));
+}
+
+#[test]
+fn content_that_changes_behind_an_unchanged_stat_starts_the_quiet_period() {
+    let (i, mut l) = begun();
+    let seen = |bytes: &[u8]| {
+        Event::Examined(Examination::Seen {
+            look: Observation { stat: stat(100, 1), writer: Writer::Absent },
+            structure: Some(structure(StructureVerdict::Unverifiable)),
+            digest: Some(Digest::of(bytes)),
+        })
+    };
+    l.step(&i, seen(b"a"), 1_000);
+    assert!(matches!(l.step(&i, seen(b"b"), 40_000), Command::Wait { .. }));
+    assert!(matches!(l.step(&i, seen(b"b"), 70_000), Command::Store { .. }));
+}
+
+#[test]
+fn a_verdict_over_the_whole_is_not_forgotten_for_one_over_head_and_tail() {
+    let (mut i, _) = begun();
+    i.small_bytes = 10;
+    let mut l = Lifecycle::begin(&i, 1_000);
+    l.step(&i, Event::Started, 1_000);
+    let cheap = || {
+        Event::Examined(Examination::Seen {
+            look: Observation { stat: stat(100, 1), writer: Writer::Absent },
+            structure: Some(structure(StructureVerdict::Complete)),
+            digest: None,
+        })
+    };
+    assert_eq!(l.step(&i, cheap(), 1_000), Command::Store { large: true });
+    let partial = StoreOutcome::Incomplete { structure: structure(StructureVerdict::Partial) };
+    assert!(matches!(l.step(&i, Event::Stored(partial), 2_000), Command::Wait { .. }));
+    assert!(matches!(l.step(&i, cheap(), 3_000), Command::Wait { .. }), "not stored again for the same version");
 }
 
 /// A model of the outside: what a command can come back with.

@@ -96,7 +96,9 @@ pub fn media_type(format: &str) -> &'static str {
         "mp4" => "video/mp4",
         "fhir_json" => "application/fhir+json",
         "hl7v2" => "x-application/hl7-v2+er7",
-        f if f.ends_with("xml") || matches!(f, "aecg" | "muse" | "cardiosoft" | "sierra" | "mortara") => "application/xml",
+        f if f.ends_with("xml") || matches!(f, "aecg" | "muse" | "cardiosoft" | "sierra" | "mortara") => {
+            "application/xml"
+        }
         _ => "application/octet-stream",
     }
 }
@@ -175,7 +177,10 @@ mod tests {
             std::fs::write(&path, text).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == text, "{file} differs from the code; if that is meant, run with UPDATE_GOLDEN=1 and version it");
+        assert!(
+            kept == text,
+            "{file} differs from the code; if that is meant, run with UPDATE_GOLDEN=1 and version it"
+        );
     }
 
     fn message() -> IngestMessage {

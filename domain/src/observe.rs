@@ -37,6 +37,15 @@ impl SharePath {
     pub fn parent(&self) -> Self {
         Self(self.0.rsplit_once('/').map_or(String::new(), |(p, _)| p.to_owned()))
     }
+    /// Whether the name is one that writers give to a file they have not finished: dotfiles, `~$...` (Office),
+    /// `.tmp`, `.part`, `.filepart` (WinSCP), `.crdownload` (browsers).
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        let name = self.name().to_lowercase();
+        name.starts_with('.')
+            || name.starts_with("~$")
+            || [".tmp", ".part", ".filepart", ".crdownload"].iter().any(|s| name.ends_with(s))
+    }
     /// Whether this path is `folder` or lies below it.
     #[must_use]
     pub fn is_under(&self, folder: &SharePath) -> bool {
@@ -112,7 +121,8 @@ impl FileKey {
     /// Takes a hash that was printed before.
     #[must_use]
     pub fn parse(s: &str) -> Option<Self> {
-        (s.len() == 32 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))).then(|| Self(s.to_owned()))
+        (s.len() == 32 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+            .then(|| Self(s.to_owned()))
     }
 }
 
@@ -188,7 +198,18 @@ mod tests {
     fn paths() {
         let p = SharePath::new("/in/a/b.dcm");
         assert_eq!((p.name(), p.parent().expose()), ("b.dcm", "in/a"));
-        assert!(p.is_under(&SharePath::new("in")) && p.is_under(&SharePath::new("")) && !p.is_under(&SharePath::new("i")));
+        assert!(
+            p.is_under(&SharePath::new("in")) && p.is_under(&SharePath::new("")) && !p.is_under(&SharePath::new("i"))
+        );
+    }
+
+    #[test]
+    fn temporary_names() {
+        for n in ["a/.x", "~$a.docx", "a.TMP", "a.dcm.part", "b.filepart", "c.crdownload"] {
+            assert!(SharePath::new(n).is_temporary(), "{n}");
+        }
+        assert!(!SharePath::new(".hidden/a.dcm").is_temporary());
+        assert!(!SharePath::new("department.dcm").is_temporary());
     }
 
     proptest! {

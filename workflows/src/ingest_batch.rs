@@ -2,6 +2,9 @@
 //! file, sends in groups of ten, the same `step`, the same activities. A file that must wait, is large or fails leaves
 //! for a lifecycle of its own.
 
+// The workflow macros make constants that they do not document.
+#![allow(missing_docs)]
+
 use crate::contracts::{EnqueueInput, Ingest};
 use crate::ids;
 use crate::options::{fault_of, short};

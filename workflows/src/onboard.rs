@@ -1,5 +1,8 @@
 //! Provisioning as workflows: change set, execute, follow, outputs, probes, shares.
 
+// The workflow macros make constants that they do not document.
+#![allow(missing_docs)]
+
 use crate::contracts::{Prepared, Provisioning, StackPlan};
 use crate::options::{fault_of, follow, provisioning};
 use leadline_domain::{Fault, FaultClass};

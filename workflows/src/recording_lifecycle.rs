@@ -1,5 +1,8 @@
 //! RecordingLifecycle: one durable workflow a file, driven by `leadline_domain::lifecycle`.
 
+// The workflow macros make constants that they do not document.
+#![allow(missing_docs)]
+
 use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, Ingest, StoreInput};
 use crate::options::{fault_of, short, upload};
 use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle, Outcome, Phase};
@@ -9,9 +12,7 @@ use leadline_domain::{Fault, FaultCode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
-};
+use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select};
 
 /// How a file's lifecycle ended, or where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,8 @@
 //! ShareWatch: the workflow that lasts as long as a share is registered. The watching itself is one long activity.
 
+// The workflow macros make constants that they do not document.
+#![allow(missing_docs)]
+
 use crate::contracts::{WatchInput, Watching};
 use crate::options::{fault_of, watch};
 use leadline_domain::FaultClass;

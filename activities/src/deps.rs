@@ -1,0 +1,55 @@
+//! What activities work with: the ports, opened once a worker.
+
+use crate::content_cache::ContentCache;
+use crate::ports::queue::Queue;
+use crate::ports::share::Share;
+use crate::ports::stacks::{Secrets, Stacks};
+use crate::ports::store::{OrgStore, OrgStores};
+use crate::registry::Registry;
+use async_trait::async_trait;
+use leadline_domain::{Fault, OrgId, ShareId};
+use std::sync::Arc;
+
+/// Opens organizations' shares.
+#[async_trait]
+pub trait Shares: Send + Sync {
+    /// The share, with the organization's own credentials. Cheap when it was opened before.
+    ///
+    /// # Errors
+    /// `config.unknown_org`, `config.unknown_share`, `secret.missing`, `credential.*`.
+    async fn open(&self, org: &OrgId, share: &ShareId) -> Result<Arc<dyn Share>, Fault>;
+
+    /// Forgets what was opened, because its credentials were refused: the next open reads them again.
+    fn forget(&self, org: &OrgId, share: &ShareId);
+}
+
+/// The parts a worker works with.
+pub struct Deps {
+    /// Environment and organizations, as configured.
+    pub registry: Arc<Registry>,
+    /// SMB.
+    pub shares: Arc<dyn Shares>,
+    /// S3, an organization each.
+    pub stores: Arc<dyn OrgStores>,
+    /// Where messages for the processor go.
+    pub ingest_queue: Arc<dyn Queue>,
+    /// Where audit entries go.
+    pub audit_queue: Arc<dyn Queue>,
+    /// CloudFormation.
+    pub stacks: Arc<dyn Stacks>,
+    /// Secrets of organizations.
+    pub secrets: Arc<dyn Secrets>,
+    /// Small contents between look and store.
+    pub cache: ContentCache,
+}
+
+impl Deps {
+    pub(crate) async fn store(&self, org: &OrgId) -> Result<Arc<dyn OrgStore>, Fault> {
+        self.stores.open(&self.registry.scope(org)?).await
+    }
+
+    /// Opens a share; a refused logon makes the next open read the credentials again.
+    pub(crate) async fn share(&self, org: &OrgId, share: &ShareId) -> Result<Arc<dyn Share>, Fault> {
+        self.shares.open(org, share).await
+    }
+}

@@ -1,0 +1,211 @@
+//! What activities ask of Temporal: starting lifecycles and batches, and how they ended.
+
+use futures::StreamExt;
+use leadline_domain::lifecycle::Intake;
+use leadline_domain::{Fault, FaultCode, Fingerprint, OrgId, ShareId};
+use leadline_workflows::contracts::WatchInput;
+use leadline_workflows::ingest_batch::BatchItem;
+use leadline_workflows::recording_lifecycle::FileReport;
+use leadline_workflows::{IngestBatch, RecordingLifecycle, ShareWatch, ids};
+use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::{
+    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy, WorkflowListOptions, WorkflowSignalOptions, WorkflowStartOptions,
+};
+use temporalio_common::search_attributes::SearchAttributes;
+
+/// How a start was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started<T> {
+    /// It runs now: started by this call or by an earlier one.
+    Running,
+    /// One of this id has run already and ended with this, as far as it is still known.
+    Ended(Option<T>),
+}
+
+/// A client of Temporal that knows leadline's workflows.
+#[derive(Clone)]
+pub struct Engine {
+    client: Client,
+}
+
+impl Engine {
+    /// Works through this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn options(task_queue: &str, id: &str, org: &OrgId, share: &ShareId, again: bool) -> WorkflowStartOptions {
+        let reuse = if again { WorkflowIdReusePolicy::AllowDuplicate } else { WorkflowIdReusePolicy::RejectDuplicate };
+        WorkflowStartOptions::new(task_queue, id)
+            .id_reuse_policy(reuse)
+            .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+            .search_attributes(SearchAttributes::new([
+                ids::ORG.value_set(org.to_string()),
+                ids::SHARE.value_set(ids::share_value(org, share)),
+            ]))
+            .build()
+    }
+
+    /// Starts the lifecycle of a file. `again`: also if one of this id has ended.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn start_lifecycle(
+        &self,
+        queue: &str,
+        intake: &Intake,
+        again: bool,
+    ) -> Result<Started<FileReport>, Fault> {
+        let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+        let options = Self::options(queue, &id, &intake.org, &intake.share, again);
+        match self.client.start_workflow(RecordingLifecycle::run, intake.clone(), options).await {
+            Ok(_) => Ok(Started::Running),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => self.how_ended(&id).await,
+            Err(e) => Err(start_fault(e)),
+        }
+    }
+
+    /// Whether a lifecycle runs, or how it ended.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn how_ended(&self, id: &str) -> Result<Started<FileReport>, Fault> {
+        let handle = self.client.get_workflow_handle::<RecordingLifecycle>(id);
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running => return Ok(Started::Running),
+            Ok(_) => {}
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(Started::Ended(None)),
+            Err(e) => return Err(interaction_fault(&e)),
+        }
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(Started::Ended(Some(report))),
+            Err(WorkflowGetResultError::Rpc(e)) => Err(status_fault(&e)),
+            Err(_) => Ok(Started::Ended(None)),
+        }
+    }
+
+    /// Tells a waiting lifecycle to look now. One that has ended needs no nudge.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn nudge(&self, org: &OrgId, share: &ShareId, file: &Fingerprint) -> Result<(), Fault> {
+        let id = ids::lifecycle(org, share, &file.file_key(org, share));
+        let handle = self.client.get_workflow_handle::<RecordingLifecycle>(&id);
+        match handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await {
+            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Err(e) => Err(interaction_fault(&e)),
+        }
+    }
+
+    /// Starts a batch; one of the same files that ran before is told apart.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn start_batch(&self, queue: &str, id: &str, files: &[Intake]) -> Result<Started<()>, Fault> {
+        let Some(first) = files.first() else { return Ok(Started::Ended(None)) };
+        let options = Self::options(queue, id, &first.org, &first.share, false);
+        match self.client.start_workflow(IngestBatch::run, files.to_vec(), options).await {
+            Ok(_) => Ok(Started::Running),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => {
+                let handle = self.client.get_workflow_handle::<IngestBatch>(id);
+                match handle.describe(WorkflowDescribeOptions::default()).await {
+                    Ok(d) if d.status() == WorkflowExecutionStatus::Running => Ok(Started::Running),
+                    Ok(_) => Ok(Started::Ended(Some(()))),
+                    Err(e) => Err(interaction_fault(&e)),
+                }
+            }
+            Err(e) => Err(start_fault(e)),
+        }
+    }
+
+    /// Waits for the end of a batch.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn batch_result(&self, id: &str) -> Result<Vec<BatchItem>, Fault> {
+        let handle = self.client.get_workflow_handle::<IngestBatch>(id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(items) => Ok(items),
+            Err(WorkflowGetResultError::Rpc(e)) => Err(status_fault(&e)),
+            // Terminated by a human, say: its files are found again by the next listing.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Ids of the batches of a share that are under way.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn running_batches(&self, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
+        let query = format!(
+            "WorkflowType = 'IngestBatch' AND ExecutionStatus = 'Running' AND {} = '{}'",
+            ids::SEARCH_ATTRIBUTES[1],
+            ids::share_value(org, share)
+        );
+        let mut all = self.client.list_workflows(query, WorkflowListOptions::default());
+        let mut out = Vec::new();
+        while let Some(w) = all.next().await {
+            out.push(
+                w.map_err(|e| Fault::new(FaultCode::EngineUnreachable, format!("list workflows: {e}")))?
+                    .id()
+                    .to_owned(),
+            );
+        }
+        Ok(out)
+    }
+
+    /// Starts the watch of a share unless it runs.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn start_watch(&self, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
+        let id = ids::watch(org, share);
+        let options = WorkflowStartOptions::new(queue, &id)
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .search_attributes(SearchAttributes::new([
+                ids::ORG.value_set(org.to_string()),
+                ids::SHARE.value_set(ids::share_value(org, share)),
+            ]))
+            .build();
+        let input = WatchInput { org: org.clone(), share: share.clone() };
+        self.client.start_workflow(ShareWatch::run, input, options).await.map_err(start_fault)?;
+        Ok(id)
+    }
+}
+
+/// Maps a gRPC status (its code only: texts may quote payloads).
+#[must_use]
+pub fn status_fault(s: &temporalio_client::tonic::Status) -> Fault {
+    use temporalio_client::tonic::Code;
+    let code = match s.code() {
+        Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => {
+            FaultCode::EngineRefused
+        }
+        _ => FaultCode::EngineUnreachable,
+    };
+    Fault::new(code, format!("temporal answered {:?}", s.code()))
+}
+
+fn start_fault(e: WorkflowStartError) -> Fault {
+    match e {
+        WorkflowStartError::Rpc(s) => status_fault(&s),
+        WorkflowStartError::AlreadyStarted { .. } => Fault::new(FaultCode::EngineRefused, "workflow id is taken"),
+        _ => Fault::new(FaultCode::EngineRefused, "workflow could not be started"),
+    }
+}
+
+fn interaction_fault(e: &WorkflowInteractionError) -> Fault {
+    match e {
+        WorkflowInteractionError::Rpc(s) | WorkflowInteractionError::NotFound(s) => status_fault(s),
+        _ => Fault::new(FaultCode::EngineRefused, "workflow could not be reached"),
+    }
+}

@@ -1,0 +1,113 @@
+//! The steps of a file's lifecycle. Each is idempotent: it may run again after a crash, with what it did already done.
+
+// The activities macro makes constants that it does not document.
+#![allow(missing_docs)]
+
+mod archive;
+mod examine;
+mod send;
+mod store;
+mod store_large;
+
+use crate::deps::Deps;
+use crate::faults::ended;
+use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
+use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
+use leadline_workflows::contracts::{ArchiveInput, EnqueueInput, FileRef, PerItem, StoreInput, definitions};
+use std::sync::Arc;
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// Implements `leadline_workflows::contracts::Ingest`.
+pub struct IngestActivities {
+    deps: Arc<Deps>,
+}
+
+impl IngestActivities {
+    /// Works with these parts.
+    #[must_use]
+    pub fn new(deps: Arc<Deps>) -> Self {
+        Self { deps }
+    }
+}
+
+#[activities]
+impl IngestActivities {
+    /// See the contract.
+    #[activity(definition = definitions::Examine)]
+    pub async fn examine(self: Arc<Self>, _ctx: ActivityContext, file: FileRef) -> Result<Examination, ActivityError> {
+        let r = examine::examine(&self.deps, &file).await;
+        ended("examine", self.watch_logon(&file, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::Store)]
+    pub async fn store(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: StoreInput,
+    ) -> Result<StoreOutcome, ActivityError> {
+        let r = store::store(&self.deps, &input).await;
+        ended("store", self.watch_logon(&input.file, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::StoreLarge)]
+    pub async fn store_large(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: StoreInput,
+    ) -> Result<StoreOutcome, ActivityError> {
+        let r = tokio::select! {
+            r = store_large::store_large(&self.deps, &ctx, &input) => r,
+            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
+        };
+        ended("store_large", self.watch_logon(&input.file, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::Enqueue)]
+    pub async fn enqueue(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: EnqueueInput,
+    ) -> Result<PerItem, ActivityError> {
+        ended("enqueue", send::enqueue(&self.deps, &input).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::Archive)]
+    pub async fn archive(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: ArchiveInput,
+    ) -> Result<ArchiveState, ActivityError> {
+        let r = archive::archive(&self.deps, &input).await;
+        ended("archive", self.watch_logon(&input.file, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::Record)]
+    pub async fn record(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        entries: Vec<LedgerEntry>,
+    ) -> Result<PerItem, ActivityError> {
+        ended("record", send::record(&self.deps, &entries).await)
+    }
+}
+
+impl IngestActivities {
+    /// A refused logon may mean rotated credentials: the next attempt reads them anew.
+    fn watch_logon<T>(&self, file: &FileRef, r: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(f) = &r
+            && f.code == FaultCode::ShareLogonRefused
+        {
+            self.deps.shares.forget(&file.org, &file.share);
+        }
+        r
+    }
+}
+
+pub(crate) fn version_key(f: &FileRef) -> VersionKey {
+    f.fingerprint.version_key(&f.org, &f.share)
+}

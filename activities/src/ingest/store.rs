@@ -1,0 +1,144 @@
+//! Stores a small file: one conditional write of bytes that were looked at before and after they were read.
+
+use super::version_key;
+use crate::content_cache::Content;
+use crate::deps::Deps;
+use crate::inspect;
+use crate::metrics::METRICS;
+use crate::ports::share::Share;
+use crate::ports::store::{OrgStore, Put, RecordingMeta};
+use leadline_domain::lifecycle::StoreOutcome;
+use leadline_domain::message::media_type;
+use leadline_domain::settle::Basis;
+use leadline_domain::{Digest, Fault, FaultCode, Observation, Structure, StructureVerdict, Writer};
+use leadline_workflows::contracts::StoreInput;
+
+pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcome, Fault> {
+    let file = &input.file;
+    let share = deps.share(&file.org, &file.share).await?;
+    let claim = version_key(file);
+    // Content that cannot tell is read a second time: equal bytes at two times are its evidence.
+    let cached = deps.cache.take(claim.as_str()).filter(|_| input.basis == Basis::Structure);
+    let content = match cached {
+        Some(c) => c,
+        None => match read(share.as_ref(), input).await? {
+            Ok(c) => c,
+            Err(outcome) => return settled_before(deps, input, outcome).await,
+        },
+    };
+    if !agrees(input.basis, &content.structure) {
+        return Ok(StoreOutcome::Incomplete { structure: content.structure });
+    }
+    let now = observe(share.as_ref(), input).await?;
+    match check(input, now.as_ref()) {
+        Check::Same => {}
+        // The writer took it away after all of it was read. Content that proves its own completeness is not lost.
+        Check::Gone if input.basis == Basis::Structure => {}
+        Check::Gone => return settled_before(deps, input, StoreOutcome::Gone).await,
+        Check::Changed(look) => return settled_before(deps, input, StoreOutcome::Changed { look }).await,
+    }
+    if input.expected.is_some_and(|d| d != content.digest) {
+        // Other bytes under the same size and times: look again.
+        let look = Observation { stat: file.fingerprint.stat.clone(), writer: Writer::Absent };
+        return settled_before(deps, input, StoreOutcome::Changed { look }).await;
+    }
+    let store = deps.store(&file.org).await?;
+    let size = content.bytes.len() as u64;
+    let put =
+        store.put_recording(&content.digest, content.bytes.clone(), &meta(claim.as_str(), &content.structure)).await?;
+    Ok(outcome(put, claim.as_str(), content.digest, size, content.structure))
+}
+
+/// Whether what all of the content says still allows what it was settled on.
+pub(super) fn agrees(basis: Basis, whole: &Structure) -> bool {
+    match basis {
+        Basis::Structure => whole.verdict == StructureVerdict::Complete,
+        Basis::Quiet => matches!(whole.verdict, StructureVerdict::Complete | StructureVerdict::Unverifiable),
+    }
+}
+
+pub(super) fn meta(claim: &str, structure: &Structure) -> RecordingMeta {
+    RecordingMeta {
+        claim: claim.to_owned(),
+        format: structure.format.clone(),
+        media_type: media_type(&structure.format).to_owned(),
+    }
+}
+
+/// A claim that is ours is ours, however often the write is repeated.
+pub(super) fn outcome(put: Put, claim: &str, digest: Digest, size: u64, structure: Structure) -> StoreOutcome {
+    match put {
+        Put::Created => {
+            METRICS.stored(size);
+            StoreOutcome::Claimed { digest, size, structure }
+        }
+        Put::Exists { size: there, .. } if there != size => {
+            METRICS.broken("L5");
+            StoreOutcome::Duplicate { digest, size, structure }
+        }
+        Put::Exists { claim: winner, .. } if winner == claim => StoreOutcome::Claimed { digest, size, structure },
+        Put::Exists { .. } => StoreOutcome::Duplicate { digest, size, structure },
+    }
+}
+
+pub(super) enum Check {
+    Same,
+    Gone,
+    Changed(Observation),
+}
+
+/// Compares a look with the version that is being stored.
+pub(super) fn check(input: &StoreInput, now: Option<&Observation>) -> Check {
+    match now {
+        None => Check::Gone,
+        Some(l) if l.writer == Writer::Absent && l.stat == input.file.fingerprint.stat => Check::Same,
+        Some(l) => Check::Changed(l.clone()),
+    }
+}
+
+pub(super) async fn observe(share: &dyn Share, input: &StoreInput) -> Result<Option<Observation>, Fault> {
+    match share.observe(&input.file.fingerprint.path).await {
+        Err(f) if f.code == FaultCode::ShareFileGone => Ok(None),
+        r => r.map(Some),
+    }
+}
+
+/// Reads the file, between two looks.
+async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, StoreOutcome>, Fault> {
+    let path = &input.file.fingerprint.path;
+    match check(input, observe(share, input).await?.as_ref()) {
+        Check::Same => {}
+        Check::Gone => return Ok(Err(StoreOutcome::Gone)),
+        Check::Changed(look) => return Ok(Err(StoreOutcome::Changed { look })),
+    }
+    let bytes = match share.read(path, input.file.small_bytes).await {
+        Ok(b) => b,
+        Err(f) if f.code == FaultCode::ShareFileGone => return Ok(Err(StoreOutcome::Gone)),
+        Err(f) => return Err(f),
+    };
+    let structure = inspect::structure_of(&bytes);
+    Ok(Ok(Content { digest: Digest::of(&bytes), structure, bytes }))
+}
+
+/// The file is not any more what was settled. If an earlier run of this very step had stored it already and was cut
+/// off before its result was kept, the claim stands: that content was complete, and it must not be lost.
+async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome) -> Result<StoreOutcome, Fault> {
+    let Some(digest) = input.expected else { return Ok(otherwise) };
+    let store = deps.store(&input.file.org).await?;
+    claimed_before(store.as_ref(), input, digest).await.map(|c| c.unwrap_or(otherwise))
+}
+
+async fn claimed_before(
+    store: &dyn OrgStore,
+    input: &StoreInput,
+    digest: Digest,
+) -> Result<Option<StoreOutcome>, Fault> {
+    let claim = version_key(&input.file);
+    Ok(match store.head_recording(&digest).await? {
+        Some(Put::Exists { claim: winner, size }) if winner == claim.as_str() => {
+            let bytes = store.read_recording(&digest, input.file.small_bytes).await?;
+            Some(StoreOutcome::Claimed { digest, size, structure: inspect::structure_of(&bytes) })
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,191 @@
+//! Stores a large file: parts to `staging/`, digest and structural check on the way, then a server-side copy to the
+//! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
+
+use super::store::{Check, agrees, check, meta, observe, outcome};
+use super::version_key;
+use crate::deps::Deps;
+use crate::inspect::Streaming;
+use crate::ports::store::{OrgStore, Part, Upload};
+use bytes::{Bytes, BytesMut};
+use leadline_domain::lifecycle::StoreOutcome;
+use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_workflows::contracts::StoreInput;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use temporalio_sdk::activities::ActivityContext;
+use tokio::task::JoinSet;
+
+/// S3: parts of 5 MiB to 5 GiB, at most 10,000. 8 MiB times 10,000 is 78 GiB; larger files get larger parts.
+const PART: u64 = 8 * 1024 * 1024;
+const MAX_PARTS: u64 = 9_000;
+/// Parts on their way at once: bounds memory to (1 being filled + these) parts.
+const IN_FLIGHT: usize = 3;
+/// How often an upload that the store forgot is begun anew within one attempt.
+const RESTARTS: u32 = 3;
+
+/// What a heartbeat keeps for the next attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Progress {
+    upload_id: String,
+    bytes: u64,
+    size: u64,
+}
+
+pub(super) async fn store_large(deps: &Deps, ctx: &ActivityContext, input: &StoreInput) -> Result<StoreOutcome, Fault> {
+    let store = deps.store(&input.file.org).await?;
+    let mut resume = ctx.heartbeat_details().deserialize::<Progress>().ok().flatten().map(|p| p.upload_id);
+    let mut restarts = 0;
+    loop {
+        match attempt(deps, ctx, input, &store, resume.take()).await {
+            Err(f) if f.code == FaultCode::StoreUploadLost && restarts < RESTARTS => {
+                restarts += 1;
+                tracing::warn!(restarts, "the store forgot the upload, beginning anew");
+            }
+            r => return r,
+        }
+    }
+}
+
+async fn attempt(
+    deps: &Deps,
+    ctx: &ActivityContext,
+    input: &StoreInput,
+    store: &Arc<dyn OrgStore>,
+    resume: Option<String>,
+) -> Result<StoreOutcome, Fault> {
+    let file = &input.file;
+    let claim = version_key(file);
+    let share = deps.share(&file.org, &file.share).await?;
+    match check(input, observe(share.as_ref(), input).await?.as_ref()) {
+        Check::Same => {}
+        Check::Gone => return Ok(StoreOutcome::Gone),
+        Check::Changed(look) => return Ok(StoreOutcome::Changed { look }),
+    }
+    let mut reader = match share.open(&file.fingerprint.path, 0).await {
+        Err(f) if f.code == FaultCode::ShareFileGone => return Ok(StoreOutcome::Gone),
+        r => r?,
+    };
+    let (upload, held) = begin(store.as_ref(), claim.as_str(), resume).await?;
+    let size = file.fingerprint.stat.size;
+    let mut up = Uploading::new(Arc::clone(store), upload.clone(), held, size);
+    let (mut digest, mut inspector) = (Sha256::new(), Streaming::new(size));
+    let mut filling = BytesMut::with_capacity(up.part_len);
+    let mut done = 0u64;
+    while let Some(chunk) = reader.next().await? {
+        digest.update(&chunk);
+        inspector.push(&chunk);
+        done += chunk.len() as u64;
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let n = rest.len().min(up.part_len - filling.len());
+            filling.extend_from_slice(&rest.split_to(n));
+            if filling.len() == up.part_len {
+                up.send(filling.split().freeze()).await?;
+                filling.reserve(up.part_len);
+                let p = Progress { upload_id: upload.id.clone(), bytes: done, size };
+                // A heartbeat that cannot be sent is no reason to stop; the server's timeout decides.
+                let _ = ctx.record_heartbeat(p).await;
+            }
+        }
+    }
+    drop(reader);
+    if !filling.is_empty() {
+        up.send(filling.freeze()).await?;
+    }
+    let parts = up.finish().await?;
+    let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
+    let now = observe(share.as_ref(), input).await?;
+    let fits = done == size && agrees(input.basis, &structure);
+    let given_up = match check(input, now.as_ref()) {
+        Check::Changed(look) => Some(StoreOutcome::Changed { look }),
+        Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
+        _ if !fits => Some(StoreOutcome::Incomplete { structure: structure.clone() }),
+        _ => None,
+    };
+    if let Some(outcome) = given_up {
+        store.abort_upload(&upload).await?;
+        return Ok(outcome);
+    }
+    store.complete_upload(&upload, &parts).await?;
+    let put = store.promote(&upload.name, size, &digest, &meta(claim.as_str(), &structure)).await?;
+    Ok(outcome(put, claim.as_str(), digest, size, structure))
+}
+
+/// Continues the upload of an earlier attempt if the store still has it, or begins one.
+async fn begin(store: &dyn OrgStore, name: &str, resume: Option<String>) -> Result<(Upload, Vec<Part>), Fault> {
+    if let Some(id) = resume {
+        let upload = Upload { name: name.to_owned(), id };
+        match store.list_parts(&upload).await {
+            Ok(parts) => return Ok((upload, parts)),
+            Err(f) if f.code == FaultCode::StoreUploadLost => {}
+            Err(f) => return Err(f),
+        }
+    }
+    Ok((store.begin_upload(name).await?, Vec::new()))
+}
+
+/// Parts on their way.
+struct Uploading {
+    store: Arc<dyn OrgStore>,
+    upload: Upload,
+    held: BTreeMap<u32, Part>,
+    done: Vec<Part>,
+    running: JoinSet<Result<Part, Fault>>,
+    next: u32,
+    part_len: usize,
+}
+
+impl Uploading {
+    fn new(store: Arc<dyn OrgStore>, upload: Upload, held: Vec<Part>, size: u64) -> Self {
+        const MIB: u64 = 1024 * 1024;
+        let part = PART.max(size.div_ceil(MAX_PARTS).div_ceil(MIB) * MIB);
+        Self {
+            store,
+            upload,
+            held: held.into_iter().map(|p| (p.number, p)).collect(),
+            done: Vec::new(),
+            running: JoinSet::new(),
+            next: 1,
+            part_len: usize::try_from(part).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Sends the next part, unless the store holds these very bytes under its number already.
+    async fn send(&mut self, body: Bytes) -> Result<(), Fault> {
+        let number = self.next;
+        self.next += 1;
+        let sha256: [u8; 32] = Sha256::digest(&body).into();
+        if let Some(p) = self.held.remove(&number)
+            && p.sha256 == sha256
+            && p.size == body.len() as u64
+        {
+            self.done.push(p);
+            return Ok(());
+        }
+        while self.running.len() >= IN_FLIGHT {
+            self.join_one().await?;
+        }
+        let (store, upload) = (Arc::clone(&self.store), self.upload.clone());
+        self.running.spawn(async move { store.upload_part(&upload, number, body, sha256).await });
+        Ok(())
+    }
+
+    async fn join_one(&mut self) -> Result<(), Fault> {
+        match self.running.join_next().await {
+            Some(Ok(part)) => self.done.push(part?),
+            Some(Err(e)) => return Err(Fault::new(FaultCode::BugInvariant, format!("part upload ended: {e}"))),
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<Part>, Fault> {
+        while !self.running.is_empty() {
+            self.join_one().await?;
+        }
+        self.done.sort_by_key(|p| p.number);
+        Ok(self.done)
+    }
+}

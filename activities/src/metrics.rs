@@ -1,0 +1,88 @@
+//! Counters of the worker, exposed in the Prometheus text format. Names, units and stability: docs/METRICS.md.
+
+use leadline_domain::FaultCode;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of this process.
+pub static METRICS: Metrics = Metrics::new();
+
+/// See docs/METRICS.md.
+pub struct Metrics {
+    outcomes: Mutex<BTreeMap<(String, &'static str), u64>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+    bytes_stored: AtomicU64,
+    invariants: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Metrics {
+    const fn new() -> Self {
+        Self {
+            outcomes: Mutex::new(BTreeMap::new()),
+            faults: Mutex::new(BTreeMap::new()),
+            bytes_stored: AtomicU64::new(0),
+            invariants: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// An outcome was recorded.
+    pub fn outcome(&self, org: &str, kind: &'static str) {
+        bump(&self.outcomes, (org.to_owned(), kind));
+    }
+    /// A step failed.
+    pub fn fault(&self, code: FaultCode) {
+        bump(&self.faults, code.as_str());
+    }
+    /// Bytes of a new recording were stored.
+    pub fn stored(&self, bytes: u64) {
+        self.bytes_stored.fetch_add(bytes, Ordering::Relaxed);
+    }
+    /// An invariant of the design was found broken.
+    pub fn broken(&self, invariant: &'static str) {
+        tracing::error!(invariant, "invariant broken");
+        bump(&self.invariants, invariant);
+    }
+
+    /// All counters in the Prometheus text format (version 0.0.4).
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut o = String::new();
+        let _ = writeln!(
+            o,
+            "# HELP leadline_outcomes_total Files that reached an outcome.\n# TYPE leadline_outcomes_total counter"
+        );
+        for ((org, kind), n) in lock(&self.outcomes).iter() {
+            let _ = writeln!(o, "leadline_outcomes_total{{org=\"{org}\",outcome=\"{kind}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_faults_total Steps that failed, by fault code.\n# TYPE leadline_faults_total counter"
+        );
+        for (code, n) in lock(&self.faults).iter() {
+            let _ = writeln!(o, "leadline_faults_total{{code=\"{code}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_stored_bytes_total Bytes of new recordings.\n# TYPE leadline_stored_bytes_total counter\nleadline_stored_bytes_total {}",
+            self.bytes_stored.load(Ordering::Relaxed)
+        );
+        let _ = writeln!(
+            o,
+            "# HELP leadline_invariant_violations_total Invariants found broken; anything but 0 is a bug.\n# TYPE leadline_invariant_violations_total counter"
+        );
+        for (name, n) in lock(&self.invariants).iter() {
+            let _ = writeln!(o, "leadline_invariant_violations_total{{invariant=\"{name}\"}} {n}");
+        }
+        o
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn bump<K: Ord>(m: &Mutex<BTreeMap<K, u64>>, k: K) {
+    *lock(m).entry(k).or_insert(0) += 1;
+}

@@ -1,0 +1,210 @@
+//! Provisioning steps: change sets, outputs, probes, watches.
+
+// The activities macro makes constants that it does not document.
+#![allow(missing_docs)]
+
+use crate::deps::Deps;
+use crate::engine::Engine;
+use crate::faults::ended;
+use crate::ports::stacks::{ChangeSetState, ResourceChange};
+use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_workflows::contracts::{Prepared, StackPlan, definitions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// Time between two looks at a change set or a stack.
+const POLL: Duration = Duration::from_millis(500);
+/// A change set that is not computed after this time is given up and made again.
+const PREPARE: Duration = Duration::from_secs(100);
+
+/// Implements `leadline_workflows::contracts::Provisioning`.
+pub struct ProvisioningActivities {
+    deps: Arc<Deps>,
+}
+
+impl ProvisioningActivities {
+    /// Works with these parts.
+    #[must_use]
+    pub fn new(deps: Arc<Deps>) -> Self {
+        Self { deps }
+    }
+}
+
+#[activities]
+impl ProvisioningActivities {
+    /// See the contract.
+    #[activity(definition = definitions::PrepareStack)]
+    pub async fn prepare_stack(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        plan: StackPlan,
+    ) -> Result<Prepared, ActivityError> {
+        ended("prepare_stack", prepare(&self.deps, &plan).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ExecuteStack)]
+    pub async fn execute_stack(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        plan: StackPlan,
+    ) -> Result<BTreeMap<String, String>, ActivityError> {
+        let beat = async {
+            loop {
+                let _ = ctx.record_heartbeat(()).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        let r = tokio::select! {
+            r = execute(&self.deps, &plan) => r,
+            () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
+            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
+        };
+        ended("execute_stack", r)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::StackOutputs)]
+    pub async fn stack_outputs(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        stack: String,
+    ) -> Result<BTreeMap<String, String>, ActivityError> {
+        ended("stack_outputs", outputs(&self.deps, &stack).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ProbeOrganization)]
+    pub async fn probe_organization(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        org: OrgId,
+    ) -> Result<Vec<String>, ActivityError> {
+        ended("probe_organization", probe(&self.deps, &org).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::RegisterShares)]
+    pub async fn register_shares(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        org: OrgId,
+    ) -> Result<Vec<String>, ActivityError> {
+        ended("register_shares", register(&self.deps, &Engine::new(ctx.client()), &org).await)
+    }
+}
+
+/// A worker serves one environment; a plan for another is a mistake that must not reach AWS.
+fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
+    let here = deps.registry.env();
+    if plan.env != *here.env() {
+        let detail = format!("plan for environment {} on a worker of {}", plan.env, here.env());
+        return Err(Fault::new(FaultCode::StackPlanMismatch, detail));
+    }
+    let expected = match &plan.org {
+        Some(org) => deps.registry.scope(org)?.stack(),
+        None => here.stack(),
+    };
+    if plan.stack != expected {
+        return Err(Fault::new(
+            FaultCode::StackPlanMismatch,
+            format!("plan names stack {}, expected {expected}", plan.stack),
+        ));
+    }
+    Ok(())
+}
+
+/// The name of a plan's change set: its digest, so that a repeat finds it and another plan does not.
+fn change_set(plan: &StackPlan) -> String {
+    format!("leadline-{}", plan.digest.get(..32).unwrap_or(&plan.digest))
+}
+
+async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
+    belongs_here(deps, plan)?;
+    let name = change_set(plan);
+    deps.stacks.create_change_set(&plan.stack, &name, &plan.template, &plan.tags).await?;
+    let deadline = tokio::time::Instant::now() + PREPARE;
+    loop {
+        match deps.stacks.change_set(&plan.stack, &name).await? {
+            ChangeSetState::Ready(changes) => return Ok(Prepared::Ready(changes.iter().map(words).collect())),
+            ChangeSetState::Empty => {
+                deps.stacks.discard(&plan.stack, &name).await?;
+                return Ok(Prepared::NoChange);
+            }
+            ChangeSetState::Failed(reason) => {
+                deps.stacks.discard(&plan.stack, &name).await?;
+                return Err(Fault::new(FaultCode::StackFailed, format!("change set of {}: {reason}", plan.stack)));
+            }
+            ChangeSetState::Pending if tokio::time::Instant::now() > deadline => {
+                return Err(Fault::new(
+                    FaultCode::StackBusy,
+                    format!("change set of {} is still being computed", plan.stack),
+                ));
+            }
+            ChangeSetState::Pending => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+fn words(c: &ResourceChange) -> String {
+    let replace = if c.replacement == "True" { " (replacement)" } else { "" };
+    format!("{} {} {}{replace}", c.action, c.resource_type, c.logical_id)
+}
+
+async fn execute(deps: &Deps, plan: &StackPlan) -> Result<BTreeMap<String, String>, Fault> {
+    belongs_here(deps, plan)?;
+    deps.stacks.execute(&plan.stack, &change_set(plan)).await?;
+    loop {
+        let Some(stack) = deps.stacks.describe(&plan.stack).await? else {
+            return Err(Fault::new(FaultCode::StackFailed, format!("stack {} is gone", plan.stack)));
+        };
+        match stack.status.as_str() {
+            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok(stack.outputs),
+            s if s.contains("ROLLBACK") || s.ends_with("_FAILED") => {
+                let reason = first_failure(deps, &plan.stack).await.unwrap_or(stack.reason);
+                if s.ends_with("_IN_PROGRESS") {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+                return Err(Fault::new(FaultCode::StackFailed, format!("stack {} is {s}: {reason}", plan.stack)));
+            }
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+async fn first_failure(deps: &Deps, stack: &str) -> Option<String> {
+    let events = deps.stacks.events(stack).await.ok()?;
+    events.into_iter().rev().find(|e| e.status.ends_with("_FAILED")).map(|e| format!("{}: {}", e.logical_id, e.reason))
+}
+
+async fn outputs(deps: &Deps, stack: &str) -> Result<BTreeMap<String, String>, Fault> {
+    match deps.stacks.describe(stack).await? {
+        Some(s) => Ok(s.outputs),
+        None => Err(Fault::new(FaultCode::StackFailed, format!("there is no stack {stack}"))),
+    }
+}
+
+/// With the organization's own role: its store answers, and each share has its credentials.
+async fn probe(deps: &Deps, org: &OrgId) -> Result<Vec<String>, Fault> {
+    let config = deps.registry.org(org)?;
+    let mut found = Vec::new();
+    deps.stores.open(&config.scope).await?.check().await?;
+    found.push(format!("role {} reaches bucket {}", config.scope.role_name(), config.scope.bucket()));
+    for share in config.shares.keys() {
+        deps.secrets.share_credentials(&config.scope, share).await?;
+        found.push(format!("role {} reads the credentials of share {share}", config.scope.role_name()));
+    }
+    Ok(found)
+}
+
+async fn register(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
+    let env = deps.registry.env();
+    let mut out = Vec::new();
+    for (share, config) in &deps.registry.org(org)?.shares {
+        out.push(engine.start_watch(&env.task_queue(&config.group), org, share).await?);
+    }
+    Ok(out)
+}

@@ -1,0 +1,191 @@
+//! Starting lifecycles and batches beside the watch, each repeated until Temporal has it.
+
+use super::tracker::Ready;
+use crate::engine::{Engine, Started};
+use crate::registry::ShareConfig;
+use leadline_domain::lifecycle::{ArchiveState, Intake, Outcome};
+use leadline_domain::{Fault, FileStat, Fingerprint, SharePath};
+use leadline_workflows::contracts::WatchInput;
+use leadline_workflows::ids;
+use leadline_workflows::ingest_batch::BatchItem;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// More concurrent starts only queue at the server.
+const STARTS: usize = 12;
+/// Batches of a share under way at once.
+const BATCHES: usize = 3;
+
+/// What came of a start.
+pub(super) enum Report {
+    /// A lifecycle runs.
+    Opened { path: SharePath, stat: FileStat, at_rest: bool },
+    /// It has ended.
+    Ended { path: SharePath, stat: FileStat, outcome: Outcome, archive: ArchiveState },
+}
+
+/// Starts under way. Dropping it gives them up; the next listing finds their files again.
+pub(super) struct Starts {
+    job: Arc<Job>,
+    running: JoinSet<Vec<Report>>,
+}
+
+struct Job {
+    engine: Engine,
+    input: WatchInput,
+    config: ShareConfig,
+    queue: String,
+    starts: Semaphore,
+    batches: Semaphore,
+}
+
+impl Starts {
+    pub(super) fn new(engine: Engine, input: WatchInput, config: ShareConfig, queue: String) -> Self {
+        let (starts, batches) = (Semaphore::new(STARTS), Semaphore::new(BATCHES));
+        Self { job: Arc::new(Job { engine, input, config, queue, starts, batches }), running: JoinSet::new() }
+    }
+
+    /// Takes up a changed configuration for what starts from now on.
+    pub(super) fn configure(&mut self, config: &ShareConfig, queue: &str) {
+        if self.job.config != *config || self.job.queue != queue {
+            let (engine, input) = (self.job.engine.clone(), self.job.input.clone());
+            let running = std::mem::take(&mut self.running);
+            *self = Self { running, ..Self::new(engine, input, config.clone(), queue.to_owned()) };
+        }
+    }
+
+    /// The reports of the next start that ended; `None` when none is under way.
+    pub(super) async fn next(&mut self) -> Option<Vec<Report>> {
+        loop {
+            match self.running.join_next().await? {
+                Ok(reports) => return Some(reports),
+                Err(error) => tracing::error!(%error, "a start ended abnormally"),
+            }
+        }
+    }
+
+    pub(super) fn single(&mut self, ready: Ready) {
+        let job = Arc::clone(&self.job);
+        self.running.spawn(async move {
+            let _permit = job.starts.acquire().await;
+            vec![job.lifecycle(&ready).await]
+        });
+    }
+
+    pub(super) fn batch(&mut self, ready: Vec<Ready>) {
+        let job = Arc::clone(&self.job);
+        self.running.spawn(async move {
+            let _permit = job.batches.acquire().await;
+            job.batch(ready).await
+        });
+    }
+
+    pub(super) fn nudge(&mut self, file: Fingerprint) {
+        let job = Arc::clone(&self.job);
+        self.running.spawn(async move {
+            let (i, e) = (&job.input, &job.engine);
+            until_done("nudge", || e.nudge(&i.org, &i.share, &file)).await;
+            Vec::new()
+        });
+    }
+}
+
+impl Job {
+    fn intake(&self, r: &Ready) -> Intake {
+        Intake {
+            org: self.input.org.clone(),
+            share: self.input.share.clone(),
+            fingerprint: r.fingerprint.clone(),
+            quiet_ms: r.quiet_ms,
+            settle: self.config.settle.clone(),
+            archive: self.config.archive.clone(),
+            small_bytes: self.config.small_bytes,
+            max_bytes: self.config.max_bytes,
+        }
+    }
+
+    async fn lifecycle(&self, ready: &Ready) -> Report {
+        let intake = self.intake(ready);
+        let (path, stat) = (ready.fingerprint.path.clone(), ready.fingerprint.stat.clone());
+        let start = |again| {
+            let intake = &intake;
+            move || self.engine.start_lifecycle(&self.queue, intake, again)
+        };
+        match until_done("start lifecycle", start(false)).await {
+            Started::Running => Report::Opened { path, stat, at_rest: ready.at_rest },
+            Started::Ended(Some(r)) if r.lifecycle.stat == stat && stays_ended(r.outcome()) => {
+                let archive = r.lifecycle.archive;
+                match r.lifecycle.outcome {
+                    Some(outcome) => Report::Ended { path, stat, outcome, archive },
+                    None => Report::Opened { path, stat, at_rest: ready.at_rest },
+                }
+            }
+            // Another version of the file, or one that went away and came back: a life of its own.
+            Started::Ended(_) => {
+                until_done("start lifecycle again", start(true)).await;
+                Report::Opened { path, stat, at_rest: ready.at_rest }
+            }
+        }
+    }
+
+    async fn batch(&self, ready: Vec<Ready>) -> Vec<Report> {
+        let files: Vec<Intake> = ready.iter().map(|r| self.intake(r)).collect();
+        let versions: Vec<_> =
+            files.iter().map(|i| i.fingerprint.version_key(&self.input.org, &self.input.share)).collect();
+        let id = ids::batch(&self.input.org, &self.input.share, &versions);
+        let started = until_done("start batch", || self.engine.start_batch(&self.queue, &id, &files)).await;
+        if started != Started::Running {
+            // These very files went through a batch before and are here again: one by one, to see why.
+            let mut reports = Vec::with_capacity(ready.len());
+            for r in &ready {
+                reports.push(self.lifecycle(r).await);
+            }
+            return reports;
+        }
+        let items = until_done("await batch", || self.engine.batch_result(&id)).await;
+        ready
+            .iter()
+            .zip(items.into_iter().map(Some).chain(std::iter::repeat(None)))
+            .map(|(r, item)| {
+                let (path, stat) = (r.fingerprint.path.clone(), r.fingerprint.stat.clone());
+                match item {
+                    Some(BatchItem::Done(report)) => {
+                        let l = report.lifecycle;
+                        let outcome = l
+                            .outcome
+                            .unwrap_or(Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced });
+                        Report::Ended { path, stat: l.stat, outcome, archive: l.archive }
+                    }
+                    Some(BatchItem::Left { .. }) => Report::Opened { path, stat, at_rest: false },
+                    // Forgotten: the next listing finds it new.
+                    Some(BatchItem::Running) | None => Report::Ended {
+                        path,
+                        stat,
+                        outcome: Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced },
+                        archive: ArchiveState::Untouched,
+                    },
+                }
+            })
+            .collect()
+    }
+}
+
+/// A file that went away before it was judged has not ended for good if it is there.
+fn stays_ended(o: Option<&Outcome>) -> bool {
+    !matches!(o, None | Some(Outcome::Withdrawn { .. }))
+}
+
+/// Repeats a call until it succeeds; the watch's own end is the only limit.
+async fn until_done<T, F: Future<Output = Result<T, Fault>>>(what: &'static str, call: impl Fn() -> F) -> T {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match call().await {
+            Ok(t) => return t,
+            Err(fault) => tracing::warn!(what, %fault, "temporal does not take it yet"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}

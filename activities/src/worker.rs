@@ -1,0 +1,62 @@
+//! A worker: Temporal's side of this process.
+
+use crate::deps::Deps;
+use crate::ingest::IngestActivities;
+use crate::provision::ProvisioningActivities;
+use crate::watch::WatchActivities;
+use leadline_domain::WorkerGroup;
+use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch};
+use std::sync::Arc;
+use temporalio_client::Client;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+
+/// How much a worker takes on at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Workflow tasks.
+    pub workflow_tasks: usize,
+    /// Ordinary activities: watches, large uploads, provisioning. A watch holds one for as long as it lasts.
+    pub activities: usize,
+    /// Local activities: the short steps of files.
+    pub local_activities: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { workflow_tasks: 64, activities: 512, local_activities: 48 }
+    }
+}
+
+/// A worker for one group of an environment. The caller runs it.
+///
+/// # Errors
+/// When Temporal's SDK refuses the options, e.g. because the namespace does not exist.
+pub fn worker(
+    runtime: &Runtime,
+    client: Client,
+    deps: &Arc<Deps>,
+    group: &WorkerGroup,
+    capacity: Capacity,
+) -> Result<Worker, anyhow::Error> {
+    let queue = deps.registry.env().task_queue(group);
+    let options = WorkerOptions::new(queue)
+        .tuner(
+            TunerHolder::builder()
+                .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.workflow_tasks))
+                .activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.activities))
+                .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.local_activities))
+                .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+                .build(),
+        )
+        .register_workflow::<RecordingLifecycle>()?
+        .register_workflow::<IngestBatch>()?
+        .register_workflow::<ShareWatch>()?
+        .register_workflow::<ApplyEnvironment>()?
+        .register_workflow::<OnboardOrganization>()?
+        .register_activities(IngestActivities::new(Arc::clone(deps)))
+        .register_activities(WatchActivities::new(Arc::clone(deps)))
+        .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
+        .build();
+    Worker::new(runtime, client, options).map_err(anyhow::Error::from)
+}
