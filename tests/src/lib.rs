@@ -1,1 +1,3 @@
-//! End-to-end, contract and replay tests of leadline against real parts.
+//! End-to-end, contract and replay tests of leadline against real parts, and the harness that starts them.
+
+pub mod harness;
