@@ -1,8 +1,8 @@
 //! The payload codec: what leaves this process for Temporal is encrypted, because workflow inputs and results hold
 //! file names. AES-256-GCM; the key's id travels in the metadata, so that a rotated key still opens old histories.
 
-use aes_gcm::aead::{Aead, Generate, KeyInit, Nonce, Payload as Sealed};
 use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, Generate, KeyInit, Nonce, Payload as Sealed};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -29,8 +29,7 @@ impl PayloadKeys {
     /// Keys by id; `current` encrypts, all decrypt. A key is 32 bytes. `None` if `current` is not among them.
     #[must_use]
     pub fn new(current: &str, keys: &BTreeMap<String, [u8; 32]>) -> Option<Self> {
-        let ciphers: BTreeMap<_, _> =
-            keys.iter().map(|(id, k)| (id.clone(), Aes256Gcm::new(&(*k).into()))).collect();
+        let ciphers: BTreeMap<_, _> = keys.iter().map(|(id, k)| (id.clone(), Aes256Gcm::new(&(*k).into()))).collect();
         ciphers.contains_key(current).then(|| Self { current: current.to_owned(), ciphers })
     }
 }
@@ -72,8 +71,10 @@ impl EncryptingCodec {
             return Ok(p);
         }
         let id = p.metadata.get(KEY_ID).map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default();
-        let key = self.0.ciphers.get(&id).ok_or_else(|| refused("a payload was encrypted with a key that is not here"))?;
-        let (nonce, sealed) = p.data.split_at_checked(NONCE).ok_or_else(|| refused("an encrypted payload is cut short"))?;
+        let key =
+            self.0.ciphers.get(&id).ok_or_else(|| refused("a payload was encrypted with a key that is not here"))?;
+        let (nonce, sealed) =
+            p.data.split_at_checked(NONCE).ok_or_else(|| refused("an encrypted payload is cut short"))?;
         let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| refused("an encrypted payload is cut short"))?;
         let clear = key
             .decrypt(&nonce, Sealed { msg: sealed, aad: id.as_bytes() })

@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod ports;
 pub mod provision;
 pub mod registry;
+pub mod secret;
 pub mod watch;
 pub mod worker;

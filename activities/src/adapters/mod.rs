@@ -1,1 +1,3 @@
 //! The real parts behind the ports, one folder each.
+
+pub mod smb;

@@ -28,7 +28,7 @@ pub(super) async fn examine(deps: &Deps, file: &FileRef) -> Result<Examination, 
             r => Ok(Examination::Seen { look, structure: Some(r?), digest: None }),
         };
     }
-    let bytes = match share.read(path, file.small_bytes).await {
+    let bytes = match share.read(path, look.stat.size).await {
         Ok(b) => b,
         Err(f) if f.code == FaultCode::ShareFileGone => return Ok(Examination::Gone),
         // It grew past the limit, or a writer came in between: the next look tells.

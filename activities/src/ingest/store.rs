@@ -111,7 +111,7 @@ async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, S
         Check::Gone => return Ok(Err(StoreOutcome::Gone)),
         Check::Changed(look) => return Ok(Err(StoreOutcome::Changed { look })),
     }
-    let bytes = match share.read(path, input.file.small_bytes).await {
+    let bytes = match share.read(path, input.file.fingerprint.stat.size).await {
         Ok(b) => b,
         Err(f) if f.code == FaultCode::ShareFileGone => return Ok(Err(StoreOutcome::Gone)),
         Err(f) => return Err(f),

@@ -81,11 +81,13 @@ pub trait Share: Send + Sync {
     /// `share.file_gone` when there is no such file, `share.access_denied`, and the connection faults.
     async fn observe(&self, path: &SharePath) -> Result<Observation, Fault>;
 
-    /// Reads a small file as a whole in as few round trips as the server allows.
+    /// Reads the first `size` bytes of a small file, which is all of it unless it grew meanwhile, in as few round
+    /// trips as the server allows. Fewer bytes come back from a file that was cut meanwhile.
     ///
     /// # Errors
-    /// `share.file_gone`, `share.file_changed` when it is longer than `limit` bytes, and the connection faults.
-    async fn read(&self, path: &SharePath, limit: u64) -> Result<Bytes, Fault>;
+    /// `share.file_gone`, `share.file_locked`, `share.file_changed` when it is seen to be longer, `share.access_denied`,
+    /// and the connection faults.
+    async fn read(&self, path: &SharePath, size: u64) -> Result<Bytes, Fault>;
 
     /// Opens a file for reading from `offset` on, with every sharing mode granted to others.
     ///
