@@ -1,3 +1,4 @@
 //! The real parts behind the ports, one folder each.
 
+pub mod aws;
 pub mod smb;

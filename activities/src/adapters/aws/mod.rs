@@ -1,0 +1,15 @@
+//! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
+
+mod cloudformation;
+mod errors;
+mod requests;
+mod s3;
+mod secrets;
+mod sqs;
+mod sts;
+
+pub use cloudformation::CfnStacks;
+pub use requests::RequestCounts;
+pub use secrets::AwsSecrets;
+pub use sqs::SqsQueue;
+pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};

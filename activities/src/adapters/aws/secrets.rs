@@ -1,0 +1,86 @@
+//! Secrets: an organization's share credentials, read with its own role; the environment's payload keys.
+
+use super::errors::{Service, fault};
+use super::sts::Aws;
+use crate::ports::stacks::{Secrets, ShareCredentials};
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use leadline_domain::{Fault, FaultCode, OrgScope, ShareId};
+
+/// See [`Secrets`].
+pub struct AwsSecrets {
+    aws: Aws,
+}
+
+impl AwsSecrets {
+    /// With these identities.
+    #[must_use]
+    pub fn new(aws: Aws) -> Self {
+        Self { aws }
+    }
+
+    fn client(&self, config: &SdkConfig) -> Client {
+        let config = aws_sdk_secretsmanager::config::Builder::from(config).interceptor(self.aws.counting()).build();
+        Client::from_conf(config)
+    }
+
+    /// A secret of the environment, read as whoever started this process; `make` gives its first value if there is
+    /// none yet. Two that make it at once end with one value.
+    ///
+    /// # Errors
+    /// `credential.*`.
+    pub async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Fault> {
+        let client = self.client(self.aws.provisioner());
+        loop {
+            match client.get_secret_value().secret_id(name).send().await {
+                Ok(v) => return Ok(v.secret_string().unwrap_or_default().to_owned()),
+                Err(e) => match fault(Service::Credentials, "GetSecretValue", &e) {
+                    f if f.code == FaultCode::SecretMissing => {}
+                    f => return Err(f),
+                },
+            }
+            match client.create_secret().name(name).secret_string(make()).send().await {
+                Ok(_) => {}
+                Err(e) if e.code() == Some("ResourceExistsException") => {}
+                Err(e) => return Err(fault(Service::Credentials, "CreateSecret", &e)),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Secrets for AwsSecrets {
+    async fn share_credentials(&self, scope: &OrgScope, share: &ShareId) -> Result<ShareCredentials, Fault> {
+        let client = self.client(&self.aws.organization(scope).await);
+        let v = client
+            .get_secret_value()
+            .secret_id(scope.share_secret(share))
+            .send()
+            .await
+            .map_err(|e| fault(Service::Credentials, "GetSecretValue", &e))?;
+        // The stack makes the secret with a placeholder; credentials are put in by the onboarding command.
+        serde_json::from_str(v.secret_string().unwrap_or_default()).map_err(|_| {
+            Fault::new(FaultCode::SecretMissing, format!("the secret of share {share} holds no credentials yet"))
+        })
+    }
+
+    async fn put_share_credentials(
+        &self,
+        scope: &OrgScope,
+        share: &ShareId,
+        credentials: &ShareCredentials,
+    ) -> Result<(), Fault> {
+        let text = serde_json::to_string(credentials)
+            .map_err(|_| Fault::new(FaultCode::BugInvariant, "credentials cannot be written"))?;
+        self.client(self.aws.provisioner())
+            .put_secret_value()
+            .secret_id(scope.share_secret(share))
+            .secret_string(text)
+            .send()
+            .await
+            .map_err(|e| fault(Service::Credentials, "PutSecretValue", &e))?;
+        Ok(())
+    }
+}
