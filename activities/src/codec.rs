@@ -2,7 +2,7 @@
 //! file names. AES-256-GCM; the key's id travels in the metadata, so that a rotated key still opens old histories.
 
 use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{Aead, Generate, KeyInit, Nonce, Payload as Sealed};
+use aes_gcm::aead::{Aead, Generate, Key, KeyInit, Nonce, Payload as Sealed};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -32,6 +32,35 @@ impl PayloadKeys {
         let ciphers: BTreeMap<_, _> = keys.iter().map(|(id, k)| (id.clone(), Aes256Gcm::new(&(*k).into()))).collect();
         ciphers.contains_key(current).then(|| Self { current: current.to_owned(), ciphers })
     }
+}
+
+/// The secret's layout: `{"current": "<id>", "keys": {"<id>": "<64 hex digits>"}}`. Old keys stay until no history
+/// that was written with them is kept any more.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stored {
+    current: String,
+    keys: BTreeMap<String, String>,
+}
+
+/// Keys from the text of the secret; `None` if it holds none.
+#[must_use]
+pub fn parse_keys(text: &str) -> Option<PayloadKeys> {
+    let stored: Stored = serde_json::from_str(text).ok()?;
+    let mut keys = BTreeMap::new();
+    for (id, hex_key) in &stored.keys {
+        let mut k = [0; 32];
+        hex::decode_to_slice(hex_key, &mut k).ok()?;
+        keys.insert(id.clone(), k);
+    }
+    PayloadKeys::new(&stored.current, &keys)
+}
+
+/// The text of a secret with one fresh key.
+#[must_use]
+pub fn random_keys() -> String {
+    let key = Key::<Aes256Gcm>::generate();
+    let stored = Stored { current: "k1".into(), keys: [("k1".to_owned(), hex::encode(key))].into() };
+    serde_json::to_string(&stored).unwrap_or_default()
 }
 
 /// The codec.
@@ -162,6 +191,13 @@ mod tests {
         assert!(c.open(sealed).is_err());
         let cut = Payload { data: vec![1, 2], ..c.seal(&payload()).unwrap() };
         assert!(c.open(cut).is_err());
+    }
+
+    #[test]
+    fn fresh_keys_parse_and_differ() {
+        assert!(parse_keys(&random_keys()).is_some());
+        assert_ne!(random_keys(), random_keys());
+        assert!(parse_keys("{}").is_none());
     }
 
     #[test]

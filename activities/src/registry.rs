@@ -24,6 +24,8 @@ pub struct ShareConfig {
     pub archive: ArchiveRule,
     /// Time between two full listings, milliseconds.
     pub reconcile_ms: u64,
+    /// If not empty: only names that match one of these globs.
+    pub only: Vec<String>,
     /// Names that are ignored by rule, as globs (`*`, `?`), matched against the last component, case-insensitively.
     pub ignore: Vec<String>,
     /// Up to this size a file is read as a whole, bytes.
@@ -49,8 +51,14 @@ impl ShareConfig {
     pub fn concerns(&self, path: &SharePath) -> bool {
         path.is_under(&self.folder)
             && !self.except().iter().any(|e| path.is_under(e))
-            && !self.ignore.iter().any(|g| glob(&g.to_lowercase(), &path.name().to_lowercase()))
+            && (self.only.is_empty() || named(&self.only, path))
+            && !named(&self.ignore, path)
     }
+}
+
+fn named(globs: &[String], path: &SharePath) -> bool {
+    let name = path.name().to_lowercase();
+    globs.iter().any(|g| glob(&g.to_lowercase(), &name))
 }
 
 /// `*` any run of characters, `?` one character. Linear in the length of the name for each `*`.

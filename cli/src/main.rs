@@ -1,2 +1,112 @@
-//! The leadline binary.
-fn main() {}
+//! The leadline binary: one program, many roles. `leadline help` teaches; exit codes are in [`exit`].
+
+mod cmd;
+mod connect;
+mod exit;
+mod output;
+mod telemetry;
+
+use clap::{Parser, Subcommand};
+use output::Format;
+use std::path::PathBuf;
+
+/// Carries ECG recordings from clinics to the cloud, unattended.
+///
+/// Data goes to standard output, everything else to standard error.
+#[derive(Parser)]
+#[command(name = "leadline", version, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Global {
+    /// Folder with environment and organization files.
+    #[arg(long, global = true, env = "LEADLINE_ENVIRONMENTS", default_value = "environments", value_name = "DIR")]
+    pub(crate) environments: PathBuf,
+    /// How data is printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+    /// How logs are printed.
+    #[arg(long, global = true, value_enum, default_value_t = telemetry::LogFormat::Human, env = "LEADLINE_LOG_FORMAT")]
+    pub(crate) log_format: telemetry::LogFormat,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a worker: watches shares, carries files, provisions.
+    Worker(cmd::worker::Args),
+    /// Start a local Temporal server and AWS endpoint in the foreground.
+    Dev(cmd::dev::Args),
+    /// Check every connection that a worker needs, and say how to mend what is wrong.
+    Doctor(cmd::doctor::Args),
+    /// Environments: check the files, plan and apply the stack.
+    #[command(subcommand)]
+    Env(cmd::env::Command),
+    /// Organizations: plan, onboard, list, show.
+    #[command(subcommand)]
+    Org(cmd::org::Command),
+    /// Files: what became of them, and why.
+    #[command(subcommand)]
+    File(cmd::file::Command),
+    /// The ingest and audit queues, as a consumer sees them.
+    #[command(subcommand)]
+    Queue(cmd::queue::Command),
+    /// Say what files are, whether they are complete, and which recordings they hold.
+    Inspect(cmd::inspect::Args),
+    /// Make a plausible recording for tests and demonstrations.
+    Synth(cmd::synth::Args),
+    /// Print a JSON Schema.
+    Schema(cmd::schema::Args),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(c) => c,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { exit::Code::Usage.into() } else { exit::Code::Ok.into() };
+        }
+    };
+    telemetry::init(cli.global.log_format);
+    // Memory is bounded by design; on two threads the worker keeps up with the fastest share measured.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(r) => r,
+        Err(e) => return exit::report(&format!("cannot start: {e}")),
+    };
+    let g = &cli.global;
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Worker(a) => cmd::worker::run(g, a).await,
+            Command::Dev(a) => cmd::dev::run(a).await,
+            Command::Doctor(a) => cmd::doctor::run(g, a).await,
+            Command::Env(c) => cmd::env::run(g, c).await,
+            Command::Org(c) => cmd::org::run(g, c).await,
+            Command::File(c) => cmd::file::run(g, c).await,
+            Command::Queue(c) => cmd::queue::run(g, c).await,
+            Command::Inspect(a) => cmd::inspect::run(g, &a),
+            Command::Synth(a) => cmd::synth::run(&a),
+            Command::Schema(a) => cmd::schema::run(&a),
+            Command::Completions { shell } => {
+                let mut c = <Cli as clap::CommandFactory>::command();
+                clap_complete::generate(shell, &mut c, "leadline", &mut std::io::stdout());
+                Ok(exit::Code::Ok)
+            }
+        }
+    });
+    // Threads that still wait for a socket must not hold up the end.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code.into(),
+        Err(e) => exit::report(&e.to_string()),
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands, one file each.
+
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod env;
+pub(crate) mod file;
+pub(crate) mod inspect;
+pub(crate) mod org;
+pub(crate) mod queue;
+pub(crate) mod schema;
+pub(crate) mod synth;
+pub(crate) mod worker;

@@ -1,0 +1,90 @@
+//! `leadline worker`.
+
+use crate::connect::Site;
+use crate::exit::{Code, Done, Failure};
+use crate::{Global, output};
+use leadline_activities::metrics::METRICS;
+use leadline_activities::worker::{Capacity, worker};
+use leadline_domain::{EnvId, WorkerGroup};
+use std::net::SocketAddr;
+use temporalio_sdk::Runtime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Environment to serve.
+    #[arg(long)]
+    env: EnvId,
+    /// Worker group: the workers that reach the same shares.
+    #[arg(long, default_value = "main")]
+    group: WorkerGroup,
+    /// Where metrics are served, `address:port`; port 0 takes a free one. Default: the environment's.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(g: &Global, a: Args) -> Done {
+    let site = Site::load(g, &a.env)?;
+    let metrics = match a.metrics {
+        Some(m) => m,
+        None => site.environment().worker.metrics_address.parse().map_err(|_| {
+            Failure::new("worker.metrics_address of the environment is not an address and port")
+        })?,
+    };
+    let (deps, requests) = site.deps().await?;
+    let client = site.temporal().await?;
+    let listener = tokio::net::TcpListener::bind(metrics)
+        .await
+        .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
+    let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
+    tokio::spawn(serve_metrics(listener, requests));
+    let runtime = Runtime::from_current_tokio(
+        temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?,
+    )
+    .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
+    let mut w = worker(&runtime, client, &deps, &a.group, Capacity::default())
+        .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
+    let stop = w.shutdown_handle();
+    tokio::spawn(async move {
+        signal().await;
+        output::note("leadline: stopping; what is under way is finished or handed over");
+        stop();
+    });
+    tracing::info!(env = %a.env, group = %a.group, metrics = %at, "worker runs");
+    w.run().await.map_err(|e| Failure::new(format!("the worker ended: {e}")))?;
+    Ok(Code::Ok)
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut t), Ok(mut i)) => {
+            tokio::select! { _ = t.recv() => {}, _ = i.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+type Requests = std::sync::Arc<leadline_activities::adapters::aws::RequestCounts>;
+
+/// A scrape is one short request; anything else gets the same answer.
+async fn serve_metrics(listener: tokio::net::TcpListener, requests: Requests) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            let mut head = [0; 1024];
+            let read = tokio::time::timeout(std::time::Duration::from_secs(5), socket.read(&mut head)).await;
+            if !matches!(read, Ok(Ok(n)) if n > 0) {
+                return;
+            }
+            let body = format!("{}{}", METRICS.render(), requests.render());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = socket.write_all(answer.as_bytes()).await;
+        });
+    }
+}
