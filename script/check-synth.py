@@ -212,11 +212,6 @@ def check_aecg(path, truth, leads, rate):
     return f"{len(codes)} sequences"
 
 
-def check_aecg_schema(path, schema):
-    etree.XMLSchema(etree.parse(schema)).assertValid(strict_xml(path))
-    return f"valid against {schema}"
-
-
 def check_muse(path, truth, leads, rate):
     document = strict_xml(path)
     root = document.getroot()
@@ -362,12 +357,13 @@ def check_ishne(path, truth, leads, rate):
     found = np.frombuffer(data, "<i2", offset=offset).reshape(count, len(leads))
     same(found, truth, leads, "samples")
     # biosig 2.5 is left out here: it drops the last 4 KiB of any ISHNE file.
-    holter = ishneholterlib.Holter(str(path))
-    need(holter.is_valid(), "ishneholterlib calls it invalid")
+    holter = ishneholterlib.Holter(str(path), check_valid=False)
+    # Its own checksum code needs a numpy before 2.3; the CRC was compared above.
+    need(holter.is_valid(verify_checksum=False), "ishneholterlib calls it invalid")
     holter.load_data()
     need(holter.sr == rate, f"rate {holter.sr}")
     names = [lead.spec_str() for lead in holter.lead]
-    need(names == [lead.replace("aV", "V") for lead in leads] or names == leads, names)
+    need(names == leads, names)
     same(np.stack([lead.data for lead in holter.lead], axis=1) * 1000, truth, leads, "samples by ishneholterlib")
     return f"header CRC agrees; ishneholterlib reads {len(names)} leads"
 
@@ -400,7 +396,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--all", action="store_true", help="fail when an optional command is missing")
-    parser.add_argument("--aecg-schema", help="path of PORT_MT020001.xsd, to validate annotated ECGs")
     args = parser.parse_args()
     tables = sorted(args.directory.glob("*.csv"))
     if not tables:
@@ -425,9 +420,6 @@ def main():
                 REPORT.run(path.name, check, path, *extra)
             else:
                 print(f"      {path.name}: not there")
-        aecg = Path(f"{stem}-aecg.xml")
-        if args.aecg_schema and aecg.exists():
-            REPORT.run(aecg.name, check_aecg_schema, aecg, args.aecg_schema)
     for command in sorted(REPORT.missing):
         print(f"      {command} is not installed: its checks were left out")
     if args.all and REPORT.missing:
