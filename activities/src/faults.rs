@@ -1,4 +1,15 @@
 //! The one place where a [`Fault`] becomes a Temporal activity failure.
+//!
+//! The SDK turns any `std::error::Error` into a retryable failure at a `?`. A fault is none, so that a stray `?` in the
+//! body of an activity does not compile:
+//!
+//! ```compile_fail,E0277
+//! # use temporalio_sdk::activities::ActivityError;
+//! async fn body(r: Result<(), leadline_domain::Fault>) -> Result<(), ActivityError> {
+//!     r?;
+//!     Ok(())
+//! }
+//! ```
 
 use leadline_domain::{Fault, FaultClass};
 use std::time::Duration;

@@ -5,6 +5,7 @@
 pub mod adapters;
 pub mod codec;
 pub mod content_cache;
+pub mod cost;
 pub mod deps;
 pub mod engine;
 mod faults;

@@ -21,7 +21,12 @@ pub struct EnvFacts {
     pub jurisdictions: BTreeSet<Jurisdiction>,
 }
 
-/// Proof that an organization's jurisdiction is allowed in an environment. Only [`Placement::resolve`] makes one.
+/// Proof that an organization's jurisdiction is allowed in an environment. Only [`Placement::resolve`] makes one:
+///
+/// ```compile_fail,E0451
+/// # use leadline_domain::{EnvId, Placement};
+/// let unproven = Placement { env: EnvId::parse("us").unwrap(), account: String::new(), region: String::new() };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     env: EnvId,
@@ -56,7 +61,12 @@ impl Placement {
 }
 
 /// The names of everything an organization owns in an environment. Derived, never configured: two organizations
-/// cannot be given one bucket.
+/// cannot be given one bucket, and a scope without a proof of placement has no spelling:
+///
+/// ```compile_fail,E0308
+/// # use leadline_domain::{EnvId, OrgId, OrgScope};
+/// let scope = OrgScope::new(OrgId::parse("st-mary").unwrap(), EnvId::parse("us").unwrap());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgScope {
     org: OrgId,

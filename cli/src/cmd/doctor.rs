@@ -1,0 +1,95 @@
+//! `leadline doctor`: every connection that a worker needs, and how to mend what is wrong.
+
+use crate::connect::Site;
+use crate::exit::{Code, Done};
+use crate::output::{self, Format};
+use crate::Global;
+use leadline_activities::adapters::aws::who_am_i;
+use leadline_domain::{EnvId, Fault, FaultClass};
+use serde_json::json;
+
+/// Options.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Environment.
+    #[arg(long)]
+    env: EnvId,
+}
+
+struct Check {
+    what: String,
+    result: Result<String, Fault>,
+}
+
+pub(crate) async fn run(g: &Global, a: Args) -> Done {
+    let site = Site::load(g, &a.env)?;
+    let mut checks = vec![Check { what: "environment files".into(), result: Ok("valid".into()) }];
+    let mut check = |what: String, result: Result<String, Fault>| checks.push(Check { what, result });
+    let aws = site.aws().await;
+    check("AWS credentials".into(), who_am_i(&aws).await);
+    let (deps, _) = site.deps().await?;
+    let scope = site.environment().scope();
+    let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));
+    check(format!("queue {}", scope.ingest_queue()), depth(deps.ingest_queue.depth().await));
+    check(format!("queue {}", scope.audit_queue()), depth(deps.audit_queue.depth().await));
+    let address = site.environment().temporal.address.clone();
+    let engine = site.temporal().await.map(|_| "answers".to_owned());
+    check(
+        format!("Temporal at {address}"),
+        engine.map_err(|_| {
+            Fault::new(leadline_domain::FaultCode::EngineUnreachable, "no connection, or its payload keys cannot be read")
+        }),
+    );
+    for o in site.config().organizations(&a.env) {
+        let org = deps.registry.org(&o.id);
+        let store = match &org {
+            Ok(c) => match deps.stores.open(&c.scope).await {
+                Ok(s) => s.check().await.map(|()| format!("bucket {} answers", c.scope.bucket())),
+                Err(f) => Err(f),
+            },
+            Err(f) => Err(f.clone()),
+        };
+        check(format!("store of {}", o.id), store);
+        for (id, share) in org.map(|c| c.shares).unwrap_or_default() {
+            let listed = match deps.shares.open(&o.id, &id).await {
+                Ok(s) => s.list(&share.folder, &share.except()).await.map(|l| format!("{} files wait", l.files.len())),
+                Err(f) => Err(f),
+            };
+            check(format!("share {}/{id} at {}", o.id, share.address), listed);
+        }
+    }
+    let well = checks.iter().all(|c| c.result.is_ok());
+    match g.output {
+        Format::Json => {
+            for c in &checks {
+                let (ok, detail) = match &c.result {
+                    Ok(s) => (true, s.clone()),
+                    Err(f) => (false, f.to_string()),
+                };
+                let code = c.result.as_ref().err().map(|f| f.code.as_str());
+                output::json(&json!({"check": c.what, "ok": ok, "detail": detail, "code": code}));
+            }
+        }
+        Format::Text => {
+            for c in &checks {
+                match &c.result {
+                    Ok(s) => output::line(&format!("ok    {}: {s}", c.what)),
+                    Err(f) => {
+                        output::line(&format!("FAIL  {}: {f}", c.what));
+                        output::line(&format!("      {}; see docs/faults/{}.md", advice(f.class()), f.code));
+                    }
+                }
+            }
+        }
+    }
+    Ok(if well { Code::Ok } else { Code::NotWell })
+}
+
+fn advice(class: FaultClass) -> &'static str {
+    match class {
+        FaultClass::Transient | FaultClass::Throttled => "a worker repeats this by itself until it passes",
+        FaultClass::Blocked => "a worker waits until this is mended, and then goes on by itself",
+        FaultClass::Rejected => "the configuration asks for something that is not allowed",
+        FaultClass::Bug => "this should not happen",
+    }
+}
