@@ -39,6 +39,7 @@ import pyedflib
 import pypdf
 import wfdb
 from lxml import etree
+from pydicom.sr.codedict import codes
 
 LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 HL7 = "{urn:hl7-org:v3}"
@@ -134,6 +135,15 @@ def strict_dicom(path):
     return data
 
 
+def known_codes(items, context_group):
+    """Every code is in the context group of PS3.16, with the meaning given there."""
+    group = getattr(codes, f"cid{context_group}").concepts.values()
+    known = {(code.value, code.scheme_designator, code.meaning) for code in group}
+    for item in items:
+        code = (item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning)
+        need(code in known, f"{code} is not in CID {context_group}")
+
+
 def check_dicom(path, truth, leads, rate):
     data = strict_dicom(path)
     need(data.SOPClassUID.name in ("12-lead ECG Waveform Storage", "General ECG Waveform Storage"), data.SOPClassUID.name)
@@ -143,6 +153,10 @@ def check_dicom(path, truth, leads, rate):
     labels = [c.ChannelSourceSequence[0].CodeMeaning for c in group.ChannelDefinitionSequence]
     for label, lead in zip(labels, leads, strict=True):
         need(lead in label.replace(",", "").split(), f"{label} for {lead}")
+    sources = [c.ChannelSourceSequence[0] for c in group.ChannelDefinitionSequence]
+    known_codes(sources, 3001)
+    known_codes([a.ConceptNameCodeSequence[0] for a in data.WaveformAnnotationSequence if "NumericValue" in a], 3228)
+    known_codes([data.AcquisitionContextSequence[0].ConceptCodeSequence[0]], 3263)
     # pydicom scales by sensitivity; the unit is uV.
     same(data.waveform_array(0), truth, leads, "waveform")
     return f"{data.SOPClassUID.name}, {len(labels)} channels"

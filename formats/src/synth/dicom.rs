@@ -1,7 +1,8 @@
 //! DICOM: 12-lead ECG waveform objects and encapsulated PDF reports.
 //!
 //! PS3.10 clause 7 (file format), PS3.5 clause 7 (explicit VR little endian), PS3.3 A.34.3 (12-Lead ECG), A.34.4
-//! (General ECG), A.45.1 (Encapsulated PDF), C.10.9 (Waveform module), PS3.16 CID 3001 (ECG leads).
+//! (General ECG), A.45.1 (Encapsulated PDF), C.10.9 (Waveform module), PS3.16 CID 3001 (leads), CID 3228
+//! (durations), TID 3401 and CID 3263 (lead system).
 
 use super::pdf;
 use super::spec::{Patient, Sex, Spec, SynthError};
@@ -240,8 +241,13 @@ pub fn write_ecg(spec: &Spec) -> Result<Vec<u8>, SynthError> {
     let samples: Vec<u8> = waveform.interleaved().flat_map(i16::to_le_bytes).collect();
     group.element(0x5400, 0x1010, b"OW", &samples);
 
-    // The Acquisition Context Sequence is type 2: present, and empty when nothing was recorded.
-    data.sequence(0x0040, 0x0555, &[]);
+    // Acquisition context (TID 3401): where the electrodes sat.
+    let mut context = DataSet::default();
+    context.text(0x0040, 0xA040, b"CS", "CODE");
+    context.code(0x0040, 0xA043, "10:11345", "MDC", "Lead System");
+    let placement = "Standard 12-lead positions, electrodes placed individually";
+    context.code(0x0040, 0xA168, "10:11265", "MDC", placement);
+    data.sequence(0x0040, 0x0555, &[context]);
     data.sequence(0x0040, 0xB020, &annotations(spec, &waveform));
     data.sequence(0x5400, 0x0100, &[group]);
     Ok(file(sop_class, &sop_instance, &data))
@@ -257,9 +263,9 @@ fn annotations(spec: &Spec, waveform: &Waveform) -> Vec<DataSet> {
     statement.text(0x0070, 0x0006, b"ST", &spec.interpretation());
     let measured = waveform.intervals();
     let mut items = vec![statement];
-    // PS3.16, CID 3228 and 3229 name these by their ISO/IEEE 11073-10101 codes.
+    // CID 3228 names these by their ISO/IEEE 11073-10101 codes.
     for (code, meaning, unit, unit_meaning, value) in [
-        ("2:16016", "RR interval global", "ms", "millisecond", measured.rr),
+        ("2:16168", "RR interval global", "ms", "millisecond", measured.rr),
         ("2:15872", "PR interval global", "ms", "millisecond", measured.pr),
         ("2:16156", "QRS duration global", "ms", "millisecond", measured.qrs),
         ("2:16160", "QT interval global", "ms", "millisecond", measured.qt),
