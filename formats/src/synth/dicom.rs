@@ -123,7 +123,6 @@ struct Common<'a> {
     description: &'a str,
     instance: &'a str,
     conversion: Option<&'a str>,
-    title: Option<(&'a str, &'a str, &'a str)>,
 }
 
 impl Common<'_> {
@@ -224,7 +223,6 @@ pub fn write_ecg(spec: &Spec) -> Result<Vec<u8>, SynthError> {
         description: "Resting ECG",
         instance: "1",
         conversion: None,
-        title: None,
     };
     common.write(&mut data);
 
@@ -296,13 +294,10 @@ pub fn write_encapsulated_pdf(spec: &Spec) -> Result<Vec<u8>, SynthError> {
         description: "ECG report",
         instance: "2",
         conversion: Some("WSD"),
-        title: Some(("11524-6", "LN", "EKG study")),
     };
     common.write(&mut data);
     data.text(0x0028, 0x0301, b"CS", "YES");
-    if let Some((value, scheme, meaning)) = common.title {
-        data.code(0x0040, 0xA043, value, scheme, meaning);
-    }
+    data.code(0x0040, 0xA043, "11524-6", "LN", "EKG study");
     data.text(0x0042, 0x0010, b"ST", "12-lead ECG report");
     data.element(0x0042, 0x0011, b"OB", &document);
     data.text(0x0042, 0x0012, b"LO", "application/pdf");

@@ -106,7 +106,7 @@ pub struct Waveform {
     sample_rate_hz: u32,
     leads: Vec<(Lead, Vec<i16>)>,
     r_peaks: Vec<usize>,
-    /// Seven points of a beat relative to its R peak are derived from this, in thousandths of a beat per minute.
+    /// The rate that shaped the waves, in thousandths of a beat per minute; intervals follow from it.
     mean_rate_milli: u32,
 }
 
