@@ -1,3 +1,4 @@
 //! End-to-end, contract and replay tests of leadline against real parts, and the harness that starts them.
 
+pub mod device;
 pub mod harness;
