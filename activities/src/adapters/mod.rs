@@ -1,5 +1,6 @@
 //! The real parts behind the ports, one folder each.
 
 pub mod aws;
+pub mod aws_fake;
 pub mod shares;
 pub mod smb;

@@ -62,5 +62,8 @@ impl Shares for ConfiguredShares {
 
     fn forget(&self, org: &OrgId, share: &ShareId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&(org.clone(), share.clone()));
+        if let Ok(scope) = self.registry.scope(org) {
+            self.secrets.forget(&scope, share);
+        }
     }
 }

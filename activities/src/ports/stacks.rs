@@ -146,6 +146,9 @@ pub trait Secrets: Send + Sync {
         share: &leadline_domain::ShareId,
     ) -> Result<ShareCredentials, Fault>;
 
+    /// Forgets what was read of a share's credentials, because the share refused them: the next read asks again.
+    fn forget(&self, scope: &leadline_domain::OrgScope, share: &leadline_domain::ShareId);
+
     /// Writes a share's credentials into the secret that the organization's stack made (provisioning only).
     ///
     /// # Errors

@@ -10,6 +10,11 @@ use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, 
 use leadline_domain::{Fault, FaultCode};
 use std::collections::BTreeMap;
 
+/// CloudFormation: a template given in the request has at most 51,200 bytes (CreateChangeSet, TemplateBody).
+const TEMPLATE: usize = 51_200;
+/// Events given back at most.
+const EVENTS: usize = 200;
+
 /// See [`Stacks`].
 pub struct CfnStacks {
     client: Client,
@@ -32,6 +37,33 @@ impl CfnStacks {
             Err(e) => Err(fault(Service::CloudFormation, "DescribeStacks", &e)),
         }
     }
+
+    /// Whether a change set is left over from an earlier execution: it was executed, or the stack changed since.
+    async fn spent(&self, stack: &str, name: &str) -> Result<bool, Fault> {
+        let r = self.client.describe_change_set().stack_name(stack).change_set_name(name).send().await;
+        let r = r.map_err(|e| fault(Service::CloudFormation, "DescribeChangeSet", &e))?;
+        Ok(matches!(
+            r.execution_status(),
+            Some(ExecutionStatus::ExecuteComplete | ExecutionStatus::ExecuteFailed | ExecutionStatus::Obsolete)
+        ))
+    }
+
+    /// CloudFormation deletes a stack's change sets once one is executed. The stack names the one it executed last.
+    async fn executed_before(&self, stack: &str, name: &str) -> Result<(), Fault> {
+        let found = self.find(stack).await?;
+        let last = found.as_ref().and_then(|s| s.change_set_id()).and_then(|arn| arn.split('/').nth(1));
+        if last == Some(name) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultCode::StackPlanMismatch, format!("stack {stack} has no change set of this plan any more")))
+    }
+}
+
+/// The unique end of a change set's ARN (`.../<name>/<uuid>`), fit for a ClientRequestToken (letters, digits, hyphens,
+/// at most 128): the same execution has the same token, the next change set of this name has another.
+fn token(change_set_arn: Option<&str>) -> Option<String> {
+    let end = change_set_arn?.rsplit('/').next()?;
+    (!end.is_empty()).then(|| end.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(128).collect())
 }
 
 fn says(message: Option<&str>, part: &str) -> bool {
@@ -40,6 +72,26 @@ fn says(message: Option<&str>, part: &str) -> bool {
 
 fn status(s: &aws_sdk_cloudformation::types::Stack) -> &str {
     s.stack_status().map_or("", aws_sdk_cloudformation::types::StackStatus::as_str)
+}
+
+/// Executed, or being executed.
+fn executed(s: Option<&ExecutionStatus>) -> bool {
+    matches!(s, Some(ExecutionStatus::ExecuteInProgress | ExecutionStatus::ExecuteComplete))
+}
+
+/// There is no such change set, or not even such a stack.
+fn gone(code: Option<&str>, message: Option<&str>) -> bool {
+    matches!(code, Some("ChangeSetNotFound" | "ChangeSetNotFoundException"))
+        || (code == Some("ValidationError") && says(message, "does not exist"))
+}
+
+fn change(c: &aws_sdk_cloudformation::types::ResourceChange) -> ResourceChange {
+    ResourceChange {
+        logical_id: c.logical_resource_id().unwrap_or_default().to_owned(),
+        resource_type: c.resource_type().unwrap_or_default().to_owned(),
+        action: c.action().map_or("", |a| a.as_str()).to_owned(),
+        replacement: c.replacement().map_or("", |a| a.as_str()).to_owned(),
+    }
 }
 
 #[async_trait]
@@ -74,11 +126,23 @@ impl Stacks for CfnStacks {
         template: &str,
         tags: &BTreeMap<String, String>,
     ) -> Result<(), Fault> {
+        if template.len() > TEMPLATE {
+            return Err(Fault::new(
+                FaultCode::StackRefused,
+                format!("the template of {stack} has {} bytes, CloudFormation takes {TEMPLATE}", template.len()),
+            ));
+        }
         let found = self.find(stack).await?;
         let found = found.as_ref().map_or("", status);
         let kind = match found {
             "" | "REVIEW_IN_PROGRESS" | "DELETE_COMPLETE" => ChangeSetType::Create,
-            "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" | "DELETE_FAILED" | "UPDATE_ROLLBACK_FAILED" => {
+            "ROLLBACK_COMPLETE"
+            | "ROLLBACK_FAILED"
+            | "CREATE_FAILED"
+            | "DELETE_FAILED"
+            | "UPDATE_ROLLBACK_FAILED"
+            | "UPDATE_FAILED"
+            | "IMPORT_ROLLBACK_FAILED" => {
                 return Err(Fault::new(FaultCode::StackTerminal, format!("stack {stack} is {found}")));
             }
             s if s.ends_with("_IN_PROGRESS") => {
@@ -86,81 +150,105 @@ impl Stacks for CfnStacks {
             }
             _ => ChangeSetType::Update,
         };
-        let tags = tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
-        let made = self
-            .client
-            .create_change_set()
-            .stack_name(stack)
-            .change_set_name(name)
-            .change_set_type(kind)
-            .template_body(template)
-            .capabilities(Capability::CapabilityNamedIam)
-            .set_tags(Some(tags))
-            .send()
-            .await;
-        match made {
-            Ok(_) => Ok(()),
-            Err(e) if e.code() == Some("AlreadyExistsException") => Ok(()),
-            Err(e) => Err(fault(Service::CloudFormation, "CreateChangeSet", &e)),
+        let tags: Vec<Tag> = tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect();
+        // Twice at most: one of the same name may be left over that cannot be executed any more.
+        for last in [false, true] {
+            let made = self
+                .client
+                .create_change_set()
+                .stack_name(stack)
+                .change_set_name(name)
+                .change_set_type(kind.clone())
+                .template_body(template)
+                .capabilities(Capability::CapabilityNamedIam)
+                .set_tags(Some(tags.clone()))
+                .send()
+                .await;
+            match made {
+                Ok(_) => return Ok(()),
+                Err(e) if e.code() == Some("AlreadyExistsException") => {
+                    if last || !self.spent(stack, name).await? {
+                        return Ok(());
+                    }
+                    self.discard(stack, name).await?;
+                }
+                // The stack moved between the look and the request.
+                Err(e) if says(e.message(), "_IN_PROGRESS state") => {
+                    return Err(Fault::new(FaultCode::StackBusy, format!("stack {stack} is being changed")));
+                }
+                Err(e) => return Err(fault(Service::CloudFormation, "CreateChangeSet", &e)),
+            }
         }
+        Ok(())
     }
 
     async fn change_set(&self, stack: &str, name: &str) -> Result<ChangeSetState, Fault> {
-        let r = self
-            .client
-            .describe_change_set()
-            .stack_name(stack)
-            .change_set_name(name)
-            .send()
-            .await
-            .map_err(|e| fault(Service::CloudFormation, "DescribeChangeSet", &e))?;
-        let reason = r.status_reason().unwrap_or_default();
-        Ok(match r.status() {
-            Some(ChangeSetStatus::CreateComplete) => ChangeSetState::Ready(
-                r.changes()
-                    .iter()
-                    .filter_map(aws_sdk_cloudformation::types::Change::resource_change)
-                    .map(|c| ResourceChange {
-                        logical_id: c.logical_resource_id().unwrap_or_default().to_owned(),
-                        resource_type: c.resource_type().unwrap_or_default().to_owned(),
-                        action: c.action().map_or("", |a| a.as_str()).to_owned(),
-                        replacement: c.replacement().map_or("", |a| a.as_str()).to_owned(),
-                    })
-                    .collect(),
-            ),
-            // The texts CloudFormation uses for a change set without changes.
-            Some(ChangeSetStatus::Failed)
-                if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") =>
-            {
-                ChangeSetState::Empty
+        let mut changes = Vec::new();
+        let mut page = None;
+        loop {
+            let r = self
+                .client
+                .describe_change_set()
+                .stack_name(stack)
+                .change_set_name(name)
+                .set_next_token(page)
+                .send()
+                .await;
+            let r = match r {
+                Ok(r) => r,
+                Err(e) if gone(e.code(), e.message()) => {
+                    return Ok(ChangeSetState::Failed("there is no change set of this name".into()));
+                }
+                Err(e) => return Err(fault(Service::CloudFormation, "DescribeChangeSet", &e)),
+            };
+            let reason = r.status_reason().unwrap_or_default();
+            match r.status() {
+                Some(ChangeSetStatus::CreateComplete) if executed(r.execution_status()) => {
+                    return Ok(ChangeSetState::Empty);
+                }
+                Some(ChangeSetStatus::CreateComplete) => {}
+                // The texts CloudFormation uses for a change set without changes.
+                Some(ChangeSetStatus::Failed)
+                    if reason.contains("didn't contain changes")
+                        || reason.contains("No updates are to be performed") =>
+                {
+                    return Ok(ChangeSetState::Empty);
+                }
+                Some(ChangeSetStatus::Failed | ChangeSetStatus::DeleteFailed) => {
+                    return Ok(ChangeSetState::Failed(reason.to_owned()));
+                }
+                _ => return Ok(ChangeSetState::Pending),
             }
-            Some(ChangeSetStatus::Failed | ChangeSetStatus::DeleteFailed) => ChangeSetState::Failed(reason.to_owned()),
-            _ => ChangeSetState::Pending,
-        })
+            changes.extend(
+                r.changes().iter().filter_map(aws_sdk_cloudformation::types::Change::resource_change).map(change),
+            );
+            page = r.next_token().map(str::to_owned);
+            if page.is_none() {
+                return Ok(ChangeSetState::Ready(changes));
+            }
+        }
     }
 
     async fn execute(&self, stack: &str, name: &str) -> Result<(), Fault> {
         let described = self.client.describe_change_set().stack_name(stack).change_set_name(name).send().await;
-        match described {
-            Ok(r) => match r.execution_status() {
-                Some(ExecutionStatus::ExecuteInProgress | ExecutionStatus::ExecuteComplete) => return Ok(()),
-                Some(ExecutionStatus::Obsolete) => {
-                    return Err(Fault::new(
-                        FaultCode::StackPlanMismatch,
-                        format!("the change set of stack {stack} is obsolete: the stack changed since it was made"),
-                    ));
-                }
-                _ => {}
-            },
-            // Executed ones disappear; whether the stack is as planned is seen when it is followed.
-            Err(e) if e.code() == Some("ChangeSetNotFound") => return Ok(()),
+        let token = match described {
+            Ok(r) if executed(r.execution_status()) => return Ok(()),
+            Ok(r) if r.execution_status() == Some(&ExecutionStatus::Obsolete) => {
+                return Err(Fault::new(
+                    FaultCode::StackPlanMismatch,
+                    format!("the change set of stack {stack} is obsolete: the stack changed since it was made"),
+                ));
+            }
+            Ok(r) => token(r.change_set_id()),
+            Err(e) if gone(e.code(), e.message()) => return self.executed_before(stack, name).await,
             Err(e) => return Err(fault(Service::CloudFormation, "DescribeChangeSet", &e)),
-        }
-        match self.client.execute_change_set().stack_name(stack).change_set_name(name).send().await {
+        };
+        let run = self.client.execute_change_set().stack_name(stack).change_set_name(name);
+        match run.set_client_request_token(token).send().await {
             Ok(_) => Ok(()),
-            Err(e) if e.code() == Some("ChangeSetNotFound") => Ok(()),
-            // InvalidChangeSetStatus: executed by an earlier run of this step.
-            Err(e) if e.code() == Some("InvalidChangeSetStatus") && says(e.message(), "EXECUTE") => Ok(()),
+            Err(e) if gone(e.code(), e.message()) => self.executed_before(stack, name).await,
+            // Executed by a run of this step that was cut off, between the look and the request.
+            Err(e) if e.code() == Some("InvalidChangeSetStatus") && says(e.message(), "EXECUTE_") => Ok(()),
             Err(e) => Err(fault(Service::CloudFormation, "ExecuteChangeSet", &e)),
         }
     }
@@ -168,25 +256,34 @@ impl Stacks for CfnStacks {
     async fn discard(&self, stack: &str, name: &str) -> Result<(), Fault> {
         match self.client.delete_change_set().stack_name(stack).change_set_name(name).send().await {
             Ok(_) => Ok(()),
-            Err(e) if e.code() == Some("ChangeSetNotFound") => Ok(()),
+            Err(e) if gone(e.code(), e.message()) => Ok(()),
             Err(e) => Err(fault(Service::CloudFormation, "DeleteChangeSet", &e)),
         }
     }
 
     async fn events(&self, stack: &str) -> Result<Vec<StackEvent>, Fault> {
-        let r = self.client.describe_stack_events().stack_name(stack).send().await;
-        let r = r.map_err(|e| fault(Service::CloudFormation, "DescribeStackEvents", &e))?;
-        let mut events: Vec<StackEvent> = r
-            .stack_events()
-            .iter()
-            .take(200)
-            .map(|e| StackEvent {
+        let mut events = Vec::new();
+        let mut page = None;
+        // Newest first, 100 a page.
+        while events.len() < EVENTS {
+            let r = self.client.describe_stack_events().stack_name(stack).set_next_token(page).send().await;
+            let r = match r {
+                Ok(r) => r,
+                Err(e) if gone(e.code(), e.message()) => break,
+                Err(e) => return Err(fault(Service::CloudFormation, "DescribeStackEvents", &e)),
+            };
+            events.extend(r.stack_events().iter().map(|e| StackEvent {
                 id: e.event_id().unwrap_or_default().to_owned(),
                 logical_id: e.logical_resource_id().unwrap_or_default().to_owned(),
                 status: e.resource_status().map_or("", |s| s.as_str()).to_owned(),
                 reason: e.resource_status_reason().unwrap_or_default().to_owned(),
-            })
-            .collect();
+            }));
+            page = r.next_token().map(str::to_owned);
+            if page.is_none() {
+                break;
+            }
+        }
+        events.truncate(EVENTS);
         events.reverse();
         Ok(events)
     }

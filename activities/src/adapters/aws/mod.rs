@@ -2,6 +2,8 @@
 
 mod cloudformation;
 mod errors;
+mod isolation;
+mod multipart;
 mod requests;
 mod s3;
 mod secrets;
@@ -9,7 +11,7 @@ mod sqs;
 mod sts;
 
 pub use cloudformation::CfnStacks;
-pub use requests::RequestCounts;
+pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use sqs::SqsQueue;
 pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};

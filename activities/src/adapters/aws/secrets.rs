@@ -1,6 +1,6 @@
 //! Secrets: an organization's share credentials, read with its own role; the environment's payload keys.
 
-use super::errors::{Service, fault};
+use super::errors::{Service, fault, wants_new_session};
 use super::sts::Aws;
 use crate::ports::stacks::{Secrets, ShareCredentials};
 use async_trait::async_trait;
@@ -8,17 +8,29 @@ use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use leadline_domain::{Fault, FaultCode, OrgScope, ShareId};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long credentials of a share are used without asking again. A share that refuses them is asked for anew at once
+/// (see [`Secrets::forget`]), so that this bounds only how long a withdrawn secret goes on being used.
+const KEEP: Duration = Duration::from_secs(300);
 
 /// See [`Secrets`].
 pub struct AwsSecrets {
     aws: Aws,
+    known: Mutex<HashMap<String, (Instant, ShareCredentials)>>,
 }
 
 impl AwsSecrets {
     /// With these identities.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
-        Self { aws }
+        Self { aws, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, (Instant, ShareCredentials)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self, config: &SdkConfig) -> Client {
@@ -36,7 +48,7 @@ impl AwsSecrets {
         loop {
             match client.get_secret_value().secret_id(name).send().await {
                 Ok(v) => return Ok(v.secret_string().unwrap_or_default().to_owned()),
-                Err(e) => match fault(Service::Credentials, "GetSecretValue", &e) {
+                Err(e) => match fault(Service::Secrets, "GetSecretValue", &e) {
                     f if f.code == FaultCode::SecretMissing => {}
                     f => return Err(f),
                 },
@@ -44,7 +56,7 @@ impl AwsSecrets {
             match client.create_secret().name(name).secret_string(make()).send().await {
                 Ok(_) => {}
                 Err(e) if e.code() == Some("ResourceExistsException") => {}
-                Err(e) => return Err(fault(Service::Credentials, "CreateSecret", &e)),
+                Err(e) => return Err(fault(Service::Secrets, "CreateSecret", &e)),
             }
         }
     }
@@ -53,17 +65,33 @@ impl AwsSecrets {
 #[async_trait]
 impl Secrets for AwsSecrets {
     async fn share_credentials(&self, scope: &OrgScope, share: &ShareId) -> Result<ShareCredentials, Fault> {
-        let client = self.client(&self.aws.organization(scope).await);
-        let v = client
-            .get_secret_value()
-            .secret_id(scope.share_secret(share))
-            .send()
-            .await
-            .map_err(|e| fault(Service::Credentials, "GetSecretValue", &e))?;
+        let name = scope.share_secret(share);
+        if let Some((at, c)) = self.known().get(&name)
+            && at.elapsed() < KEEP
+        {
+            return Ok(c.clone());
+        }
+        let org = self.aws.organization(scope);
+        org.role.credentials().await?;
+        let v = match org.secrets.get_secret_value().secret_id(&name).send().await {
+            Ok(v) => v,
+            Err(e) => {
+                if wants_new_session(&e) {
+                    org.role.forget().await;
+                }
+                return Err(fault(Service::Secrets, "GetSecretValue", &e));
+            }
+        };
         // The stack makes the secret with a placeholder; credentials are put in by the onboarding command.
-        serde_json::from_str(v.secret_string().unwrap_or_default()).map_err(|_| {
+        let c: ShareCredentials = serde_json::from_str(v.secret_string().unwrap_or_default()).map_err(|_| {
             Fault::new(FaultCode::SecretMissing, format!("the secret of share {share} holds no credentials yet"))
-        })
+        })?;
+        self.known().insert(name, (Instant::now(), c.clone()));
+        Ok(c)
+    }
+
+    fn forget(&self, scope: &OrgScope, share: &ShareId) {
+        self.known().remove(&scope.share_secret(share));
     }
 
     async fn put_share_credentials(
@@ -80,7 +108,8 @@ impl Secrets for AwsSecrets {
             .secret_string(text)
             .send()
             .await
-            .map_err(|e| fault(Service::Credentials, "PutSecretValue", &e))?;
+            .map_err(|e| fault(Service::Secrets, "PutSecretValue", &e))?;
+        self.forget(scope, share);
         Ok(())
     }
 }

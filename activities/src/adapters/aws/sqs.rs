@@ -1,6 +1,6 @@
 //! A queue.
 
-use super::errors::{Service, fault};
+use super::errors::{Service, entry_fault, fault};
 use super::sts::Aws;
 use crate::ports::queue::{Incoming, Outgoing, Queue};
 use async_trait::async_trait;
@@ -9,16 +9,20 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use leadline_domain::{Fault, FaultCode};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// SQS: at most 10 entries a batch (SendMessageBatch).
 const BATCH: usize = 10;
+/// SQS: a message, and all messages of a batch together, have at most 1 MiB (SendMessageBatch, "Amazon SQS message
+/// quotas"; a queue's MaximumMessageSize may be less for a single message).
+const BYTES: usize = 1024 * 1024;
 
 /// See [`Queue`].
 pub struct SqsQueue {
     client: Client,
     name: String,
-    url: OnceCell<String>,
+    // Held while the URL is asked for: once is enough.
+    url: Mutex<Option<String>>,
 }
 
 impl SqsQueue {
@@ -26,18 +30,27 @@ impl SqsQueue {
     #[must_use]
     pub fn new(aws: &Aws, name: String) -> Self {
         let config = aws_sdk_sqs::config::Builder::from(aws.worker()).interceptor(aws.counting()).build();
-        Self { client: Client::from_conf(config), name, url: OnceCell::new() }
+        Self { client: Client::from_conf(config), name, url: Mutex::default() }
     }
 
-    async fn url(&self) -> Result<&str, Fault> {
-        self.url
-            .get_or_try_init(|| async {
-                let r = self.client.get_queue_url().queue_name(&self.name).send().await;
-                let r = r.map_err(|e| fault(Service::Sqs, "GetQueueUrl", &e))?;
-                Ok(r.queue_url().unwrap_or_default().to_owned())
-            })
-            .await
-            .map(String::as_str)
+    async fn url(&self) -> Result<String, Fault> {
+        let mut known = self.url.lock().await;
+        if let Some(u) = known.as_ref() {
+            return Ok(u.clone());
+        }
+        let r = self.client.get_queue_url().queue_name(&self.name).send().await;
+        let r = r.map_err(|e| fault(Service::Sqs, "GetQueueUrl", &e))?;
+        let url = r.queue_url().unwrap_or_default().to_owned();
+        *known = Some(url.clone());
+        Ok(url)
+    }
+
+    /// A queue that is missing may come back under another URL.
+    async fn seen(&self, f: Fault) -> Fault {
+        if f.code == FaultCode::QueueMissing {
+            *self.url.lock().await = None;
+        }
+        f
     }
 
     fn fifo(&self) -> bool {
@@ -49,8 +62,10 @@ impl SqsQueue {
         if self.fifo() {
             request = request.message_deduplication_id(&m.dedup_id).message_group_id(&m.group_id);
         }
-        request.send().await.map_err(|e| fault(Service::Sqs, "SendMessage", &e))?;
-        Ok(())
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.seen(fault(Service::Sqs, "SendMessage", &e)).await),
+        }
     }
 
     async fn send_batch(&self, url: &str, batch: &[Outgoing]) -> Vec<Result<(), Fault>> {
@@ -69,7 +84,7 @@ impl SqsQueue {
             return vec![Err(Fault::new(FaultCode::QueueRefused, "a message has no body")); batch.len()];
         };
         match self.client.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await {
-            Err(e) => vec![Err(fault(Service::Sqs, "SendMessageBatch", &e)); batch.len()],
+            Err(e) => vec![Err(self.seen(fault(Service::Sqs, "SendMessageBatch", &e)).await); batch.len()],
             Ok(r) => {
                 let lost = Fault::new(FaultCode::QueueUnreachable, "SendMessageBatch: no answer for this message");
                 let mut out = vec![Err(lost); batch.len()];
@@ -80,15 +95,30 @@ impl SqsQueue {
                 }
                 for bad in r.failed() {
                     if let Some(slot) = bad.id().parse::<usize>().ok().and_then(|n| out.get_mut(n)) {
-                        let code =
-                            if bad.sender_fault() { FaultCode::QueueRefused } else { FaultCode::QueueUnreachable };
-                        *slot = Err(Fault::new(code, format!("SendMessageBatch: {}", bad.code())));
+                        *slot = Err(entry_fault("SendMessageBatch", bad.code(), bad.sender_fault()));
                     }
                 }
                 out
             }
         }
     }
+}
+
+/// Cuts messages into batches that fit a request. A message too large for any stays alone, for SQS to refuse.
+fn batches(messages: &[Outgoing]) -> Vec<&[Outgoing]> {
+    let mut out = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (n, m) in messages.iter().enumerate() {
+        if n > from && (n - from == BATCH || bytes + m.body.len() > BYTES) {
+            out.push(&messages[from..n]);
+            (from, bytes) = (n, 0);
+        }
+        bytes += m.body.len();
+    }
+    if from < messages.len() {
+        out.push(&messages[from..]);
+    }
+    out
 }
 
 #[async_trait]
@@ -98,18 +128,18 @@ impl Queue for SqsQueue {
             Ok(u) => u,
             Err(f) => return vec![Err(f); messages.len()],
         };
-        if let [one] = messages {
-            return vec![self.send_one(url, one).await];
-        }
         let mut out = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(BATCH) {
-            out.extend(self.send_batch(url, batch).await);
+        for batch in batches(messages) {
+            match batch {
+                [one] => out.push(self.send_one(&url, one).await),
+                several => out.extend(self.send_batch(&url, several).await),
+            }
         }
         out
     }
 
     async fn receive(&self, max: u32, wait_s: u32) -> Result<Vec<Incoming>, Fault> {
-        let r = self
+        let received = self
             .client
             .receive_message()
             .queue_url(self.url().await?)
@@ -117,8 +147,11 @@ impl Queue for SqsQueue {
             .wait_time_seconds(i32::try_from(wait_s.min(20)).unwrap_or(20))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
-            .await
-            .map_err(|e| fault(Service::Sqs, "ReceiveMessage", &e))?;
+            .await;
+        let r = match received {
+            Ok(r) => r,
+            Err(e) => return Err(self.seen(fault(Service::Sqs, "ReceiveMessage", &e)).await),
+        };
         Ok(r.messages()
             .iter()
             .map(|m| Incoming {
@@ -143,32 +176,62 @@ impl Queue for SqsQueue {
                     DeleteMessageBatchRequestEntry::builder().id(n.to_string()).receipt_handle(r).build().ok()
                 })
                 .collect();
-            self.client
-                .delete_message_batch()
-                .queue_url(url)
-                .set_entries(Some(entries))
-                .send()
-                .await
-                .map_err(|e| fault(Service::Sqs, "DeleteMessageBatch", &e))?;
+            let deleted = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries)).send().await;
+            match deleted {
+                // An answer of 200 can still name entries that were not deleted; they would be delivered again.
+                Ok(r) => {
+                    if let Some(bad) = r.failed().first() {
+                        return Err(entry_fault("DeleteMessageBatch", bad.code(), bad.sender_fault()));
+                    }
+                }
+                Err(e) => return Err(self.seen(fault(Service::Sqs, "DeleteMessageBatch", &e)).await),
+            }
         }
         Ok(())
     }
 
     async fn depth(&self) -> Result<(u64, u64), Fault> {
-        let r = self
+        let asked = self
             .client
             .get_queue_attributes()
             .queue_url(self.url().await?)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
             .send()
-            .await
-            .map_err(|e| fault(Service::Sqs, "GetQueueAttributes", &e))?;
+            .await;
+        let r = match asked {
+            Ok(r) => r,
+            Err(e) => return Err(self.seen(fault(Service::Sqs, "GetQueueAttributes", &e)).await),
+        };
         let n =
             |k: &QueueAttributeName| r.attributes().and_then(|a| a.get(k)).and_then(|v| v.parse().ok()).unwrap_or(0);
         Ok((
             n(&QueueAttributeName::ApproximateNumberOfMessages),
             n(&QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(bodies: &[usize]) -> Vec<usize> {
+        let m: Vec<Outgoing> = bodies
+            .iter()
+            .map(|n| Outgoing { body: "x".repeat(*n), dedup_id: String::new(), group_id: String::new() })
+            .collect();
+        let cut = batches(&m);
+        assert_eq!(cut.concat(), m);
+        cut.iter().map(|b| b.len()).collect()
+    }
+
+    #[test]
+    fn batches_respect_both_limits() {
+        assert_eq!(lengths(&[]), [0; 0]);
+        assert_eq!(lengths(&[1]), [1]);
+        assert_eq!(lengths(&[1; 25]), [10, 10, 5]);
+        assert_eq!(lengths(&[300_000; 5]), [3, 2]);
+        assert_eq!(lengths(&[BYTES, 1, BYTES + 1, 1]), [1, 1, 1, 1]);
     }
 }

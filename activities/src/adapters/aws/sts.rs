@@ -1,20 +1,24 @@
 //! Who asks: the worker's own credentials, and each organization's role. A raw client never leaves the adapters.
 
-use super::errors::Service;
+use super::errors::{RoleFault, Service, fault};
 use super::requests::{Counting, RequestCounts};
 use super::s3::S3OrgStore;
 use crate::ports::store::{OrgStore, OrgStores};
 use async_trait::async_trait;
-use aws_config::sts::AssumeRoleProvider;
+use aws_config::identity::IdentityCache;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
-use leadline_domain::{EnvScope, Fault, OrgScope};
+use leadline_domain::{EnvScope, Fault, FaultCode, OrgScope};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Mutex;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How to reach AWS.
 #[derive(Debug, Clone)]
@@ -25,41 +29,89 @@ pub struct AwsSettings {
     pub assume_worker_role: bool,
 }
 
-/// AWS for one environment.
+/// AWS for one environment. A clone is the same.
 #[derive(Clone)]
 pub struct Aws {
     base: SdkConfig,
     worker: SdkConfig,
     counts: Arc<RequestCounts>,
+    organizations: Arc<Mutex<HashMap<String, Arc<OrgClients>>>>,
 }
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// One attempt at an operation, an 8 MiB part over a slow uplink included.
-const ATTEMPT: Duration = Duration::from_secs(60);
+/// Until an answer begins, for requests that carry little.
+const READ: Duration = Duration::from_secs(30);
+/// The same for parts and server-side copies: an 8 MiB part over an uplink of 128 kbit/s takes nine minutes, and a
+/// part that moves no bytes at all is ended much earlier by the SDK's stalled-stream protection (20 s).
+const READ_BULK: Duration = Duration::from_secs(600);
 /// Attempts of the SDK. More is the workflow's business, which waits durably.
 const ATTEMPTS: u32 = 2;
-/// Assumed roles: the longest session that role chaining allows is an hour.
-const SESSION: Duration = Duration::from_secs(3600);
+/// STS: role chaining allows sessions of an hour at most.
+const SESSION: i32 = 3600;
+/// A session is renewed when it has less than this left.
+const RENEW: Duration = Duration::from_secs(300);
+/// While a session is still good, a renewal that failed is not repeated sooner.
+const RENEW_AGAIN: Duration = Duration::from_secs(15);
+/// A session younger than this is not thrown away because of a refusal: many requests see the same refusal at once.
+const YOUNG: Duration = Duration::from_secs(5);
+
+/// Timeouts of requests that carry little.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(READ)
+        .operation_attempt_timeout(CONNECT + READ)
+        .build()
+}
+
+/// Timeouts of requests that move much. Two kinds only: the SDK keeps a connection pool for each set of timeouts.
+pub(super) fn bulk_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(READ_BULK)
+        .operation_attempt_timeout(CONNECT + READ_BULK)
+        .build()
+}
 
 impl Aws {
     /// Reads base credentials the way every AWS tool does (environment, profile, instance).
     pub async fn connect(scope: &EnvScope, settings: &AwsSettings) -> Self {
+        Self::load(scope, settings, None).await
+    }
+
+    /// With a given access key instead: several environments at once on one local endpoint, where the key names the
+    /// account.
+    pub async fn connect_as(scope: &EnvScope, settings: &AwsSettings, key_id: &str, secret: &str) -> Self {
+        let credentials = Credentials::new(key_id, secret, None, None, "leadline");
+        Self::load(scope, settings, Some(SharedCredentialsProvider::new(credentials))).await
+    }
+
+    async fn load(scope: &EnvScope, settings: &AwsSettings, given: Option<SharedCredentialsProvider>) -> Self {
+        // One pool of connections and one TLS configuration for all organizations: they differ in signatures only.
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(scope.region().to_owned()))
+            .http_client(http)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
-            );
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().build())
+            .timeout_config(timeouts());
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }
+        if let Some(g) = given {
+            loader = loader.credentials_provider(g);
+        }
         let base = loader.load().await;
+        let counts: Arc<RequestCounts> = Arc::default();
         let worker = if settings.assume_worker_role {
-            assumed(&base, &scope.worker_role_arn(), "leadline-worker", None).await
+            let role = Role::new(&base, &counts, scope.worker_role_arn(), None);
+            with_role(&base, &role)
         } else {
             base.clone()
         };
-        Self { base, worker, counts: Arc::default() }
+        Self { base, worker, counts, organizations: Arc::default() }
     }
 
     /// Requests sent through this object.
@@ -82,53 +134,180 @@ impl Aws {
         Counting(Arc::clone(&self.counts))
     }
 
-    /// As an organization.
-    pub(super) async fn organization(&self, scope: &OrgScope) -> SdkConfig {
-        assumed(&self.worker, &scope.role_arn(), "leadline-worker", Some(&scope.external_id())).await
+    /// As an organization. Makes no request.
+    pub(super) fn organization(&self, scope: &OrgScope) -> Arc<OrgClients> {
+        let mut known = self.organizations.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || {
+            let role = Role::new(&self.worker, &self.counts, scope.role_arn(), Some(scope.external_id()));
+            let region = Region::new(scope.region().to_owned());
+            let config = with_role(&self.worker, &role).into_builder().region(region).build();
+            Arc::new(OrgClients::new(&config, &self.counting(), role, scope.bucket()))
+        };
+        Arc::clone(known.entry(scope.role_arn()).or_insert_with(made))
     }
 }
 
-/// The same configuration with the credentials of a role; cached and renewed before they expire.
-async fn assumed(from: &SdkConfig, arn: &str, session: &str, external_id: Option<&str>) -> SdkConfig {
-    let mut provider = AssumeRoleProvider::builder(arn).session_name(session).session_length(SESSION).configure(from);
-    if let Some(id) = external_id {
-        provider = provider.external_id(id);
+/// One organization's clients. Bucket and credentials belong together and nothing takes another bucket: credentials
+/// of A with a key of B have no spelling.
+pub(super) struct OrgClients {
+    pub(super) bucket: String,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) secrets: aws_sdk_secretsmanager::Client,
+    pub(super) role: Arc<Role>,
+    pub(super) config: SdkConfig,
+}
+
+impl OrgClients {
+    fn new(config: &SdkConfig, counting: &Counting, role: Arc<Role>, bucket: String) -> Self {
+        let s3 = aws_sdk_s3::config::Builder::from(config)
+            // A local endpoint has no host name for each bucket.
+            .force_path_style(config.endpoint_url().is_some())
+            .interceptor(counting.clone())
+            .build();
+        let secrets = aws_sdk_secretsmanager::config::Builder::from(config).interceptor(counting.clone()).build();
+        Self {
+            bucket,
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            secrets: aws_sdk_secretsmanager::Client::from_conf(secrets),
+            role,
+            config: config.clone(),
+        }
     }
-    let provider = match from.credentials_provider() {
-        Some(p) => provider.build_from_provider(p).await,
-        None => provider.build().await,
-    };
+}
+
+/// The same configuration, signing as a role. The role caches its session itself, so that a session can be thrown
+/// away when a service says that it is not good any more; the SDK's cache has no such thing.
+fn with_role(from: &SdkConfig, role: &Arc<Role>) -> SdkConfig {
     from.to_builder()
-        .credentials_provider(SharedCredentialsProvider::new(provider))
-        .identity_cache(aws_config::identity::IdentityCache::lazy().build())
+        .credentials_provider(SharedCredentialsProvider::new(AsRole(Arc::clone(role))))
+        .identity_cache(IdentityCache::no_cache())
         .build()
+}
+
+/// A role and the session that was taken of it.
+pub(super) struct Role {
+    sts: aws_sdk_sts::Client,
+    arn: String,
+    external_id: Option<String>,
+    // Held while a session is taken: everybody else waits for that one.
+    session: tokio::sync::Mutex<Option<Session>>,
+}
+
+struct Session {
+    credentials: Credentials,
+    taken: Instant,
+    renew_tried: Option<Instant>,
+}
+
+impl Session {
+    fn left(&self) -> Duration {
+        let end = self.credentials.expiry().unwrap_or(SystemTime::UNIX_EPOCH);
+        end.duration_since(SystemTime::now()).unwrap_or_default()
+    }
+}
+
+impl Role {
+    fn new(from: &SdkConfig, counts: &Arc<RequestCounts>, arn: String, external_id: Option<String>) -> Arc<Self> {
+        let config = aws_sdk_sts::config::Builder::from(from).interceptor(Counting(Arc::clone(counts))).build();
+        let sts = aws_sdk_sts::Client::from_conf(config);
+        Arc::new(Self { sts, arn, external_id, session: tokio::sync::Mutex::default() })
+    }
+
+    /// The session, taken or renewed when needed.
+    pub(super) async fn credentials(&self) -> Result<Credentials, Fault> {
+        let mut session = self.session.lock().await;
+        if let Some(s) = session.as_ref() {
+            let rests = s.renew_tried.is_some_and(|t| t.elapsed() < RENEW_AGAIN);
+            if s.left() > RENEW || (rests && !s.left().is_zero()) {
+                return Ok(s.credentials.clone());
+            }
+        }
+        match self.assume().await {
+            Ok(credentials) => {
+                *session = Some(Session { credentials: credentials.clone(), taken: Instant::now(), renew_tried: None });
+                Ok(credentials)
+            }
+            Err(f) => match session.as_mut() {
+                // There is time left to try again: what works goes on working.
+                Some(s) if !s.left().is_zero() => {
+                    tracing::warn!(fault = %f, "a session was not renewed, using the present one");
+                    s.renew_tried = Some(Instant::now());
+                    Ok(s.credentials.clone())
+                }
+                _ => Err(f),
+            },
+        }
+    }
+
+    /// Throws the session away, because a service refused it.
+    pub(super) async fn forget(&self) {
+        let mut session = self.session.lock().await;
+        if session.as_ref().is_some_and(|s| s.taken.elapsed() > YOUNG) {
+            *session = None;
+        }
+    }
+
+    async fn assume(&self) -> Result<Credentials, Fault> {
+        let r = self
+            .sts
+            .assume_role()
+            .role_arn(&self.arn)
+            // Seen in CloudTrail. What tells organizations apart there is the role itself.
+            .role_session_name("leadline-worker")
+            .duration_seconds(SESSION)
+            .set_external_id(self.external_id.clone())
+            .send()
+            .await
+            .map_err(|e| fault(Service::Credentials, "AssumeRole", &e))?;
+        let c = r
+            .credentials()
+            .ok_or_else(|| Fault::new(FaultCode::CredentialUnreachable, "AssumeRole: no credentials in the answer"))?;
+        let end = SystemTime::try_from(*c.expiration())
+            .map_err(|_| Fault::new(FaultCode::CredentialUnreachable, "AssumeRole: no usable expiration"))?;
+        let token = Some(c.session_token().to_owned());
+        Ok(Credentials::new(c.access_key_id(), c.secret_access_key(), token, Some(end), "AssumeRole"))
+    }
+}
+
+struct AsRole(Arc<Role>);
+
+impl fmt::Debug for AsRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AsRole({})", self.0.arn)
+    }
+}
+
+impl ProvideCredentials for AsRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.0.credentials().await.map_err(|f| CredentialsError::provider_error(RoleFault(f)))
+        })
+    }
 }
 
 /// Opens organizations' stores, each with a client of its own.
 pub struct AwsOrgStores {
     aws: Aws,
-    open: Mutex<HashMap<String, Arc<S3OrgStore>>>,
 }
 
 impl AwsOrgStores {
     /// Nothing is opened yet.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
-        Self { aws, open: Mutex::default() }
+        Self { aws }
     }
 }
 
 #[async_trait]
 impl OrgStores for AwsOrgStores {
     async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
-        let mut open = self.open.lock().await;
-        if let Some(s) = open.get(&scope.bucket()) {
-            return Ok(Arc::clone(s) as Arc<dyn OrgStore>);
-        }
-        let config = self.aws.organization(scope).await;
-        let store = Arc::new(S3OrgStore::new(&config, &self.aws.counting(), scope.bucket()));
-        open.insert(scope.bucket(), Arc::clone(&store));
-        Ok(store)
+        let org = self.aws.organization(scope);
+        // Here rather than in the first request: a role that cannot be taken is reported as itself.
+        org.role.credentials().await?;
+        Ok(Arc::new(S3OrgStore::new(org)))
     }
 }
 
@@ -138,10 +317,7 @@ impl OrgStores for AwsOrgStores {
 /// `credential.*`.
 pub async fn who_am_i(aws: &Aws) -> Result<String, Fault> {
     let client = aws_sdk_sts::Client::new(aws.worker());
-    let me = client
-        .get_caller_identity()
-        .send()
-        .await
-        .map_err(|e| super::errors::fault(Service::Credentials, "GetCallerIdentity", &e))?;
+    let me =
+        client.get_caller_identity().send().await.map_err(|e| fault(Service::Credentials, "GetCallerIdentity", &e))?;
     Ok(me.arn().unwrap_or_default().to_owned())
 }

@@ -1,0 +1,406 @@
+//! The roles that AWS plays, in memory, with the same semantics: for tests of workflows and for the contract suites,
+//! which hold fakes and real parts to the same promises. Faults are planned ahead, one method at a time.
+
+use crate::ports::queue::{Incoming, Outgoing, Queue};
+use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Upload};
+use async_trait::async_trait;
+use bytes::Bytes;
+use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What calls of a method shall do, in the order they are made.
+#[derive(Debug, Clone)]
+pub enum Planned {
+    /// Fail and do nothing.
+    Fail(Fault),
+    /// Do it and fail nevertheless: the answer was lost on its way.
+    FailAfter(Fault),
+    /// Do it.
+    Pass,
+}
+
+/// Faults to come, by method name, e.g. `put_recording`.
+#[derive(Debug, Default)]
+pub struct FaultPlan(Mutex<HashMap<&'static str, VecDeque<Planned>>>);
+
+impl FaultPlan {
+    /// Plans what a later call of `method` does.
+    pub fn plan(&self, method: &'static str, what: Planned) {
+        lock(&self.0).entry(method).or_default().push_back(what);
+    }
+
+    /// Plans that the next `times` calls of `method` fail.
+    pub fn fail(&self, method: &'static str, times: usize, fault: &Fault) {
+        for _ in 0..times {
+            self.plan(method, Planned::Fail(fault.clone()));
+        }
+    }
+
+    /// How many planned calls were not made yet.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        lock(&self.0).values().map(VecDeque::len).sum()
+    }
+
+    /// `Err`: fail at once. `Ok(Some)`: fail afterwards.
+    fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
+        match lock(&self.0).get_mut(method).and_then(VecDeque::pop_front) {
+            Some(Planned::Fail(f)) => Err(f),
+            Some(Planned::FailAfter(f)) => Ok(Some(f)),
+            Some(Planned::Pass) | None => Ok(None),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Object {
+    body: Bytes,
+    meta: Option<RecordingMeta>,
+}
+
+type Parts = BTreeMap<u32, (Part, Bytes)>;
+
+#[derive(Default)]
+struct Bucket {
+    recordings: BTreeMap<Digest, Object>,
+    staged: BTreeMap<String, Object>,
+    uploads: BTreeMap<String, (String, Parts)>,
+    seen: BTreeSet<(String, String, String)>,
+    begun: u64,
+    calls: BTreeMap<&'static str, u64>,
+}
+
+/// A bucket in memory.
+#[derive(Default)]
+pub struct FakeStore {
+    bucket: Mutex<Bucket>,
+    /// Faults to come.
+    pub faults: FaultPlan,
+}
+
+impl FakeStore {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// What is stored, with what is stored beside it.
+    #[must_use]
+    pub fn recordings(&self) -> Vec<(Digest, Bytes, RecordingMeta)> {
+        let bucket = lock(&self.bucket);
+        bucket.recordings.iter().filter_map(|(d, o)| Some((*d, o.body.clone(), o.meta.clone()?))).collect()
+    }
+
+    /// Names below `staging/`.
+    #[must_use]
+    pub fn staged(&self) -> Vec<String> {
+        lock(&self.bucket).staged.keys().cloned().collect()
+    }
+
+    /// Uploads begun and neither completed nor given up.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        lock(&self.bucket).uploads.len()
+    }
+
+    /// Forgets all uploads, as a store may.
+    pub fn lose_uploads(&self) {
+        lock(&self.bucket).uploads.clear();
+    }
+
+    /// Calls so far, by method.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.bucket).calls.clone()
+    }
+
+    fn call<T>(&self, method: &'static str, f: impl FnOnce(&mut Bucket) -> Result<T, Fault>) -> Result<T, Fault> {
+        *lock(&self.bucket).calls.entry(method).or_insert(0) += 1;
+        let after = self.faults.next(method)?;
+        let done = f(&mut lock(&self.bucket))?;
+        after.map_or(Ok(done), Err)
+    }
+}
+
+impl Bucket {
+    fn upload(&mut self, u: &Upload) -> Result<&mut Parts, Fault> {
+        match self.uploads.get_mut(&u.id) {
+            Some((name, parts)) if *name == u.name => Ok(parts),
+            _ => Err(Fault::new(FaultCode::StoreUploadLost, "NoSuchUpload")),
+        }
+    }
+
+    fn put(&mut self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Put {
+        if let Some(there) = self.there(digest) {
+            return there;
+        }
+        self.recordings.insert(*digest, Object { body, meta: Some(meta.clone()) });
+        Put::Created
+    }
+
+    fn there(&self, digest: &Digest) -> Option<Put> {
+        self.recordings.get(digest).map(|o| Put::Exists {
+            claim: o.meta.as_ref().map(|m| m.claim.clone()).unwrap_or_default(),
+            size: o.body.len() as u64,
+        })
+    }
+}
+
+fn wrong_checksum() -> Fault {
+    Fault::new(FaultCode::StoreChecksumMismatch, "BadDigest")
+}
+
+#[async_trait]
+impl OrgStore for FakeStore {
+    async fn put_recording(&self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.call("put_recording", |b| {
+            if Digest::of(&body) != *digest { Err(wrong_checksum()) } else { Ok(b.put(digest, body, meta)) }
+        })
+    }
+
+    async fn head_recording(&self, digest: &Digest) -> Result<Option<Put>, Fault> {
+        self.call("head_recording", |b| Ok(b.there(digest)))
+    }
+
+    async fn begin_upload(&self, name: &str) -> Result<Upload, Fault> {
+        self.call("begin_upload", |b| {
+            b.begun += 1;
+            let upload = Upload { name: name.to_owned(), id: format!("upload-{}", b.begun) };
+            b.uploads.insert(upload.id.clone(), (name.to_owned(), BTreeMap::new()));
+            Ok(upload)
+        })
+    }
+
+    async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault> {
+        self.call("upload_part", |b| {
+            let parts = b.upload(upload)?;
+            if Digest::of(&body).as_bytes() != &sha256 {
+                return Err(wrong_checksum());
+            }
+            let part = Part { number, etag: hex::encode(&sha256[..16]), sha256, size: body.len() as u64 };
+            parts.insert(number, (part.clone(), body));
+            Ok(part)
+        })
+    }
+
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>, Fault> {
+        self.call("list_parts", |b| Ok(b.upload(upload)?.values().map(|(p, _)| p.clone()).collect()))
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Fault> {
+        self.call("complete_upload", |b| {
+            let held = b.upload(upload)?;
+            let mut whole = Vec::new();
+            for p in parts {
+                match held.get(&p.number) {
+                    Some((h, body)) if h == p => whole.extend_from_slice(body),
+                    _ => return Err(Fault::new(FaultCode::StoreRefused, "InvalidPart")),
+                }
+            }
+            b.uploads.remove(&upload.id);
+            b.staged.insert(upload.name.clone(), Object { body: whole.into(), meta: None });
+            Ok(())
+        })
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Fault> {
+        self.call("abort_upload", |b| {
+            b.uploads.remove(&upload.id);
+            Ok(())
+        })
+    }
+
+    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.call("promote", |b| {
+            let Some(staged) = b.staged.get(name).cloned() else {
+                return b.there(digest).ok_or_else(|| Fault::new(FaultCode::StoreUploadLost, "nothing is staged"));
+            };
+            if staged.body.len() as u64 != size || Digest::of(&staged.body) != *digest {
+                return Err(wrong_checksum());
+            }
+            let put = b.put(digest, staged.body, meta);
+            b.staged.remove(name);
+            Ok(put)
+        })
+    }
+
+    async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault> {
+        self.call("put_seen", |b| {
+            b.seen.insert((share.to_owned(), key.to_owned(), version.to_owned()));
+            Ok(())
+        })
+    }
+
+    async fn list_seen(&self, share: &str) -> Result<Vec<(String, String)>, Fault> {
+        self.call("list_seen", |b| {
+            Ok(b.seen.iter().filter(|(s, _, _)| s == share).map(|(_, k, v)| (k.clone(), v.clone())).collect())
+        })
+    }
+
+    async fn read_recording(&self, digest: &Digest, limit: u64) -> Result<Bytes, Fault> {
+        self.call("read_recording", |b| match b.recordings.get(digest) {
+            Some(o) if o.body.len() as u64 <= limit => Ok(o.body.clone()),
+            Some(_) => Err(Fault::new(FaultCode::BugInvariant, "the object is larger than was asked for")),
+            None => Err(Fault::new(FaultCode::StoreRefused, "NoSuchKey")),
+        })
+    }
+
+    async fn check(&self) -> Result<(), Fault> {
+        self.call("check", |_| Ok(()))
+    }
+}
+
+/// A store for each organization, made at its first use.
+#[derive(Default)]
+pub struct FakeOrgStores {
+    stores: Mutex<HashMap<String, Arc<FakeStore>>>,
+    /// Faults of `open` to come.
+    pub faults: FaultPlan,
+}
+
+impl FakeOrgStores {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// An organization's store, to look into and to plan faults.
+    #[must_use]
+    pub fn of(&self, scope: &OrgScope) -> Arc<FakeStore> {
+        Arc::clone(lock(&self.stores).entry(scope.bucket()).or_default())
+    }
+}
+
+#[async_trait]
+impl OrgStores for FakeOrgStores {
+    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
+        match self.faults.next("open")? {
+            Some(f) => Err(f),
+            None => Ok(self.of(scope)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Messages {
+    waiting: VecDeque<(Outgoing, u32)>,
+    in_flight: BTreeMap<u64, (Outgoing, u32)>,
+    deduplicated: BTreeSet<String>,
+    accepted: Vec<Outgoing>,
+    receipts: u64,
+    requests: u64,
+}
+
+/// A queue in memory. Messages received and not deleted stay in flight until [`FakeQueue::return_in_flight`]; a
+/// deduplication id is remembered for good (SQS: five minutes).
+pub struct FakeQueue {
+    fifo: bool,
+    messages: Mutex<Messages>,
+    /// Faults to come: of `send` (each message of a call takes one), `receive`, `delete`, `depth`.
+    pub faults: FaultPlan,
+}
+
+impl FakeQueue {
+    /// A FIFO queue.
+    #[must_use]
+    pub fn fifo() -> Arc<Self> {
+        Arc::new(Self { fifo: true, messages: Mutex::default(), faults: FaultPlan::default() })
+    }
+
+    /// A standard queue.
+    #[must_use]
+    pub fn standard() -> Arc<Self> {
+        Arc::new(Self { fifo: false, messages: Mutex::default(), faults: FaultPlan::default() })
+    }
+
+    /// Every message the queue took, repeats not counted, in order.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Outgoing> {
+        lock(&self.messages).accepted.clone()
+    }
+
+    /// Requests that sending took (ten messages each).
+    #[must_use]
+    pub fn send_requests(&self) -> u64 {
+        lock(&self.messages).requests
+    }
+
+    /// What is in flight becomes visible again, as after the visibility timeout.
+    pub fn return_in_flight(&self) {
+        let mut m = lock(&self.messages);
+        let back = std::mem::take(&mut m.in_flight);
+        m.waiting.extend(back.into_values());
+    }
+}
+
+impl Messages {
+    fn take(&mut self, m: &Outgoing, fifo: bool) {
+        if fifo && !self.deduplicated.insert(m.dedup_id.clone()) {
+            return;
+        }
+        self.accepted.push(m.clone());
+        self.waiting.push_back((m.clone(), 0));
+    }
+}
+
+#[async_trait]
+impl Queue for FakeQueue {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>> {
+        lock(&self.messages).requests += messages.len().div_ceil(10) as u64;
+        messages
+            .iter()
+            .map(|m| {
+                let after = self.faults.next("send")?;
+                lock(&self.messages).take(m, self.fifo);
+                after.map_or(Ok(()), Err)
+            })
+            .collect()
+    }
+
+    async fn receive(&self, max: u32, _wait_s: u32) -> Result<Vec<Incoming>, Fault> {
+        if let Some(f) = self.faults.next("receive")? {
+            return Err(f);
+        }
+        let mut m = lock(&self.messages);
+        let mut out = Vec::new();
+        while out.len() < max as usize
+            && let Some((message, received)) = m.waiting.pop_front()
+        {
+            m.receipts += 1;
+            let receipt = m.receipts;
+            out.push(Incoming {
+                body: message.body.clone(),
+                receipt: receipt.to_string(),
+                receive_count: received + 1,
+            });
+            m.in_flight.insert(receipt, (message, received + 1));
+        }
+        Ok(out)
+    }
+
+    async fn delete(&self, receipts: &[String]) -> Result<(), Fault> {
+        let after = self.faults.next("delete")?;
+        let mut m = lock(&self.messages);
+        for r in receipts {
+            if let Ok(n) = r.parse() {
+                m.in_flight.remove(&n);
+            }
+        }
+        after.map_or(Ok(()), Err)
+    }
+
+    async fn depth(&self) -> Result<(u64, u64), Fault> {
+        if let Some(f) = self.faults.next("depth")? {
+            return Err(f);
+        }
+        let m = lock(&self.messages);
+        Ok((m.waiting.len() as u64, m.in_flight.len() as u64))
+    }
+}
