@@ -1,0 +1,5 @@
+//! What each role promises, as cases that every part playing it is held to: fakes, local endpoints, the real thing.
+
+pub mod queue;
+pub mod stacks;
+pub mod store;

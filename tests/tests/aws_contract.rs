@@ -1,0 +1,326 @@
+//! The contract suites on the fakes, and on the adapters with a local endpoint that enforces IAM.
+
+use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, SqsQueue, who_am_i};
+use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore, Planned};
+use leadline_activities::ports::queue::Queue;
+use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
+use leadline_activities::ports::store::{OrgStores, Put};
+use leadline_domain::placement::{EnvFacts, EnvScope, OrgScope, Placement};
+use leadline_domain::{Digest, EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
+use leadline_tests::contract::{queue, stacks, store};
+use leadline_tests::harness::aws::AwsEndpoint;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// On the local endpoint a 12-digit access key is the root of that account.
+const ACCOUNT: &str = "111111111111";
+const SHARE: &str = "ecg";
+
+fn facts() -> EnvFacts {
+    EnvFacts {
+        env: EnvId::parse("test").unwrap(),
+        account: ACCOUNT.into(),
+        region: "us-east-1".into(),
+        jurisdictions: ["us".to_owned()].into(),
+    }
+}
+
+fn org(name: &str) -> OrgScope {
+    let org = OrgId::parse(name).unwrap();
+    let place = Placement::resolve(&org, "us", &facts()).unwrap();
+    OrgScope::new(org, place)
+}
+
+fn share() -> ShareId {
+    ShareId::parse(SHARE).unwrap()
+}
+
+/// The endpoint, the environment's queues and worker role, and two organizations.
+struct World {
+    endpoint: AwsEndpoint,
+    aws: Aws,
+    a: OrgScope,
+    b: OrgScope,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = AwsEndpoint::start(dir.path());
+        let aws = connect(&endpoint, true).await;
+        let made = CfnStacks::new(&aws);
+        let env = EnvScope::new(&facts());
+        let (a, b) = (org("clinic-a"), org("clinic-b"));
+        stacks::apply(&made, &env.stack(), "plan-1", &environment(&env).to_string()).await;
+        for o in [&a, &b] {
+            stacks::apply(&made, &o.stack(), "plan-1", &organization(&env, o).to_string()).await;
+        }
+        Self { endpoint, aws, a, b, _dir: dir }
+    }
+
+    async fn store(&self, scope: &OrgScope) -> store::Store {
+        AwsOrgStores::new(self.aws.clone()).open(scope).await.unwrap()
+    }
+
+    /// Requests to a service since `before`, by operation.
+    fn since(&self, before: &BTreeMap<(String, String), u64>) -> BTreeMap<String, u64> {
+        let now = self.aws.counts().snapshot();
+        let grown = now.into_iter().map(|(k, n)| {
+            let m = n - before.get(&k).copied().unwrap_or(0);
+            (k.1, m)
+        });
+        grown.filter(|(_, n)| *n > 0).collect()
+    }
+}
+
+async fn connect(endpoint: &AwsEndpoint, assume_worker_role: bool) -> Aws {
+    let settings = AwsSettings { endpoint_url: Some(endpoint.url()), assume_worker_role };
+    Aws::connect_as(&EnvScope::new(&facts()), &settings, ACCOUNT, "secret").await
+}
+
+fn allow(actions: &Value, resources: &Value) -> Value {
+    json!({"Effect": "Allow", "Action": actions, "Resource": resources})
+}
+
+fn role(name: &str, trust: &Value, statements: &Value) -> Value {
+    json!({"Type": "AWS::IAM::Role", "Properties": {
+        "RoleName": name,
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+        "Policies": [{"PolicyName": "inline", "PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}],
+    }})
+}
+
+fn environment(env: &EnvScope) -> Value {
+    let trust = json!({"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}});
+    let orgs = format!("arn:aws:iam::{ACCOUNT}:role/leadline-test-org-*");
+    let may = json!([allow(&json!("sts:AssumeRole"), &json!(orgs)), allow(&json!("sqs:*"), &json!("*"))]);
+    json!({"Resources": {
+        "Ingest": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": env.ingest_queue(), "FifoQueue": true}},
+        "Audit": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": env.audit_queue()}},
+        "Worker": role(&env.worker_role_name(), &trust, &may),
+    }})
+}
+
+fn organization(env: &EnvScope, o: &OrgScope) -> Value {
+    let trust = json!({"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": env.worker_role_arn()},
+        "Condition": {"StringEquals": {"sts:ExternalId": o.external_id()}}});
+    let bucket = format!("arn:aws:s3:::{}", o.bucket());
+    let secret = format!("arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{}-*", o.share_secret(&share()));
+    let objects = json!([
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts"
+    ]);
+    let may = json!([
+        allow(&json!("s3:ListBucket"), &json!(bucket)),
+        allow(&objects, &json!(format!("{bucket}/*"))),
+        allow(&json!("secretsmanager:GetSecretValue"), &json!(secret)),
+    ]);
+    json!({"Resources": {
+        "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": o.bucket()}},
+        "Role": role(&o.role_name(), &trust, &may),
+        "Share": {"Type": "AWS::SecretsManager::Secret", "Properties": {
+            "Name": o.share_secret(&share()), "SecretString": "to be filled in"}},
+    }})
+}
+
+fn unreachable() -> Fault {
+    Fault::new(FaultCode::StoreUnreachable, "planned")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fakes_keep_the_contracts() {
+    let fake = FakeStore::new();
+    let as_store: store::Store = fake.clone();
+    store::all(&as_store).await;
+    assert_eq!((fake.staged(), fake.open_uploads()), (vec![], 0));
+    let upload = as_store.begin_upload("lost").await.unwrap();
+    let body = store::content(100);
+    let part = as_store.upload_part(&upload, 1, body.clone(), *Digest::of(&body).as_bytes()).await.unwrap();
+    fake.lose_uploads();
+    store::lost(&as_store, &upload, &part).await;
+
+    queue::fifo(FakeQueue::fifo().as_ref()).await;
+    queue::standard(FakeQueue::standard().as_ref()).await;
+    queue::large(FakeQueue::fifo().as_ref()).await;
+}
+
+#[tokio::test]
+async fn planned_faults_come_in_order_and_once() {
+    let stores = FakeOrgStores::new();
+    let (a, b) = (org("clinic-a"), org("clinic-b"));
+    stores.faults.fail("open", 1, &Fault::new(FaultCode::CredentialRefused, "planned"));
+    assert!(stores.open(&a).await.is_err());
+    let opened = stores.open(&a).await.unwrap();
+    let body = store::content(100);
+    let digest = Digest::of(&body);
+    stores.of(&a).faults.plan("put_recording", Planned::Fail(unreachable()));
+    stores.of(&a).faults.plan("put_recording", Planned::FailAfter(unreachable()));
+    assert_eq!(opened.put_recording(&digest, body.clone(), &store::meta("x")).await, Err(unreachable()));
+    assert_eq!(opened.head_recording(&digest).await, Ok(None));
+    assert_eq!(opened.put_recording(&digest, body.clone(), &store::meta("x")).await, Err(unreachable()));
+    let there = Put::Exists { claim: "x".into(), size: 100 };
+    assert_eq!(opened.put_recording(&digest, body, &store::meta("y")).await, Ok(there));
+    assert_eq!(stores.of(&a).faults.left(), 0);
+    assert_eq!(stores.of(&b).recordings(), vec![]);
+
+    let q = FakeQueue::fifo();
+    q.faults.plan("send", Planned::Pass);
+    q.faults.plan("send", Planned::Fail(Fault::new(FaultCode::QueueThrottled, "planned")));
+    let sent = q.send(&[queue::message("g", 1), queue::message("g", 2), queue::message("g", 3)]).await;
+    assert_eq!(sent.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(q.accepted().len(), 2);
+    q.receive(10, 0).await.unwrap();
+    q.return_in_flight();
+    assert_eq!(q.receive(10, 0).await.unwrap()[0].receive_count, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_endpoint_keeps_the_contract_of_a_store() {
+    let w = World::new().await;
+    store::all(&w.store(&w.a).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_costs_one_request_and_a_large_one_four_more_than_its_upload() {
+    let w = World::new().await;
+    let s = w.store(&w.a).await;
+    let body = store::content(50_000);
+    let digest = Digest::of(&body);
+    let before = w.aws.counts().snapshot();
+    s.put_recording(&digest, body.clone(), &store::meta("x")).await.unwrap();
+    assert_eq!(w.since(&before), BTreeMap::from([("PutObject".into(), 1)]));
+    let before = w.aws.counts().snapshot();
+    s.put_recording(&digest, body, &store::meta("y")).await.unwrap();
+    assert_eq!(w.since(&before), BTreeMap::from([("PutObject".into(), 1), ("HeadObject".into(), 1)]));
+
+    let body = store::content(6 * 1024 * 1024);
+    store::stage(&s, "large", &body).await;
+    let before = w.aws.counts().snapshot();
+    s.promote("large", body.len() as u64, &Digest::of(&body), &store::meta("x")).await.unwrap();
+    let once = ["CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload", "DeleteObject"];
+    assert_eq!(w.since(&before), once.map(|o| (o.to_owned(), 1)).into());
+
+    let env = EnvScope::new(&facts());
+    let q = SqsQueue::new(&w.aws, env.ingest_queue());
+    q.depth().await.unwrap();
+    let before = w.aws.counts().snapshot();
+    let messages: Vec<_> = (0..25).map(|n| queue::message("cost", n)).collect();
+    q.send(&messages).await;
+    assert_eq!(w.since(&before), BTreeMap::from([("SendMessageBatch".into(), 3)]));
+    let stats = w.aws.counts().stats();
+    assert!(stats.values().all(|s| s.total >= s.slowest && s.requests >= s.failed));
+    assert!(
+        w.aws.counts().render().contains("leadline_aws_requests_total{service=\"S3\",operation=\"PutObject\"} 2\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_organization_reaches_another() {
+    let w = World::new().await;
+    assert!(who_am_i(&w.aws).await.unwrap().contains("assumed-role/leadline-test-worker"));
+    for (own, other) in [(&w.a, &w.b), (&w.b, &w.a)] {
+        let open = w.aws.isolation(own, other, &share()).await;
+        assert_eq!(open, Ok(vec![]), "L6");
+        // The probe sees what is open: everything of its own is.
+        assert!(w.aws.isolation(own, own, &share()).await.unwrap().len() >= 5);
+    }
+    let f = AwsOrgStores::new(w.aws.clone()).open(&org("clinic-none")).await.err().expect("no such role");
+    assert_eq!((f.code, f.class()), (FaultCode::CredentialRefused, FaultClass::Blocked), "{f}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_bucket_says_so() {
+    let w = World::new().await;
+    let s = w.store(&w.b).await;
+    let mut without = organization(&EnvScope::new(&facts()), &w.b);
+    without["Resources"].as_object_mut().unwrap().remove("Bucket");
+    stacks::apply(&CfnStacks::new(&w.aws), &w.b.stack(), "plan-2", &without.to_string()).await;
+    let body = store::content(100);
+    for f in [
+        s.check().await.unwrap_err(),
+        s.put_recording(&Digest::of(&body), body.clone(), &store::meta("x")).await.unwrap_err(),
+        s.begin_upload("x").await.unwrap_err(),
+        s.put_seen("a", "b", "c").await.unwrap_err(),
+    ] {
+        assert_eq!(f.code, FaultCode::StoreBucketMissing, "{f}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_down_is_unreachable_and_the_same_client_goes_on_after_it() {
+    let mut w = World::new().await;
+    let s = w.store(&w.a).await;
+    let q = SqsQueue::new(&w.aws, EnvScope::new(&facts()).ingest_queue());
+    let (kept, later) = (store::content(1000), store::content(1000));
+    s.put_recording(&Digest::of(&kept), kept.clone(), &store::meta("kept")).await.unwrap();
+    assert_eq!(q.send(&[queue::message("down", 1)]).await, vec![Ok(())]);
+    let upload = s.begin_upload("cut-off").await.unwrap();
+    let part = s.upload_part(&upload, 1, kept.clone(), *Digest::of(&kept).as_bytes()).await.unwrap();
+
+    w.endpoint.kill();
+    let f = s.put_recording(&Digest::of(&later), later.clone(), &store::meta("x")).await.unwrap_err();
+    assert_eq!((f.code, f.class()), (FaultCode::StoreUnreachable, FaultClass::Transient), "{f}");
+    assert_eq!(q.send(&[queue::message("down", 2)]).await[0].as_ref().unwrap_err().code, FaultCode::QueueUnreachable);
+    let f = connect(&w.endpoint, true).await.isolation(&w.a, &w.b, &share()).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");
+    let f = AwsSecrets::new(connect(&w.endpoint, true).await).share_credentials(&w.a, &share()).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");
+
+    w.endpoint.restart();
+    let there = Put::Exists { claim: "kept".into(), size: 1000 };
+    assert_eq!(s.put_recording(&Digest::of(&kept), kept, &store::meta("x")).await, Ok(there));
+    assert_eq!(s.put_recording(&Digest::of(&later), later, &store::meta("x")).await, Ok(Put::Created));
+    // The first message was taken before the kill and its repeat is recognized after it.
+    assert_eq!(q.send(&[queue::message("down", 1), queue::message("down", 2)]).await, vec![Ok(()), Ok(())]);
+    assert_eq!(q.depth().await, Ok((2, 0)));
+    // This endpoint forgets uploads at a restart.
+    store::lost(&s, &upload, &part).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_endpoint_keeps_the_contract_of_a_queue() {
+    let w = World::new().await;
+    let env = EnvScope::new(&facts());
+    queue::fifo(&SqsQueue::new(&w.aws, env.ingest_queue())).await;
+    queue::large(&SqsQueue::new(&w.aws, env.ingest_queue())).await;
+    queue::standard(&SqsQueue::new(&w.aws, env.audit_queue())).await;
+    queue::missing(&SqsQueue::new(&w.aws, "leadline-test-none.fifo".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_endpoint_keeps_the_contract_of_stacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = AwsEndpoint::start(dir.path());
+    stacks::all(&CfnStacks::new(&connect(&endpoint, false).await), "contract").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_written_by_provisioning_and_read_by_the_organization() {
+    let w = World::new().await;
+    let (secrets, share) = (AwsSecrets::new(w.aws.clone()), share());
+    let reads = || w.aws.counts().snapshot().get(&("Secrets Manager".into(), "GetSecretValue".into())).copied();
+    let f = secrets.share_credentials(&w.a, &share).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::SecretMissing, "the placeholder of the stack is no credentials: {f}");
+    let other = ShareId::parse("other").unwrap();
+    assert_eq!(secrets.share_credentials(&w.a, &other).await.unwrap_err().code, FaultCode::SecretMissing);
+
+    let with =
+        |password: &str| ShareCredentials { user: "ecg".into(), password: password.into(), domain: String::new() };
+    secrets.put_share_credentials(&w.a, &share, &with("one")).await.unwrap();
+    assert_eq!(secrets.share_credentials(&w.a, &share).await, Ok(with("one")));
+    let before = reads();
+    assert_eq!(secrets.share_credentials(&w.a, &share).await, Ok(with("one")));
+    assert_eq!(reads(), before, "asked again within minutes");
+    // Another process changes the secret; the share refuses what is known here.
+    AwsSecrets::new(w.aws.clone()).put_share_credentials(&w.a, &share, &with("two")).await.unwrap();
+    secrets.forget(&w.a, &share);
+    assert_eq!(secrets.share_credentials(&w.a, &share).await, Ok(with("two")));
+    let f = secrets.put_share_credentials(&w.a, &other, &with("x")).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::SecretMissing, "{f}");
+}
