@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import copy
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -29,6 +30,7 @@ import sqlite3
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -290,7 +292,7 @@ class Journal:
     """The data folder's database: snapshots of services, and the entries of stores that change too often for those."""
 
     def __init__(self, path):
-        self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
         self.db.execute("PRAGMA journal_mode = WAL")
         # The operating system keeps what a killed process wrote; only a power cut needs more.
         self.db.execute("PRAGMA synchronous = OFF")
@@ -544,22 +546,47 @@ def patch_events(s3):
     s3._fire_s3_event_async = fire
 
 
-def patch_object_files(s3):
-    """A new object's metadata file is there before its body: a kill in between leaves no object instead of half of one."""
+def patch_object_files(s3, overwrites):
+    """An object's body and metadata are two files, written one after the other: a kill in between must leave no mixture.
+
+    A new object's metadata comes first, which alone is nothing. An overwrite is noted before, for `finish_overwrites`.
+    """
     persist = s3._persist_object
+    overwrites.mkdir(exist_ok=True)
 
     def persist_object(bucket, key, record):
         path = s3._object_disk_path(bucket, key)
-        if path and isinstance(record, dict) and record.get("body") is not None and not os.path.exists(path):
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        note = None
+        if path and isinstance(record, dict) and record.get("body") is not None:
             meta = {**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key}
-            s3._atomic_write(path + ".meta.json", json.dumps(meta), text=True)
+            if os.path.exists(path):
+                note = overwrites / uuid.uuid4().hex
+                body = hashlib.sha256(record["body"]).hexdigest()
+                s3._atomic_write(str(note), json.dumps({"path": path, "body": body, "meta": meta}), text=True)
+            else:
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                s3._atomic_write(path + ".meta.json", json.dumps(meta), text=True)
         persist(bucket, key, record)
         if isinstance(record, dict) and record.get("body") is not None:
             # MiniStack logs a failed write and goes on; the answer must not say that the object is stored.
             raise OSError(f"cannot store s3://{bucket}/{key}")
+        if note:
+            note.unlink()
 
     s3._persist_object = persist_object
+
+
+def finish_overwrites(overwrites):
+    """Gives a new body its new metadata where a kill came between the two. Before MiniStack reads the objects."""
+    for note in overwrites.glob("*") if overwrites.is_dir() else ():
+        with contextlib.suppress(OSError, ValueError):
+            noted = json.loads(note.read_text())
+            path = Path(noted["path"])
+            if hashlib.sha256(path.read_bytes()).hexdigest() == noted["body"]:
+                new = Path(f"{path}.meta.json.tmp")
+                new.write_text(json.dumps(noted["meta"]))
+                new.replace(f"{path}.meta.json")
+        note.unlink()
 
 
 def end_interrupted_operations(cloudformation):
@@ -600,7 +627,7 @@ def make_durable(app, data):
     sts.load_persisted_state = lambda state: sts._sessions.update(state.get("sessions", {}))
 
     patch_events(s3)
-    patch_object_files(s3)
+    patch_object_files(s3, data / "overwrites")
     load_snapshots = app._load_persisted_state
 
     def load():
@@ -689,6 +716,7 @@ def main():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"aws-endpoint: another one runs with {options.data}")
+        finish_overwrites(options.data / "overwrites")
     environment(options)
 
     import ministack.app as app

@@ -348,6 +348,60 @@ def test_sigkill_under_load(data):
         print(f"    {len(sent)} sent, {len(deleted)} deleted, {len(put)} put, {len(unknown)} deleted without an answer")
 
 
+def test_sigkill_during_overwrites(data):
+    """An object that is overwritten all the time has the metadata of its body after each kill."""
+    with Endpoint(data) as e:
+        e.client("s3").create_bucket(Bucket="bkt", CreateBucketConfiguration={"LocationConstraint": REGION})
+
+        def check(n):
+            got = e.client("s3").get_object(Bucket="bkt", Key="k")
+            body = got["Body"].read()
+            assert got["Metadata"]["n"].encode() == body[:20].strip() and got["ETag"].strip('"') == hashlib.md5(body).hexdigest(), n
+
+        for round_ in range(4):
+            def work(worker):
+                s3 = e.client("s3")
+                with contextlib.suppress(BotoCoreError, ClientError):
+                    for n in range(10**6):
+                        name = f"{round_}-{worker}-{n}"
+                        s3.put_object(Bucket="bkt", Key="k", Body=name.ljust(20).encode() * 5000, Metadata={"n": name})
+
+            threads = [threading.Thread(target=work, args=(w,)) for w in range(4)]
+            for t in threads:
+                t.start()
+            time.sleep(0.5 + 0.037 * round_)
+            e.stop(signal.SIGKILL)
+            for t in threads:
+                t.join()
+            e.start()
+            check(round_)
+        # The moment between the two files, made by hand: the new body is there, the new metadata only noted.
+        e.stop(signal.SIGKILL)
+        (path,) = [p for p in Path(data, "s3").rglob("k") if p.is_file()]
+        meta = json.loads(Path(f"{path}.meta.json").read_text())
+        body = b"new".ljust(20)
+        path.write_bytes(body)
+        meta.update(etag=f'"{hashlib.md5(body).hexdigest()}"', size=len(body), metadata={"n": "new"}, checksums={})
+        Path(data, "overwrites", "note").write_text(json.dumps({"path": str(path), "body": hashlib.sha256(body).hexdigest(), "meta": meta}))
+        e.start()
+        check("by hand")
+
+
+def test_answers_an_error_when_it_cannot_keep(data):
+    """A journal that cannot be written refuses, and works again afterwards."""
+    import sqlite3
+    with Endpoint(data) as e:
+        sqs = e.client("sqs")
+        url = sqs.create_queue(QueueName="q")["QueueUrl"]
+        with contextlib.closing(sqlite3.connect(Path(data) / "state.sqlite", isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            refused(sqs.send_message, "503", QueueUrl=url, MessageBody="m1")
+            db.execute("ROLLBACK")
+        sqs.send_message(QueueUrl=url, MessageBody="m2")
+        e.kill_and_restart()
+        assert "m2" in drain(e.client("sqs"), url)
+
+
 def test_interrupted_stack(data):
     """A stack whose creation was cut off does not read as in progress, and can be deleted."""
     with Endpoint(data) as e:
