@@ -15,3 +15,6 @@ pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use sqs::SqsQueue;
 pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};
+
+#[cfg(test)]
+mod scripted_tests;
