@@ -25,6 +25,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 import sqlite3
 import sys
@@ -737,6 +738,10 @@ def main():
     config.graceful_timeout = 1
     config.loglevel = options.log_level
     config.accesslog = None
+
+    # A burst of connections must not meet the default limit of 1,024 open files.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
 
     async def run():
         end = asyncio.Event()

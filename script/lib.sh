@@ -7,6 +7,7 @@ LEADLINE_TOOLS="${LEADLINE_TOOLS:-$leadline_cache/tools}"
 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$leadline_cache/target}"
 export LEADLINE_TOOLS CARGO_TARGET_DIR
 
+# shellcheck disable=SC2034  # for those who source this
 leadline_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 # say TEXT...: a line for the reader, on standard error, so that standard output stays data.

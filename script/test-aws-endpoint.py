@@ -381,7 +381,7 @@ def test_sigkill_during_overwrites(data):
         meta = json.loads(Path(f"{path}.meta.json").read_text())
         body = b"new".ljust(20)
         path.write_bytes(body)
-        meta.update(etag=f'"{hashlib.md5(body).hexdigest()}"', size=len(body), metadata={"n": "new"}, checksums={})
+        meta.update(etag=f'"{hashlib.md5(body).hexdigest()}"', size=len(body), metadata={"x-amz-meta-n": "new"}, checksums={})
         Path(data, "overwrites", "note").write_text(json.dumps({"path": str(path), "body": hashlib.sha256(body).hexdigest(), "meta": meta}))
         e.start()
         check("by hand")
