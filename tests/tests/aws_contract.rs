@@ -121,8 +121,15 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         allow(&objects, &json!(format!("{bucket}/*"))),
         allow(&json!("secretsmanager:GetSecretValue"), &json!(secret)),
     ]);
+    // Nothing may be written below recordings/ unconditionally, the steps of a multipart upload before its completion
+    // excepted. AWS holds writers to it; this endpoint does not know the keys, so that here it must do no harm.
+    let conditional = json!({"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": format!("{bucket}/recordings/*"),
+        "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}});
     json!({"Resources": {
         "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": o.bucket()}},
+        "Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": {"Ref": "Bucket"},
+            "PolicyDocument": {"Version": "2012-10-17", "Statement": [conditional]}}},
         "Role": role(&o.role_name(), &trust, &may),
         "Share": {"Type": "AWS::SecretsManager::Secret", "Properties": {
             "Name": o.share_secret(&share()), "SecretString": "to be filled in"}},
@@ -239,7 +246,7 @@ async fn a_missing_bucket_says_so() {
     let w = World::new().await;
     let s = w.store(&w.b).await;
     let mut without = organization(&EnvScope::new(&facts()), &w.b);
-    without["Resources"].as_object_mut().unwrap().remove("Bucket");
+    without["Resources"].as_object_mut().unwrap().retain(|k, _| k != "Bucket" && k != "Policy");
     stacks::apply(&CfnStacks::new(&w.aws), &w.b.stack(), "plan-2", &without.to_string()).await;
     let body = store::content(100);
     for f in [
@@ -321,6 +328,10 @@ async fn secrets_are_written_by_provisioning_and_read_by_the_organization() {
     AwsSecrets::new(w.aws.clone()).put_share_credentials(&w.a, &share, &with("two")).await.unwrap();
     secrets.forget(&w.a, &share);
     assert_eq!(secrets.share_credentials(&w.a, &share).await, Ok(with("two")));
+    let made = AwsSecrets::new(w.aws.clone());
+    let first = made.environment_secret("leadline/test/keys", || "first".into()).await;
+    let again = made.environment_secret("leadline/test/keys", || "second".into()).await;
+    assert_eq!((first, again), (Ok("first".into()), Ok("first".into())));
     let f = secrets.put_share_credentials(&w.a, &other, &with("x")).await.unwrap_err();
     assert_eq!(f.code, FaultCode::SecretMissing, "{f}");
 }

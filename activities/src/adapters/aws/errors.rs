@@ -112,6 +112,9 @@ where
             },
         ),
         SdkError::TimeoutError(_) => Fault::new(c.unreachable, format!("{operation}: no answer in time")),
+        SdkError::DispatchFailure(d) if d.is_timeout() => {
+            Fault::new(c.unreachable, format!("{operation}: no answer in time"))
+        }
         SdkError::DispatchFailure(d) if d.is_user() => {
             Fault::new(c.refused, format!("{operation}: the request cannot be sent"))
         }
@@ -178,6 +181,8 @@ fn by_answer(service: Service, operation: &str, a: &Answer<'_>) -> Fault {
         | "QueueDoesNotExist"
         | "AWS.SimpleQueueService.NonExistentQueue"
         | "ResourceNotFoundException" => fault(c.missing),
+        // A secret that is marked for deletion.
+        "InvalidRequestException" if service == Service::Secrets => fault(c.missing),
         "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => {
             fault(FaultCode::StoreChecksumMismatch)
         }

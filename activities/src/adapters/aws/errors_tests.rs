@@ -63,6 +63,7 @@ fn table() {
         (Service::Secrets, 400, "AccessDeniedException", F::SecretMissing),
         (Service::Secrets, 400, "UnrecognizedClientException", F::CredentialRefused),
         (Service::Secrets, 400, "InvalidParameterException", F::BugInvariant),
+        (Service::Secrets, 400, "InvalidRequestException", F::SecretMissing),
         (Service::Secrets, 500, "InternalServiceError", F::CredentialUnreachable),
     ] {
         let f = by_answer(service, "Op", &answer(status, code));

@@ -45,20 +45,21 @@ impl AwsSecrets {
     /// `credential.*`.
     pub async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Fault> {
         let client = self.client(self.aws.provisioner());
-        loop {
+        // Twice: whoever loses a race to make it reads the winner's value.
+        for _ in 0..2 {
             match client.get_secret_value().secret_id(name).send().await {
                 Ok(v) => return Ok(v.secret_string().unwrap_or_default().to_owned()),
-                Err(e) => match fault(Service::Secrets, "GetSecretValue", &e) {
-                    f if f.code == FaultCode::SecretMissing => {}
-                    f => return Err(f),
-                },
+                Err(e) if e.code() == Some("ResourceNotFoundException") => {}
+                Err(e) => return Err(fault(Service::Secrets, "GetSecretValue", &e)),
             }
-            match client.create_secret().name(name).secret_string(make()).send().await {
-                Ok(_) => {}
+            let value = make();
+            match client.create_secret().name(name).secret_string(&value).send().await {
+                Ok(_) => return Ok(value),
                 Err(e) if e.code() == Some("ResourceExistsException") => {}
                 Err(e) => return Err(fault(Service::Secrets, "CreateSecret", &e)),
             }
         }
+        Err(Fault::new(FaultCode::CredentialUnreachable, format!("secret {name} is there and is not")))
     }
 }
 
