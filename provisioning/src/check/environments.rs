@@ -1,0 +1,247 @@
+//! What must hold between the keys of an environment, and between environments.
+
+use super::finding::{Findings, Severity::Error, Severity::Warning};
+use super::source::Parsed;
+use super::{Folder, Read, environment_ids};
+use crate::config::{Environment, Jurisdictions};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
+    for r in &folder.environments {
+        residency(r, &folder.jurisdictions, findings);
+        temporal(r, findings);
+        aws(r, findings);
+        alarms(r, findings);
+        if r.value.queue.visibility_timeout_s < 30 {
+            findings.at(
+                Warning,
+                &r.parsed,
+                "queue.visibility_timeout_s",
+                "a processor that needs longer gets the same message twice",
+                "30 seconds or more",
+            );
+        }
+    }
+    apart(folder, "account", |e| e.account.clone(), findings);
+    apart(folder, "temporal.namespace", |e| format!("{} at {}", e.temporal.namespace, e.temporal.address), findings);
+    promotion(folder, findings);
+}
+
+fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findings) {
+    let e = &r.value;
+    if e.synthetic_only && e.production {
+        let help = "one of both: residency of patients' recordings is not optional";
+        findings.at(Error, &r.parsed, "synthetic_only", "production holds patients' recordings", help);
+    }
+    for j in &e.jurisdictions {
+        if !table.knows(j) {
+            findings.at(
+                Error,
+                &r.parsed,
+                "jurisdictions",
+                format!("jurisdiction {j} is not in jurisdictions.toml"),
+                format!(
+                    "add it there with its regions, or use one of {}",
+                    table.names().collect::<Vec<_>>().join(", ")
+                ),
+            );
+            continue;
+        }
+        let backup = e.backup.as_ref().map(|b| ("backup.region", b.region.as_str()));
+        for (key, region) in [Some(("region", e.region.as_str())), backup].into_iter().flatten() {
+            if !table.allows(j, region) && !(e.synthetic_only && !e.production) {
+                findings.at(
+                    Error,
+                    &r.parsed,
+                    key,
+                    format!("region {region} is outside of jurisdiction {j}"),
+                    format!("{j} allows {}; or take {j} out of jurisdictions", table.regions(j).join(", ")),
+                );
+            }
+        }
+    }
+    match &e.backup {
+        None if e.production => findings.at(
+            Warning,
+            &r.parsed,
+            "backup",
+            "recordings of production have no second copy",
+            "add [backup] with a region",
+        ),
+        Some(b) if b.region == e.region => findings.at(
+            Warning,
+            &r.parsed,
+            "backup.region",
+            "the copies are in the region of the originals and are lost with it",
+            "another region of the jurisdiction, if there is one",
+        ),
+        _ => {}
+    }
+}
+
+fn temporal(r: &Read<Environment>, findings: &mut Findings) {
+    let t = &r.value.temporal;
+    let host = t.address.rsplit_once(':').map_or(t.address.as_str(), |(h, _)| h);
+    if t.tls.is_none() && !loopback(host) {
+        findings.at(
+            Error,
+            &r.parsed,
+            "temporal.address",
+            "Temporal is reached over a network without TLS",
+            "add [temporal.tls]; plain text is for loopback addresses",
+        );
+    }
+    if t.api_key_secret.is_some() && t.tls.is_none() {
+        findings.at(Error, &r.parsed, "temporal.api_key_secret", "an API key needs TLS", "add [temporal.tls]");
+    }
+}
+
+fn aws(r: &Read<Environment>, findings: &mut Findings) {
+    let a = &r.value.aws;
+    if let Some(host) = a.endpoint_url.as_deref().and_then(|u| u.strip_prefix("http://")) {
+        let host = host.trim_end_matches('/');
+        let host = host.rsplit_once(':').filter(|(_, p)| p.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
+        if !loopback(host) {
+            findings.at(
+                Error,
+                &r.parsed,
+                "aws.endpoint_url",
+                "http:// sends recordings and credentials in clear",
+                "https://; plain text is for loopback addresses",
+            );
+        }
+    }
+    if a.endpoint_url.is_some() && r.value.production {
+        findings.at(
+            Error,
+            &r.parsed,
+            "aws.endpoint_url",
+            "production works with AWS itself",
+            "remove the key, or set production = false",
+        );
+    }
+    if !a.assume_worker_role {
+        findings.at(
+            if r.value.production { Error } else { Warning },
+            &r.parsed,
+            "aws.assume_worker_role",
+            "workers keep the rights they were started with",
+            "true",
+        );
+    }
+    if a.worker_services.is_empty() && a.worker_principals.is_empty() {
+        findings.at(
+            Error,
+            &r.parsed,
+            "aws.worker_services",
+            "nobody may take the worker role",
+            "name a service or a principal",
+        );
+    }
+    let own = format!("arn:aws:iam::{}:", r.value.account);
+    for p in &a.worker_principals {
+        if p != "root" && !(p.starts_with(&own) && p.len() > own.len() && !p.contains('*')) {
+            findings.at(
+                Error,
+                &r.parsed,
+                "aws.worker_principals",
+                format!("{p} is not a principal of account {}", r.value.account),
+                format!("{own}role/<name>, or root"),
+            );
+        }
+    }
+}
+
+fn alarms(r: &Read<Environment>, findings: &mut Findings) {
+    if r.value.alarms.receivers.is_empty() {
+        findings.at(
+            if r.value.production { Error } else { Warning },
+            &r.parsed,
+            "alarms.receivers",
+            "alarms reach nobody",
+            "receivers = [{ email = \"on-call@example.org\" }]",
+        );
+    }
+}
+
+/// Two environments must differ in `of`: the boundary between them is drawn there.
+fn apart(folder: &Folder, key: &str, of: impl Fn(&Environment) -> String, findings: &mut Findings) {
+    let mut by: BTreeMap<String, Vec<&Read<Environment>>> = BTreeMap::new();
+    for r in &folder.environments {
+        by.entry(of(&r.value)).or_default().push(r);
+    }
+    for (value, same) in by.iter().filter(|(_, s)| s.len() > 1) {
+        for r in same {
+            let others: Vec<&str> =
+                same.iter().filter(|o| o.parsed.path != r.parsed.path).map(|o| o.value.id.as_str()).collect();
+            findings.at(
+                Error,
+                &r.parsed,
+                key,
+                format!("{value} is used by environment {} as well", others.join(", ")),
+                format!("give each environment a {} of its own", key.replace('.', " ")),
+            );
+        }
+    }
+}
+
+fn promotion(folder: &Folder, findings: &mut Findings) {
+    let Some(p) = &folder.promotion else { return };
+    let known = environment_ids(folder);
+    for (to, rule) in &p.value.to {
+        let key = format!("to.{to}");
+        for (key, env) in [(key.clone(), to), (format!("{key}.from"), &rule.from)] {
+            if !known.contains_key(env) {
+                unknown_environment(&p.parsed, &key, env.as_str(), folder, findings);
+            }
+        }
+        if *to == rule.from {
+            findings.at(Error, &p.parsed, &key, "an environment is promoted from itself", "name the one before it");
+        }
+    }
+    for r in folder.environments.iter().filter(|r| r.value.production && !p.value.to.contains_key(&r.value.id)) {
+        findings.at(
+            Warning,
+            &p.parsed,
+            "to",
+            format!("production environment {} has no gates", r.value.id),
+            format!("add [to.{}]", r.value.id),
+        );
+    }
+}
+
+pub(crate) fn unknown_environment(at: &Parsed, key: &str, env: &str, folder: &Folder, findings: &mut Findings) {
+    if folder.broken.contains(env) {
+        return;
+    }
+    let known: Vec<&str> = environment_ids(folder).keys().map(|e| e.as_str()).collect();
+    findings.at(
+        Error,
+        at,
+        key,
+        format!("there is no environment {env}"),
+        format!("one of {}, or write {env}.toml", known.join(", ")),
+    );
+}
+
+/// Whether a host never leaves the machine.
+fn loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback;
+
+    #[test]
+    fn loopback_is_an_address_not_a_name_that_looks_like_one() {
+        for yes in ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"] {
+            assert!(loopback(yes), "{yes}");
+        }
+        for no in ["127.0.0.1.example.org", "10.0.0.1", "localhost.example.org", ""] {
+            assert!(!loopback(no), "{no}");
+        }
+    }
+}

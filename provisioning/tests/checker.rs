@@ -1,0 +1,232 @@
+//! What the checker finds, by example: the repository's own files with one thing wrong.
+
+mod common;
+
+use common::{config, files, with};
+use leadline_domain::{EnvId, OrgId, ShareId};
+use leadline_provisioning::{Finding, Severity, SourceFile, check};
+
+fn findings(files: &[SourceFile]) -> Vec<Finding> {
+    check(files).1
+}
+
+/// Exactly these keys are wrong, in this order, and the words occur in what is said of the first.
+#[track_caller]
+fn wrong(files: &[SourceFile], keys: &[&str], words: &str) -> Vec<Finding> {
+    let (config, all) = check(files);
+    let errors: Vec<Finding> = all.into_iter().filter(|f| f.severity == Severity::Error).collect();
+    let found: Vec<&str> = errors.iter().map(|f| f.key.as_str()).collect();
+    assert_eq!(found, keys, "{errors:#?}");
+    let said = errors[0].to_string();
+    assert!(said.contains(words), "{said}");
+    assert!(config.is_none());
+    assert!(errors.iter().all(|f| !f.help.is_empty()));
+    errors
+}
+
+#[test]
+fn the_repository_has_no_error() {
+    let (_, f) = check(&files());
+    let said: Vec<String> = f.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].starts_with("uk.toml:") && said[0].contains("backup.region"), "{said:?}");
+}
+
+#[test]
+fn overrides_apply_in_their_environment_only() {
+    let c = config();
+    let org = OrgId::parse("st-mary").unwrap();
+    let share = ShareId::parse("clinic").unwrap();
+    let of = |e: &str| c.organization(&EnvId::parse(e).unwrap(), &org).map(|o| o.shares[&share].clone());
+    assert_eq!(of("test").unwrap().host, "127.0.0.1");
+    assert_eq!(of("us").unwrap().host, "files.st-mary.example.org");
+    assert_eq!(of("test").unwrap().settle.unverifiable_quiet_ms, 120_000);
+    assert_eq!(of("test").unwrap().settle.strong_quiet_ms, 200);
+    assert_eq!(of("uk"), None);
+}
+
+#[test]
+fn a_fourth_environment_needs_a_file_only() {
+    let mut files = files();
+    files.push(SourceFile::new(
+        "us-west.toml",
+        "id = \"us-west\"\nname = \"US West\"\nproduction = true\naccount = \"444444444444\"\nregion = \"us-west-2\"\n\
+         jurisdictions = [\"us\"]\nalarms.receivers = [{ https = \"https://oncall.example.org\" }]\n\
+         temporal = { address = \"t.example.org:7233\", namespace = \"us-west\", tls = {} }\n",
+    ));
+    let (config, f) = check(&files);
+    let config = config.unwrap_or_else(|| panic!("{f:#?}"));
+    assert_eq!(config.environments().len(), 4);
+}
+
+#[test]
+fn a_new_jurisdiction_needs_data_only() {
+    let mut files = with("jurisdictions.toml", "[uk]", "[ie]\nname = \"Ireland\"\nregions = [\"eu-west-1\"]\n\n[uk]");
+    files.push(SourceFile::new(
+        "ie.toml",
+        "id = \"ie\"\nname = \"IE\"\naccount = \"555555555555\"\nregion = \"eu-west-1\"\njurisdictions = [\"ie\"]\n\
+         alarms.receivers = [{ email = \"a@example.org\" }]\n\
+         temporal = { address = \"t.example.org:7233\", namespace = \"ie\", tls = {} }\n",
+    ));
+    assert!(check(&files).0.is_some());
+}
+
+#[test]
+fn syntax_is_reported_with_its_line() {
+    let e = wrong(&with("us.toml", "id = \"us\"", "id = \"us"), &[""], "not TOML");
+    assert_eq!(e[0].line, Some(2));
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_one() {
+    let e = wrong(
+        &with("us.toml", "max_receive_count", "max_recieve_count"),
+        &["queue.max_recieve_count"],
+        "max_receive_count?",
+    );
+    assert_eq!(e[0].file, "us.toml");
+    assert!(e[0].line.is_some());
+    wrong(
+        &with("orgs/st-mary.toml", "path = \"export\"", "pth = \"export\""),
+        &["share.ward.pth"],
+        "did you mean path?",
+    );
+}
+
+#[test]
+fn secrets_in_clear_are_refused() {
+    let f = with("orgs/st-mary.toml", "path = \"export\"", "password = \"hunter2\"");
+    let e = wrong(&f, &["share.ward.password"], "credentials must not be in a file");
+    assert!(!e[0].to_string().contains("hunter2"));
+}
+
+#[test]
+fn slugs() {
+    wrong(&with("orgs/st-mary.toml", "id = \"st-mary\"", "id = \"St_Mary\""), &["id"], "lower-case");
+    wrong(
+        &with("orgs/st-mary.toml", "id = \"st-mary\"", "id = \"st-marys\""),
+        &["id"],
+        "the file is called st-mary.toml",
+    );
+    wrong(&with("orgs/st-mary.toml", "[share.clinic]", "[share.Clinic]"), &["share.Clinic"], "lower-case");
+}
+
+#[test]
+fn names_that_differ_in_case_collide() {
+    let mut files = files();
+    let twin = files.iter().find(|f| f.path == "orgs/st-mary.toml").unwrap().text.clone();
+    files.push(SourceFile::new("orgs/St-Mary.toml", twin));
+    let f = findings(&files);
+    assert!(f.iter().any(|f| f.message.contains("letter case only")), "{f:#?}");
+}
+
+#[test]
+fn residency() {
+    let f =
+        with("orgs/kings-road.toml", "environments = [\"test\", \"uk\"]", "environments = [\"test\", \"uk\", \"us\"]");
+    wrong(&f, &["jurisdiction", "share.reception.host", "share.reception.host"], "us does not take");
+    wrong(
+        &with("uk.toml", "region = \"eu-west-2\"\njur", "region = \"us-east-1\"\njur"),
+        &["region"],
+        "outside of jurisdiction uk",
+    );
+    wrong(&with("us.toml", "us-west-2", "eu-west-2"), &["backup.region"], "outside of jurisdiction us");
+    wrong(
+        &with("us.toml", "jurisdictions = [\"us\"]", "jurisdictions = [\"us\", \"fr\"]"),
+        &["jurisdictions"],
+        "fr is not in",
+    );
+    wrong(&with("us.toml", "production = true", "production = true\nsynthetic_only = true"), &["synthetic_only"], "");
+}
+
+#[test]
+fn environments_are_apart() {
+    wrong(&with("uk.toml", "333333333333\"\n", "222222222222\"\n"), &["account", "account"], "as well");
+}
+
+#[test]
+fn shares_are_apart() {
+    let f = with("orgs/kings-road.toml", "share = \"kings-road\"", "share = \"ECG\"\npath = \"/Export/\"");
+    wrong(&f, &["environment.test.share.reception.host", "environment.test.share.ward.host"], "is watched by st-mary");
+    let f = with("orgs/kings-road.toml", "share = \"kings-road\"", "share = \"ecg\"\npath = \"export/today\"");
+    wrong(&f, &["environment.test.share.reception.path"], "is inside what st-mary");
+    let f = with(
+        "orgs/st-mary.toml",
+        "[environment.test.share.clinic]\nhost = \"127.0.0.1\"\nport = 4450\n",
+        "[environment.test.share.clinic]\n",
+    );
+    wrong(&f, &["share.clinic.host", "share.clinic.host"], "each file would go to one of them");
+}
+
+#[test]
+fn disabled_shares_do_not_contend() {
+    let f = with(
+        "orgs/st-mary.toml",
+        "[environment.test.share.clinic]\nhost = \"127.0.0.1\"\nport = 4450\n",
+        "[environment.test.share.clinic]\nenabled = false\n",
+    );
+    assert!(check(&f).0.is_some());
+}
+
+#[test]
+fn archive_and_quiet_periods() {
+    let f = |a: &str| with("orgs/st-mary.toml", "folder = \"_archive\"", &format!("folder = \"{a}\""));
+    wrong(&f("export"), &["share.ward.archive.folder"], "inside the archive folder");
+    wrong(&f(""), &["share.ward.archive.folder"], "is empty");
+    wrong(&f("../x"), &["share.ward.archive.folder"], "..");
+    let f = with("orgs/st-mary.toml", "unverifiable_quiet_ms = 120_000", "strong_quiet_ms = 0");
+    wrong(&f, &["share.clinic.settle.strong_quiet_ms"], "is zero");
+}
+
+#[test]
+fn alarms_reach_someone() {
+    let f = with("us.toml", "receivers = [{ email = \"leadline-oncall-us@example.org\" }]", "");
+    wrong(&f, &["alarms.receivers"], "reach nobody");
+    let f = with("us.toml", "{ email =", "{ pager =");
+    wrong(&f, &["alarms.receivers.0"], "email or https");
+}
+
+#[test]
+fn plain_text_is_for_loopback() {
+    wrong(&with("test.toml", "http://127.0.0.1", "http://10.0.0.1"), &["aws.endpoint_url"], "in clear");
+    wrong(&with("us.toml", "tls = {}", ""), &["temporal.address", "temporal.api_key_secret"], "without TLS");
+}
+
+#[test]
+fn limits_and_types() {
+    wrong(
+        &with("us.toml", "max_receive_count = 5", "max_receive_count = 0"),
+        &["queue.max_receive_count"],
+        "at least 1",
+    );
+    wrong(
+        &with("us.toml", "account = \"222222222222\"", "account = 222222222222"),
+        &["account"],
+        "expected string, found a number",
+    );
+    wrong(&with("us.toml", "lock = \"compliance\"", "lock = \"strict\""), &["backup.lock"], "governance");
+    wrong(&with("us.toml", "name = \"US production\"\n", ""), &["name"], "is missing");
+    wrong(&with("orgs/st-mary.toml", "mode = \"leave\"", "mode = \"burn\""), &["share.clinic.archive"], "leave");
+    wrong(&with("orgs/st-mary.toml", "4_294_967_296", "1"), &["limits.small_file_bytes"], "");
+}
+
+#[test]
+fn everything_is_reported_at_once() {
+    let mut f = with("us.toml", "max_receive_count = 5", "max_receive_count = 0");
+    let o = f.iter_mut().find(|f| f.path == "orgs/st-mary.toml").unwrap();
+    o.text = o.text.replace("path = \"export\"", "pth = 1\nport = 0");
+    let keys: Vec<String> = findings(&f).into_iter().filter(|f| f.severity == Severity::Error).map(|f| f.key).collect();
+    assert_eq!(keys, ["share.ward.pth", "share.ward.port", "queue.max_receive_count"]);
+}
+
+#[test]
+fn unreadable_and_empty_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let (c, f) = leadline_provisioning::load(dir.path());
+    assert!(c.is_none() && f[0].message.contains("no environment"));
+    std::fs::write(dir.path().join("us.toml"), [0xff, 0xfe]).unwrap();
+    let (c, f) = leadline_provisioning::load(dir.path());
+    assert!(c.is_none() && f.iter().any(|f| f.file == "us.toml" && f.message.contains("UTF-8")));
+    let (c, f) = leadline_provisioning::load(&dir.path().join("gone"));
+    assert!(c.is_none() && f.iter().any(|f| f.message.contains("cannot be read")));
+}

@@ -1,0 +1,41 @@
+//! Shared by the tests of this crate.
+#![allow(dead_code)]
+
+use leadline_provisioning::{Config, SourceFile, load, read_files};
+use std::path::{Path, PathBuf};
+
+/// The environments folder of the repository.
+pub fn environments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../environments")
+}
+
+/// Its configuration.
+pub fn config() -> Config {
+    let (config, findings) = load(&environments());
+    config.unwrap_or_else(|| panic!("{findings:#?}"))
+}
+
+/// Its files.
+pub fn files() -> Vec<SourceFile> {
+    read_files(&environments()).0
+}
+
+/// The files with one of them changed; the text must be there.
+pub fn with(path: &str, from: &str, to: &str) -> Vec<SourceFile> {
+    let mut files = files();
+    let f = files.iter_mut().find(|f| f.path == path).expect("a file of the folder");
+    assert!(f.text.contains(from), "{path} has no {from}");
+    f.text = f.text.replace(from, to);
+    files
+}
+
+/// Compares with a committed file; `UPDATE_GOLDEN=1` writes it instead.
+pub fn golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a writable file");
+        return;
+    }
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(there == text, "{} is not what the code makes; UPDATE_GOLDEN=1 writes it", path.display());
+}
