@@ -5,8 +5,10 @@
 
 pub mod check;
 pub mod config;
+mod json;
 mod load;
 pub mod schema;
+pub mod template;
 
 pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;

@@ -24,5 +24,5 @@ pub fn all() -> Vec<(&'static str, Value)> {
 /// The text of a schema's file.
 #[must_use]
 pub fn text(schema: &Value) -> String {
-    format!("{schema:#}\n")
+    crate::json::pretty(schema)
 }

@@ -50,7 +50,7 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
         }
         let backup = e.backup.as_ref().map(|b| ("backup.region", b.region.as_str()));
         for (key, region) in [Some(("region", e.region.as_str())), backup].into_iter().flatten() {
-            if !table.allows(j, region) && !(e.synthetic_only && !e.production) {
+            if (e.production || !e.synthetic_only) && !table.allows(j, region) {
                 findings.at(
                     Error,
                     &r.parsed,

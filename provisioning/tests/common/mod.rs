@@ -39,3 +39,8 @@ pub fn golden(path: &Path, text: &str) {
     let there = std::fs::read_to_string(path).unwrap_or_default();
     assert!(there == text, "{} is not what the code makes; UPDATE_GOLDEN=1 writes it", path.display());
 }
+
+/// Where golden templates are.
+pub fn golden_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}

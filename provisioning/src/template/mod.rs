@@ -1,0 +1,112 @@
+//! CloudFormation templates from typed resources.
+//!
+//! Names are literal: a template is made for one account and region, and reads as what it makes. The order of keys is
+//! stable, so that equal inputs give equal bytes.
+
+mod env_alarms;
+mod environment;
+mod iam;
+mod org_bucket;
+mod org_key;
+mod organization;
+mod resources;
+mod value;
+
+pub use environment::environment;
+pub use organization::{ORG_ROLE_SECRETS, organization};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Templates above this size cannot be sent in a request (CloudFormation: 51,200 bytes in `TemplateBody`).
+pub const MAX_BYTES: usize = 51_200;
+
+/// What a resource type tells of itself.
+pub(crate) trait Kind: Serialize {
+    /// E.g. `AWS::S3::Bucket`.
+    const TYPE: &'static str;
+    /// Whether losing it loses data or access to data: kept when the stack lets go of it.
+    const STATEFUL: bool;
+}
+
+/// A template under construction.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    description: String,
+    resources: BTreeMap<String, Value>,
+    outputs: BTreeMap<String, Value>,
+}
+
+impl Builder {
+    pub(crate) fn new(description: String) -> Self {
+        Self { description, ..Self::default() }
+    }
+
+    /// Adds a resource. `after` names those it needs without mentioning them.
+    pub(crate) fn add<K: Kind>(&mut self, id: &str, resource: &K, after: &[&str]) {
+        let properties = serde_json::to_value(resource).expect("resources are plain data");
+        let mut r = json!({ "Type": K::TYPE, "Properties": properties });
+        if K::STATEFUL {
+            r["DeletionPolicy"] = "Retain".into();
+            r["UpdateReplacePolicy"] = "Retain".into();
+        }
+        if !after.is_empty() {
+            r["DependsOn"] = json!(after);
+        }
+        let before = self.resources.insert(id.to_owned(), r);
+        debug_assert!(before.is_none(), "two resources are called {id}");
+    }
+
+    pub(crate) fn output(&mut self, name: &str, description: &str, value: impl Serialize) {
+        self.outputs.insert(name.to_owned(), json!({ "Description": description, "Value": value }));
+    }
+
+    pub(crate) fn finish(self) -> Value {
+        crate::json::sorted(&json!({
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Description": self.description,
+            "Resources": self.resources,
+            "Outputs": self.outputs,
+        }))
+    }
+}
+
+/// The text of a template, as it is sent and kept.
+#[must_use]
+pub fn text(template: &Value) -> String {
+    crate::json::pretty(template)
+}
+
+/// Tags every resource carries.
+#[must_use]
+pub fn tags(env: &str, org: Option<(&str, &str)>) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([("leadline:env".to_owned(), env.to_owned())]);
+    if let Some((org, jurisdiction)) = org {
+        tags.insert("leadline:org".into(), org.into());
+        tags.insert("leadline:jurisdiction".into(), jurisdiction.into());
+    }
+    tags
+}
+
+/// A share's part of a logical id. Logical ids have no hyphen (letters and digits only); `X` stands for it, which no
+/// slug contains, so that two shares never get one id.
+pub(crate) fn logical(slug: &str) -> String {
+    let mut s = slug.replace('-', "X");
+    s[..1].make_ascii_uppercase();
+    s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logical;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn logical_ids_are_valid_and_distinct(a in "[a-z](-?[a-z0-9]){1,23}", b in "[a-z](-?[a-z0-9]){1,23}") {
+            prop_assert!(logical(&a).bytes().all(|c| c.is_ascii_alphanumeric()));
+            prop_assert_eq!(a == b, logical(&a) == logical(&b));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The stack of an organization: role, key, bucket, secrets of its shares.
+
+use super::iam::{Policy, Principal, Statement};
+use super::resources::{Role, RolePolicy, Secret};
+use super::value::{Text, tag_list};
+use super::{Builder, logical, org_bucket, org_key, tags};
+use crate::config::Organization;
+use leadline_domain::{EnvScope, OrgScope};
+use serde_json::Value;
+
+/// Rights of an organization's role on the secrets of its shares.
+pub const ORG_ROLE_SECRETS: &[&str] = &["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"];
+
+/// The template of an organization at its place.
+#[must_use]
+pub fn organization(env: &EnvScope, scope: &OrgScope, org: &Organization) -> Value {
+    let mut t = Builder::new(format!(
+        "leadline organization {} in environment {}: role, key, bucket, secrets of shares",
+        scope.org(),
+        scope.env()
+    ));
+    role(&mut t, env, scope, &org.jurisdiction);
+    org_key::add(&mut t, scope, &org.jurisdiction);
+    org_bucket::add(&mut t, scope, &org.jurisdiction);
+    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
+    for share in org.shares.keys() {
+        let id = format!("Secret{}", logical(share.as_str()));
+        t.add(
+            &id,
+            &Secret {
+                name: scope.share_secret(share),
+                description: format!("Credentials of share {share}: user, password, domain as JSON"),
+                kms_key_id: Text::att("Key", "Arn"),
+                tags: tag_list(&tags),
+            },
+            &[],
+        );
+        t.output(&format!("{id}Arn"), &format!("Credentials of share {share}"), Text::reference(&id));
+    }
+    t.finish()
+}
+
+fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
+    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
+    t.add(
+        "Role",
+        &Role {
+            role_name: scope.role_name(),
+            description: format!(
+                "All that may touch the data of {} in leadline environment {}",
+                scope.org(),
+                scope.env()
+            ),
+            // The external id is no secret: it makes a worker name the organization it means, so that a role taken
+            // for another one by mistake is refused.
+            assume_role_policy_document: Policy::new(vec![
+                Statement::allow("Workers", &["sts:AssumeRole"])
+                    .to(Principal::Aws(vec![env.worker_role_arn().into()]))
+                    .when("StringEquals", "sts:ExternalId", scope.external_id()),
+            ]),
+            max_session_duration: 3600,
+            tags: tag_list(&tags),
+        },
+        &[],
+    );
+    let object = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
+    let all = || [object("recordings"), object("staging"), object("claims"), object("ledger")];
+    let secrets =
+        format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
+    t.add(
+        "RolePolicy",
+        &RolePolicy {
+            policy_name: "own-data".into(),
+            roles: vec![Text::reference("Role")],
+            policy_document: Policy::new(vec![
+                Statement::allow("List", &["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"])
+                    .on([Text::att("Bucket", "Arn")]),
+                Statement::allow(
+                    "Objects",
+                    &[
+                        "s3:AbortMultipartUpload",
+                        "s3:GetObject",
+                        "s3:GetObjectAttributes",
+                        "s3:ListMultipartUploadParts",
+                        "s3:PutObject",
+                    ],
+                )
+                .on(all()),
+                Statement::allow("Staging", &["s3:DeleteObject"]).on([object("staging")]),
+                Statement::allow("Ledger", &["s3:GetObjectRetention", "s3:PutObjectRetention"]).on([object("ledger")]),
+                Statement::allow("Key", &["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"])
+                    .on([Text::att("Key", "Arn")]),
+                Statement::allow("ShareSecrets", ORG_ROLE_SECRETS).on([secrets.into()]),
+            ]),
+        },
+        &[],
+    );
+    t.output("RoleArn", "Role that alone touches the organization's data", Text::att("Role", "Arn"));
+}
+
+/// What the names of an organization's secrets begin with. An id holds no slash, so no other organization's name begins
+/// with it.
+fn secret_prefix(scope: &OrgScope) -> String {
+    format!("leadline/{}/{}/share/", scope.env(), scope.org())
+}
