@@ -16,7 +16,7 @@ fn templates_are_committed() {
         golden(format!("{id}.json"), &template::environment(env));
         for org in config.organizations(id) {
             let scope = org.scope(env).unwrap();
-            golden(format!("{id}.{}.json", org.id), &template::organization(&env.scope(), &scope, org));
+            golden(format!("{id}.{}.json", org.id), &template::organization(env, &scope, org));
         }
     }
 }

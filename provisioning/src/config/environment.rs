@@ -65,6 +65,12 @@ impl Environment {
             jurisdictions: self.jurisdictions.clone(),
         }
     }
+    /// Whether policies refuse requests without TLS. Always, unless AWS is a plain-text endpoint on this machine,
+    /// which the checker accepts from no other address: there the refusal would hit every request.
+    #[must_use]
+    pub fn tls_only(&self) -> bool {
+        !self.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://"))
+    }
     /// Names of what it owns.
     #[must_use]
     pub fn scope(&self) -> EnvScope {

@@ -15,13 +15,20 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, tags: &BTreeMap<String, St
         "AlarmTopicPolicy",
         &TopicPolicy {
             topics: vec![topic.clone()],
-            policy_document: Policy::new(vec![
-                Statement::allow("Alarms", &["sns:Publish"])
-                    .to(Principal::Service(vec!["cloudwatch.amazonaws.com".into()]))
-                    .on([topic.clone()])
-                    .when("StringEquals", "aws:SourceAccount", env.account.clone()),
-                tls_only("sns:Publish", [topic.clone()]),
-            ]),
+            policy_document: Policy::new(
+                [
+                    Some(
+                        Statement::allow("Alarms", &["sns:Publish"])
+                            .to(Principal::Service(vec!["cloudwatch.amazonaws.com".into()]))
+                            .on([topic.clone()])
+                            .when("StringEquals", "aws:SourceAccount", env.account.clone()),
+                    ),
+                    tls_only(env, "sns:Publish", [topic.clone()]),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
+            ),
         },
         &[],
     );

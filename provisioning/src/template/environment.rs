@@ -82,9 +82,13 @@ fn queues(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<
         },
         &[],
     );
-    for (id, policy) in [("IngestQueue", Some(consumers(env))), ("IngestDeadLetters", None), ("AuditQueue", None)] {
-        let mut statements = vec![tls_only("sqs:*", [Text::att(id, "Arn")])];
-        statements.extend(policy.flatten().map(|s: Statement| s.on([Text::att(id, "Arn")])));
+    for (id, readers) in [("IngestQueue", consumers(env)), ("IngestDeadLetters", None), ("AuditQueue", None)] {
+        let arn = || [Text::att(id, "Arn")];
+        let statements: Vec<Statement> =
+            [tls_only(env, "sqs:*", arn()), readers.map(|s| s.on(arn()))].into_iter().flatten().collect();
+        if statements.is_empty() {
+            continue;
+        }
         t.add(
             &format!("{id}Policy"),
             &QueuePolicy { queues: vec![Text::reference(id)], policy_document: Policy::new(statements) },

@@ -1,6 +1,7 @@
 //! Policy documents.
 
 use super::value::Text;
+use crate::config::Environment;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,7 +76,12 @@ impl Statement {
     }
 }
 
-/// Denies whatever does not come over TLS.
-pub(crate) fn tls_only(action: &str, resources: impl IntoIterator<Item = Text>) -> Statement {
-    Statement::deny("TlsOnly", &[action]).on(resources).when("Bool", "aws:SecureTransport", "false")
+/// Denies whatever does not come over TLS, where there is TLS (see [`Environment::tls_only`]).
+pub(crate) fn tls_only(
+    env: &Environment,
+    action: &str,
+    resources: impl IntoIterator<Item = Text>,
+) -> Option<Statement> {
+    env.tls_only()
+        .then(|| Statement::deny("TlsOnly", &[action]).on(resources).when("Bool", "aws:SecureTransport", "false"))
 }

@@ -4,7 +4,7 @@ use super::iam::{Policy, Principal, Statement};
 use super::resources::{Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
 use super::{Builder, logical, org_bucket, org_key, tags};
-use crate::config::Organization;
+use crate::config::{Environment, Organization};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
 
@@ -13,15 +13,15 @@ pub const ORG_ROLE_SECRETS: &[&str] = &["secretsmanager:DescribeSecret", "secret
 
 /// The template of an organization at its place.
 #[must_use]
-pub fn organization(env: &EnvScope, scope: &OrgScope, org: &Organization) -> Value {
+pub fn organization(env: &Environment, scope: &OrgScope, org: &Organization) -> Value {
     let mut t = Builder::new(format!(
         "leadline organization {} in environment {}: role, key, bucket, secrets of shares",
         scope.org(),
         scope.env()
     ));
-    role(&mut t, env, scope, &org.jurisdiction);
+    role(&mut t, &env.scope(), scope, &org.jurisdiction);
     org_key::add(&mut t, scope, &org.jurisdiction);
-    org_bucket::add(&mut t, scope, &org.jurisdiction);
+    org_bucket::add(&mut t, env, scope, &org.jurisdiction);
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
         let id = format!("Secret{}", logical(share.as_str()));
@@ -64,7 +64,7 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
         &[],
     );
     let object = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
-    let all = || [object("recordings"), object("staging"), object("claims"), object("ledger")];
+    let all = || [object("recordings"), object("staging"), object("ledger")];
     let secrets =
         format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
     t.add(
