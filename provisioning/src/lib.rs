@@ -1,15 +1,20 @@
 //! Pure planner: environment and organization files to CloudFormation templates and plans.
 //!
-//! [`load`] reads a folder, [`check`](mod@check) finds everything that is wrong with it, [`template`] makes CloudFormation
-//! templates, [`policy`] holds them to our own rules, [`plan`] compares them with what is there.
+//! [`load`] reads a folder, [`check`](mod@check) finds everything that is wrong with it, [`template`] makes
+//! CloudFormation templates, [`policy`] holds them to our own rules, [`plan`] compares them with what is there.
 
 pub mod check;
 pub mod config;
+mod env_diff;
 mod json;
 mod load;
+pub mod plan;
+pub mod policy;
 pub mod schema;
 pub mod template;
 
 pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;
+pub use env_diff::{KeyDiff, env_diff};
 pub use load::{load, read_files};
+pub use plan::{CurrentStack, Plan, Refusal, plan_env, plan_org};

@@ -230,3 +230,30 @@ fn unreadable_and_empty_folders() {
     let (c, f) = leadline_provisioning::load(&dir.path().join("gone"));
     assert!(c.is_none() && f.iter().any(|f| f.message.contains("cannot be read")));
 }
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is in a file, the answer is a configuration or an error, with lines that exist.
+        #[test]
+        fn is_answered(at in 0usize..900, junk in "[\\[\\]{}=\"\n.a-z0-9é -]{0,12}", which in 0usize..7) {
+            let mut files = files();
+            let n = which % files.len();
+            let f = &mut files[n];
+            let mut at = at.min(f.text.len());
+            while !f.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            f.text.insert_str(at, &junk);
+            let lines = f.text.split('\n').count();
+            let path = f.path.clone();
+            let (config, found) = check(&files);
+            prop_assert_eq!(config.is_none(), found.iter().any(|f| f.severity == Severity::Error));
+            for f in found.iter().filter(|f| f.file == path) {
+                prop_assert!(f.line.is_none_or(|l| (1..=lines).contains(&l)), "{}", f);
+            }
+        }
+    }
+}

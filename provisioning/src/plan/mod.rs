@@ -1,0 +1,230 @@
+//! A plan: what an environment or an organization should become, what that changes, and a digest that an approval can
+//! name. Made here, never altered.
+
+mod diff;
+mod drift;
+mod words;
+
+pub use diff::{Change, ChangeKind};
+pub use drift::{Drift, DriftKind, drift};
+
+use crate::config::{Config, Environment, Organization};
+use crate::policy::{self, Violation};
+use crate::template;
+use leadline_domain::{EnvId, Fault, OrgId};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A stack as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CurrentStack {
+    /// The template it was last given.
+    pub template: Value,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// E.g. `UPDATE_COMPLETE`.
+    pub status: String,
+}
+
+/// What to bring about. Only [`plan_env`] and [`plan_org`] make one:
+///
+/// ```compile_fail,E0451
+/// # fn f(plan: leadline_provisioning::Plan) {
+/// let altered = leadline_provisioning::Plan { stack: String::new(), ..plan };
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    env: EnvId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<OrgId>,
+    stack: String,
+    account: String,
+    region: String,
+    template: Value,
+    tags: BTreeMap<String, String>,
+    changes: Vec<Change>,
+    digest: String,
+}
+
+impl Plan {
+    /// The environment.
+    #[must_use]
+    pub fn env(&self) -> &EnvId {
+        &self.env
+    }
+    /// The organization; `None` for the environment itself.
+    #[must_use]
+    pub fn org(&self) -> Option<&OrgId> {
+        self.org.as_ref()
+    }
+    /// Name of the stack.
+    #[must_use]
+    pub fn stack(&self) -> &str {
+        &self.stack
+    }
+    /// AWS account the stack belongs into.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+    /// AWS region the stack belongs into.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+    /// The template.
+    #[must_use]
+    pub fn template(&self) -> &Value {
+        &self.template
+    }
+    /// The template as it is sent. Equal plans give equal bytes.
+    #[must_use]
+    pub fn template_text(&self) -> String {
+        template::text(&self.template)
+    }
+    /// Tags of the stack.
+    #[must_use]
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+    /// What differs from the stack as it is; empty if nothing does.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+    /// SHA-256 (hex) of stack, account, region, template and tags. It says what is wanted, not what is there: a plan
+    /// that was interrupted halfway is the same plan afterwards.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// Why there is no plan. All reasons at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The organization may not be placed in the environment.
+    Residency(Fault),
+    /// The template breaks our own rules: a mistake of ours or of the configuration.
+    Policy(Vec<Violation>),
+    /// Data or access to data would be lost; each has to be named to be allowed.
+    Stateful(Vec<Change>),
+    /// The stack is in a state that no change set leads out of.
+    Terminal {
+        /// Name of the stack.
+        stack: String,
+        /// Its status.
+        status: String,
+    },
+}
+
+/// States from which a stack can only be deleted or mended by hand.
+const TERMINAL: &[&str] =
+    &["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED"];
+
+/// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_env(env: &Environment, current: Option<&CurrentStack>, allow: &[String]) -> Result<Plan, Refusal> {
+    let tags = template::tags(env.id.as_str(), None);
+    let context = policy::Context {
+        account: &env.account,
+        region: &env.region,
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: None,
+        foreign: &env.queue.consumers,
+    };
+    let scope = env.scope();
+    make(env, None, scope.stack(), template::environment(env), &context, current, allow)
+}
+
+/// Plans an organization's stack in an environment.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_org(
+    config: &Config,
+    env: &Environment,
+    org: &Organization,
+    current: Option<&CurrentStack>,
+    allow: &[String],
+) -> Result<Plan, Refusal> {
+    let scope = org.scope(env).map_err(Refusal::Residency)?;
+    let tags = template::tags(env.id.as_str(), Some((org.id.as_str(), &org.jurisdiction)));
+    let binding = env.production || !env.synthetic_only;
+    let context = policy::Context {
+        account: scope.account(),
+        region: scope.region(),
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: binding.then_some((org.jurisdiction.as_str(), config.jurisdictions())),
+        foreign: &BTreeSet::new(),
+    };
+    let template = template::organization(env, &scope, org);
+    make(env, Some(&org.id), scope.stack(), template, &context, current, allow)
+}
+
+fn make(
+    env: &Environment,
+    org: Option<&OrgId>,
+    stack: String,
+    template: Value,
+    context: &policy::Context<'_>,
+    current: Option<&CurrentStack>,
+    allow: &[String],
+) -> Result<Plan, Refusal> {
+    let violations = policy::check(&template, context);
+    if !violations.is_empty() {
+        return Err(Refusal::Policy(violations));
+    }
+    if let Some(c) = current.filter(|c| TERMINAL.contains(&c.status.as_str())) {
+        return Err(Refusal::Terminal { stack, status: c.status.clone() });
+    }
+    let changes = diff::changes(current, &template, context.tags);
+    let lost: Vec<Change> = changes.iter().filter(|c| c.loses() && !allow.contains(&c.logical_id)).cloned().collect();
+    if !lost.is_empty() {
+        return Err(Refusal::Stateful(lost));
+    }
+    let identity = json!({
+        "stack": stack, "account": env.account, "region": env.region, "template": template, "tags": context.tags,
+    });
+    let digest = hex::encode(Sha256::digest(crate::json::compact(&identity)));
+    Ok(Plan {
+        env: env.id.clone(),
+        org: org.cloned(),
+        stack,
+        account: env.account.clone(),
+        region: env.region.clone(),
+        template,
+        tags: context.tags.clone(),
+        changes,
+        digest,
+    })
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Residency(fault) => write!(f, "{fault}"),
+            Self::Policy(violations) => {
+                write!(f, "the template breaks {} rule(s):", violations.len())?;
+                violations.iter().try_for_each(|v| write!(f, "\n  {v}"))
+            }
+            Self::Stateful(changes) => {
+                write!(f, "data or access to data would be lost; name each resource to allow it:")?;
+                changes.iter().try_for_each(|c| write!(f, "\n  {c}"))
+            }
+            Self::Terminal { stack, status } => {
+                write!(f, "stack {stack} is in {status}: no change set leads out of it; see the runbook")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

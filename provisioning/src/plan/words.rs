@@ -1,0 +1,30 @@
+//! A plan in words.
+
+use super::{ChangeKind, Plan};
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "stack {} in account {}, region {}", self.stack, self.account, self.region)?;
+        if self.changes.is_empty() {
+            writeln!(f, "  nothing to change")?;
+        }
+        for c in &self.changes {
+            if c.logical_id.is_empty() {
+                writeln!(f, "  change the stack itself: {}", c.why.join(", "))?;
+            } else {
+                writeln!(f, "  {c}")?;
+            }
+        }
+        let count = |k: ChangeKind| self.changes.iter().filter(|c| c.kind == k).count();
+        writeln!(
+            f,
+            "{} to create, {} to change, {} to replace, {} to remove",
+            count(ChangeKind::Create),
+            count(ChangeKind::Update),
+            count(ChangeKind::Replace),
+            count(ChangeKind::Remove)
+        )?;
+        write!(f, "plan {}", self.digest)
+    }
+}

@@ -1,0 +1,257 @@
+//! Our own rules for templates. They look at the template as it is sent, not at how it was made, so that a mistake in
+//! the code that makes it is found as well.
+
+use crate::config::Jurisdictions;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// A rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Buckets, queues and secrets are encrypted; keys rotate.
+    Encryption,
+    /// No bucket is public.
+    PublicAccess,
+    /// Nobody but a named principal is allowed anything.
+    Principal,
+    /// Only named actions are allowed.
+    Action,
+    /// Requests without TLS are refused.
+    Tls,
+    /// What holds data stays when a stack lets go of it.
+    Retention,
+    /// ARNs and services are of the environment's own region and account.
+    Region,
+    /// The organization's jurisdiction allows the region.
+    Residency,
+    /// Every resource that can carries its tags.
+    Tags,
+    /// No secret has a value.
+    Secret,
+    /// The template fits into a request.
+    Size,
+}
+
+/// A rule that a template breaks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Violation {
+    /// The resource; empty for the template as a whole.
+    pub logical_id: String,
+    /// The rule.
+    pub rule: Rule,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = serde_json::to_value(self.rule).unwrap_or_default();
+        write!(f, "{}: {}: {}", self.logical_id, rule.as_str().unwrap_or_default(), self.message)
+    }
+}
+
+/// What a template is held to.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// Account it is for.
+    pub account: &'a str,
+    /// Region it is for.
+    pub region: &'a str,
+    /// Whether there is TLS (see [`crate::config::Environment::tls_only`]).
+    pub tls_only: bool,
+    /// Tags every resource must carry.
+    pub tags: &'a std::collections::BTreeMap<String, String>,
+    /// The organization's jurisdiction and what it allows; `None` where residency does not bind.
+    pub residency: Option<(&'a str, &'a Jurisdictions)>,
+    /// Principals of other accounts that the environment names.
+    pub foreign: &'a std::collections::BTreeSet<String>,
+}
+
+/// Types whose loss is a loss of data or of access to data.
+pub const STATEFUL: &[&str] =
+    &["AWS::KMS::Key", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
+
+/// Types that take no tags.
+const UNTAGGED: &[&str] = &[
+    "AWS::IAM::Policy",
+    "AWS::KMS::Alias",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+];
+
+/// Every violation of a template.
+#[must_use]
+pub fn check(template: &Value, context: &Context<'_>) -> Vec<Violation> {
+    let mut check = Check { context, found: Vec::new(), id: String::new() };
+    let size = crate::template::text(template).len();
+    if size > crate::template::MAX_BYTES {
+        check.add(Rule::Size, format!("{size} bytes; CloudFormation takes {}", crate::template::MAX_BYTES));
+    }
+    if let Some((jurisdiction, table)) = context.residency
+        && !table.allows(jurisdiction, context.region)
+    {
+        check.add(Rule::Residency, format!("jurisdiction {jurisdiction} does not allow region {}", context.region));
+    }
+    let empty = serde_json::Map::new();
+    let resources = template["Resources"].as_object().unwrap_or(&empty);
+    for (id, r) in resources {
+        check.id.clone_from(id);
+        check.resource(r);
+    }
+    if context.tls_only {
+        for (kind, policy, of) in [
+            ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+            ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+            ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
+        ] {
+            for (id, _) in resources.iter().filter(|(_, r)| r["Type"] == kind) {
+                let covered = resources
+                    .values()
+                    .filter(|r| r["Type"] == policy && mentions(&r["Properties"][of], id))
+                    .any(|r| statements(&r["Properties"]["PolicyDocument"]).any(denies_plain_text));
+                if !covered {
+                    check.id.clone_from(id);
+                    check.add(Rule::Tls, "requests without TLS are not refused");
+                }
+            }
+        }
+    }
+    check.found.sort();
+    check.found
+}
+
+struct Check<'a> {
+    context: &'a Context<'a>,
+    found: Vec<Violation>,
+    id: String,
+}
+
+impl Check<'_> {
+    fn add(&mut self, rule: Rule, message: impl Into<String>) {
+        self.found.push(Violation { logical_id: self.id.clone(), rule, message: message.into() });
+    }
+
+    fn resource(&mut self, r: &Value) {
+        let kind = r["Type"].as_str().unwrap_or_default();
+        let p = &r["Properties"];
+        if STATEFUL.contains(&kind) {
+            for key in ["DeletionPolicy", "UpdateReplacePolicy"] {
+                if r[key] != "Retain" {
+                    self.add(Rule::Retention, format!("{key} is not Retain"));
+                }
+            }
+        }
+        if !UNTAGGED.contains(&kind) {
+            for (k, v) in self.context.tags {
+                let there = p["Tags"].as_array().into_iter().flatten().any(|t| t["Key"] == **k && t["Value"] == **v);
+                if !there {
+                    self.add(Rule::Tags, format!("tag {k} = {v} is missing"));
+                }
+            }
+        }
+        match kind {
+            "AWS::S3::Bucket" => self.bucket(p),
+            "AWS::SQS::Queue" if p["SqsManagedSseEnabled"] != true && p["KmsMasterKeyId"].is_null() => {
+                self.add(Rule::Encryption, "the queue is not encrypted");
+            }
+            "AWS::KMS::Key" if p["EnableKeyRotation"] != true => self.add(Rule::Encryption, "the key does not rotate"),
+            "AWS::SecretsManager::Secret" => {
+                if p["KmsKeyId"].is_null() {
+                    self.add(Rule::Encryption, "the secret is encrypted with a key that the account shares");
+                }
+                if !p["SecretString"].is_null() {
+                    self.add(Rule::Secret, "the secret has its value in the template");
+                }
+            }
+            _ => {}
+        }
+        for document in ["PolicyDocument", "KeyPolicy", "AssumeRolePolicyDocument"] {
+            for s in statements(&p[document]) {
+                self.statement(s);
+            }
+        }
+        self.arns(p);
+    }
+
+    fn bucket(&mut self, p: &Value) {
+        let rules = p["BucketEncryption"]["ServerSideEncryptionConfiguration"].as_array();
+        let by_key = rules.into_iter().flatten().any(|r| {
+            let d = &r["ServerSideEncryptionByDefault"];
+            d["SSEAlgorithm"] == "aws:kms" && !d["KMSMasterKeyID"].is_null()
+        });
+        if !by_key {
+            self.add(Rule::Encryption, "the bucket is not encrypted with the organization's key");
+        }
+        if p["VersioningConfiguration"]["Status"] != "Enabled" {
+            self.add(Rule::Retention, "the bucket keeps no versions");
+        }
+        for key in ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"] {
+            if p["PublicAccessBlockConfiguration"][key] != true {
+                self.add(Rule::PublicAccess, format!("{key} is not set"));
+            }
+        }
+    }
+
+    /// A denial may be as wide as it likes.
+    fn statement(&mut self, s: &Value) {
+        if s["Effect"] == "Deny" {
+            return;
+        }
+        let sid = s["Sid"].as_str().unwrap_or("a statement without Sid");
+        for word in ["NotPrincipal", "NotAction", "NotResource"] {
+            if !s[word].is_null() {
+                self.add(Rule::Action, format!("{sid} allows by {word}: everything that is not named"));
+            }
+        }
+        for a in texts(&s["Action"]).filter(|a| a.contains('*')) {
+            self.add(Rule::Action, format!("{sid} allows {a}"));
+        }
+        if texts(&s["Principal"]).chain(texts(&s["Principal"]["AWS"])).any(|p| p.contains('*')) {
+            self.add(Rule::Principal, format!("{sid} allows everyone"));
+        }
+    }
+
+    /// Literal ARNs anywhere in the properties.
+    fn arns(&mut self, v: &Value) {
+        match v {
+            Value::String(s) if s.starts_with("arn:") => {
+                let mut parts = s.split(':').skip(3);
+                let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                if !region.is_empty() && region != self.context.region {
+                    self.add(Rule::Region, format!("{s} is of another region"));
+                }
+                if !account.is_empty() && account != self.context.account && !self.context.foreign.contains(s) {
+                    self.add(Rule::Region, format!("{s} is of another account"));
+                }
+            }
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Array(a) => a.iter().for_each(|v| self.arns(v)),
+            Value::Object(o) => o.values().for_each(|v| self.arns(v)),
+        }
+    }
+}
+
+fn statements(document: &Value) -> impl Iterator<Item = &Value> {
+    document["Statement"].as_array().into_iter().flatten()
+}
+
+fn texts(v: &Value) -> impl Iterator<Item = &str> {
+    let list = v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice);
+    list.iter().filter_map(Value::as_str)
+}
+
+fn mentions(v: &Value, id: &str) -> bool {
+    match v {
+        Value::Object(o) => o.get("Ref").is_some_and(|r| r == id),
+        Value::Array(a) => a.iter().any(|v| mentions(v, id)),
+        _ => false,
+    }
+}
+
+fn denies_plain_text(s: &Value) -> bool {
+    s["Effect"] == "Deny" && s["Principal"] == "*" && s["Condition"]["Bool"]["aws:SecureTransport"] == "false"
+}

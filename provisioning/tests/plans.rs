@@ -1,0 +1,142 @@
+//! Plans: what they contain, what they refuse, what they are identified by.
+
+mod common;
+
+use common::config;
+use leadline_domain::{EnvId, OrgId};
+use leadline_provisioning::config::{Config, Environment, Organization};
+use leadline_provisioning::plan::ChangeKind;
+use leadline_provisioning::{CurrentStack, Plan, Refusal, env_diff, plan_env, plan_org};
+
+fn env(c: &Config, id: &str) -> Environment {
+    c.environment(&EnvId::parse(id).unwrap()).unwrap().clone()
+}
+
+fn org(c: &Config, e: &str, id: &str) -> Organization {
+    c.organization(&EnvId::parse(e).unwrap(), &OrgId::parse(id).unwrap()).unwrap().clone()
+}
+
+/// The stack that a plan leaves behind.
+fn applied(p: &Plan) -> CurrentStack {
+    CurrentStack { template: p.template().clone(), tags: p.tags().clone(), status: "CREATE_COMPLETE".into() }
+}
+
+#[test]
+fn a_first_plan_creates_everything() {
+    let c = config();
+    let p = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), None, &[]).unwrap();
+    assert_eq!(p.stack(), "leadline-us-org-st-mary");
+    assert!(p.changes().iter().all(|c| c.kind == ChangeKind::Create));
+    assert_eq!(p.changes().len(), p.template()["Resources"].as_object().unwrap().len());
+    assert!(p.to_string().ends_with(&format!("plan {}", p.digest())), "{p}");
+}
+
+#[test]
+fn what_is_applied_needs_no_change() {
+    let c = config();
+    for e in c.environments().values() {
+        let first = plan_env(e, None, &[]).unwrap();
+        let again = plan_env(e, Some(&applied(&first)), &[]).unwrap();
+        assert!(again.changes().is_empty(), "{again}");
+        assert_eq!(first.digest(), again.digest());
+        assert_eq!(first.template_text(), again.template_text());
+    }
+}
+
+#[test]
+fn an_update_names_what_differs() {
+    let c = config();
+    let first = plan_env(&env(&c, "us"), None, &[]).unwrap();
+    let mut e = env(&c, "us");
+    e.queue.max_receive_count = 7;
+    let p = plan_env(&e, Some(&applied(&first)), &[]).unwrap();
+    assert_eq!(p.changes().len(), 1);
+    assert_eq!(p.changes()[0].kind, ChangeKind::Update);
+    assert_eq!(p.changes()[0].why, ["Properties.RedrivePolicy.maxReceiveCount"]);
+    assert_ne!(p.digest(), first.digest());
+}
+
+#[test]
+fn losing_data_has_to_be_named() {
+    let c = config();
+    let us = env(&c, "us");
+    let first = plan_org(&c, &us, &org(&c, "us", "st-mary"), None, &[]).unwrap();
+    let mut fewer = org(&c, "us", "st-mary");
+    fewer.shares.retain(|id, _| id.as_str() != "clinic");
+    let Err(Refusal::Stateful(lost)) = plan_org(&c, &us, &fewer, Some(&applied(&first)), &[]) else { panic!() };
+    assert_eq!(lost.len(), 1);
+    assert_eq!((lost[0].logical_id.as_str(), lost[0].kind), ("SecretClinic", ChangeKind::Remove));
+    assert!(plan_org(&c, &us, &fewer, Some(&applied(&first)), &["SecretClinic".into()]).is_ok());
+    // Another name of a bucket is another bucket.
+    let mut renamed = applied(&first);
+    renamed.template["Resources"]["Bucket"]["Properties"]["BucketName"] = "older".into();
+    let Err(refusal @ Refusal::Stateful(_)) = plan_org(&c, &us, &org(&c, "us", "st-mary"), Some(&renamed), &[]) else {
+        panic!()
+    };
+    assert!(refusal.to_string().contains("REPLACE Bucket"), "{refusal}");
+}
+
+#[test]
+fn a_stack_that_only_a_human_can_leave() {
+    let c = config();
+    let first = plan_env(&env(&c, "us"), None, &[]).unwrap();
+    let stuck = CurrentStack { status: "ROLLBACK_COMPLETE".into(), ..applied(&first) };
+    assert!(matches!(plan_env(&env(&c, "us"), Some(&stuck), &[]), Err(Refusal::Terminal { .. })));
+}
+
+#[test]
+fn residency_holds_without_the_checker() {
+    let c = config();
+    let uk_org = org(&c, "uk", "kings-road");
+    assert!(matches!(plan_org(&c, &env(&c, "us"), &uk_org, None, &[]), Err(Refusal::Residency(_))));
+    // An environment file that allows the jurisdiction in the wrong region gets past placement, not past the rule.
+    let mut us = env(&c, "us");
+    us.jurisdictions.insert("uk".into());
+    let Err(Refusal::Policy(v)) = plan_org(&c, &us, &uk_org, None, &[]) else { panic!() };
+    assert!(v[0].message.contains("does not allow region us-east-1"), "{v:?}");
+}
+
+#[test]
+fn digests_differ_by_environment_and_organization() {
+    let c = config();
+    let mut digests = std::collections::BTreeSet::new();
+    for (id, e) in c.environments() {
+        assert!(digests.insert(plan_env(e, None, &[]).unwrap().digest().to_owned()));
+        for o in c.organizations(id) {
+            assert!(digests.insert(plan_org(&c, e, o, None, &[]).unwrap().digest().to_owned()));
+        }
+    }
+}
+
+#[test]
+fn plans_are_data_for_other_programs() {
+    let c = config();
+    let p = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), None, &[]).unwrap();
+    let v = serde_json::to_value(&p).unwrap();
+    for key in ["env", "org", "stack", "account", "region", "template", "tags", "changes", "digest"] {
+        assert!(!v[key].is_null(), "{key}");
+    }
+    assert_eq!(v["changes"][0]["type"], "AWS::S3::Bucket");
+}
+
+#[test]
+fn a_thousand_organizations_in_seconds() {
+    let c = config();
+    let us = env(&c, "us");
+    let mut o = org(&c, "us", "st-mary");
+    let start = std::time::Instant::now();
+    for n in 0..1000 {
+        o.id = OrgId::parse(&format!("org-{n}")).unwrap();
+        plan_org(&c, &us, &o, None, &[]).unwrap();
+    }
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn environments_differ_where_they_should() {
+    let c = config();
+    let d = env_diff(&env(&c, "us"), &env(&c, "uk"));
+    let keys: Vec<&str> = d.iter().map(|d| d.key.as_str()).collect();
+    assert!(keys.contains(&"region") && keys.contains(&"backup.region") && !keys.contains(&"queue.retention_days"));
+    assert!(env_diff(&env(&c, "us"), &env(&c, "us")).is_empty());
+}
