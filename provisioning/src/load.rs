@@ -10,7 +10,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads and checks `dir`: `*.toml` in it are environments (but for `promotion.toml` and `jurisdictions.toml`),
 /// `orgs/*.toml` organizations.
 ///
-/// The configuration is given only if there is no error; see [`check`].
+/// The configuration is given only if there is no error; see [`check()`].
 #[must_use]
 pub fn load(dir: &Path) -> (Option<Config>, Vec<Finding>) {
     let (files, mut unread) = read_files(dir);

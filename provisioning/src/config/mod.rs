@@ -1,5 +1,5 @@
 //! What people write: environments, organizations, jurisdictions, promotion. Types only; what is sensible is decided in
-//! [`crate::check`].
+//! [`crate::check`](mod@crate::check).
 
 mod environment;
 mod jurisdictions;
