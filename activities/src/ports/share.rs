@@ -36,7 +36,7 @@ pub struct Listing {
 /// A hint that something changed. Only the reconcile listing is the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// This path was added, written to, or renamed to.
+    /// This path was added, written to, renamed, or removed.
     Touched(SharePath),
     /// The server lost events (STATUS_NOTIFY_ENUM_DIR), or a folder changed as a whole: list again.
     Overflow,

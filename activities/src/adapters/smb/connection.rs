@@ -10,8 +10,10 @@ use super::errors::{Doing, fault};
 use async_trait::async_trait;
 use leadline_domain::{Fault, FaultCode};
 use smb2::client::{Connection, Session, Tree};
+use smb2::crypto::encryption::Cipher;
 use smb2::crypto::kdf::PreauthHasher;
 use smb2::transport::{ConnectOptions, TcpTransport, TransportReceive, TransportSend};
+use smb2::types::Dialect;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +22,9 @@ use std::time::Duration;
 const CAPABILITIES: usize = 64 + 8;
 /// SMB2_GLOBAL_CAP_ENCRYPTION (MS-SMB2 2.2.3).
 const CAP_ENCRYPTION: u8 = 0x40;
+/// Longest time a TCP connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Longest time from the first packet to a connected share.
 const SETUP: Duration = Duration::from_secs(20);
 
 /// An authenticated session and the share on it. Clones share the connection.
@@ -28,6 +32,21 @@ const SETUP: Duration = Duration::from_secs(20);
 pub(super) struct Link {
     pub(super) conn: Connection,
     pub(super) tree: Arc<Tree>,
+    /// Longest time one request may take.
+    limit: Duration,
+}
+
+impl Link {
+    /// Waits for one request. `smb2` gives a server that acknowledged a request, or that answers an ECHO, more time than
+    /// its response timeout; whoever waits here wants an end.
+    pub(super) async fn bounded<T>(&self, request: impl Future<Output = smb2::Result<T>>) -> smb2::Result<T> {
+        tokio::time::timeout(self.limit, request).await.unwrap_or(Err(smb2::Error::Timeout))
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tree, &other.tree)
+    }
 }
 
 struct Sender {
@@ -66,14 +85,15 @@ impl TransportReceive for Receiver {
 }
 
 /// Connects, negotiates, logs on, connects to the share; encrypted where the server asks for it.
-pub(super) async fn connect(config: &SmbConfig) -> Result<Link, Fault> {
-    match tokio::time::timeout(SETUP, setup(config)).await {
+pub(super) async fn connect(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
+    let limit = SETUP.min(config.response_timeout);
+    match tokio::time::timeout(limit, setup(config, oldest)).await {
         Ok(r) => r,
         Err(_) => Err(Fault::new(FaultCode::ShareTimeout, "the file server did not complete the logon in time")),
     }
 }
 
-async fn setup(config: &SmbConfig) -> Result<Link, Fault> {
+async fn setup(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
     let f = |e: smb2::Error| fault(Doing::Connect, &e);
     let tcp = TcpTransport::connect_with(&config.address, ConnectOptions::with_timeout(CONNECT)).await.map_err(f)?;
     let tcp = Arc::new(tcp);
@@ -84,6 +104,11 @@ async fn setup(config: &SmbConfig) -> Result<Link, Fault> {
     conn.set_response_timeout(Some(config.response_timeout));
     conn.set_send_timeout(Some(config.response_timeout));
     conn.negotiate().await.map_err(f)?;
+    let params = conn.params().ok_or_else(|| Fault::new(FaultCode::ShareProtocol, "nothing was negotiated"))?;
+    // Before the logon: an answer to a challenge is not given to a server that was talked down.
+    if u16::from(params.dialect) < u16::from(oldest) {
+        return Err(insecure(&format!("the server speaks no newer dialect than {}", params.dialect)));
+    }
     if let (Some(request), Some(response)) = (sent.get(), received.get()) {
         let mut hasher = PreauthHasher::new();
         hasher.update(request);
@@ -93,17 +118,36 @@ async fn setup(config: &SmbConfig) -> Result<Link, Fault> {
     let session = Session::setup(&mut conn, &config.user, config.password.expose(), &config.domain)
         .await
         .map_err(|e| fault(Doing::LogOn, &e))?;
-    let tree = Tree::connect(&mut conn, &config.share).await.map_err(|e| fault(Doing::ConnectShare, &e))?;
-    if (tree.encrypt_data || config.require_encryption) && !conn.should_encrypt() {
-        let cipher = conn.params().and_then(|p| p.cipher);
-        match (session.encryption_key.clone(), session.decryption_key.clone(), cipher) {
-            (Some(enc), Some(dec), Some(cipher)) => conn.activate_encryption(enc, dec, cipher),
-            _ => return Err(Fault::new(FaultCode::ShareInsecure, "encryption is required and the server offers none")),
-        }
-    }
-    // Never an unprotected session, whatever the server would allow.
+    // Never an unprotected session, whatever the server would allow. `smb2` refuses an answer without the signature
+    // that was agreed on.
     if !session.should_sign && !conn.should_encrypt() {
-        return Err(Fault::new(FaultCode::ShareInsecure, "the server neither signs nor encrypts"));
+        return Err(insecure("the server neither signs nor encrypts"));
     }
-    Ok(Link { conn, tree: Arc::new(tree) })
+    // SMB 3.0 knows one cipher and does not negotiate it (MS-SMB2 3.2.5.2).
+    let cipher = params.cipher.or((params.dialect != Dialect::Smb3_1_1).then_some(Cipher::Aes128Ccm));
+    if config.require_encryption {
+        encrypt(&mut conn, &session, cipher)?;
+    }
+    let tree = Tree::connect(&mut conn, &config.share).await.map_err(|e| fault(Doing::ConnectShare, &e))?;
+    if tree.encrypt_data {
+        encrypt(&mut conn, &session, cipher)?;
+    }
+    Ok(Link { conn, tree: Arc::new(tree), limit: config.response_timeout })
+}
+
+fn encrypt(conn: &mut Connection, session: &Session, cipher: Option<Cipher>) -> Result<(), Fault> {
+    if conn.should_encrypt() {
+        return Ok(());
+    }
+    match (session.encryption_key.clone(), session.decryption_key.clone(), cipher) {
+        (Some(enc), Some(dec), Some(cipher)) => {
+            conn.activate_encryption(enc, dec, cipher);
+            Ok(())
+        }
+        _ => Err(insecure("encryption is required and the server offers none")),
+    }
+}
+
+fn insecure(why: &str) -> Fault {
+    Fault::new(FaultCode::ShareInsecure, why)
 }

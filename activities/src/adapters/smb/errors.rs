@@ -19,6 +19,18 @@ pub(super) enum Doing {
     Watch,
 }
 
+/// Statuses that `smb2` has no kind for.
+mod status {
+    use smb2::types::status::NtStatus;
+    pub(super) const STOPPED_ON_SYMLINK: NtStatus = NtStatus(0x8000_002D);
+    pub(super) const QUOTA_EXCEEDED: NtStatus = NtStatus(0xC000_0044);
+    pub(super) const DISK_QUOTA_EXCEEDED: NtStatus = NtStatus(0xC000_0802);
+    pub(super) const MEDIA_WRITE_PROTECTED: NtStatus = NtStatus(0xC000_00A2);
+    pub(super) const CANNOT_DELETE: NtStatus = NtStatus(0xC000_0121);
+    pub(super) const IO_TIMEOUT: NtStatus = NtStatus(0xC000_00B5);
+    pub(super) const NOTIFY_CLEANUP: NtStatus = NtStatus(0x0000_010B);
+}
+
 pub(super) fn fault(doing: Doing, e: &Error) -> Fault {
     let code = code(doing, e);
     let status = e.status().map_or_else(|| format!("{:?}", e.kind()), |s| format!("{s:?}"));
@@ -26,14 +38,22 @@ pub(super) fn fault(doing: Doing, e: &Error) -> Fault {
 }
 
 fn code(doing: Doing, e: &Error) -> FaultCode {
-    let status = e.status();
-    if let Some(s) = status {
-        if s == NtStatus::BAD_NETWORK_NAME {
-            return FaultCode::ShareMissing;
+    match e.status() {
+        Some(NtStatus::BAD_NETWORK_NAME) => return FaultCode::ShareMissing,
+        // The folder that a watch holds is being removed.
+        Some(NtStatus::DELETE_PENDING | status::NOTIFY_CLEANUP) if doing == Doing::Watch => {
+            return FaultCode::ShareFolderMissing;
         }
-        if matches!(s, NtStatus::DELETE_PENDING) {
-            return FaultCode::ShareFileGone;
-        }
+        // A link was put in the place of a file: the file that was meant is not there.
+        Some(NtStatus::DELETE_PENDING | status::STOPPED_ON_SYMLINK) => return FaultCode::ShareFileGone,
+        Some(status::QUOTA_EXCEEDED | status::DISK_QUOTA_EXCEEDED) => return FaultCode::ShareFull,
+        Some(status::MEDIA_WRITE_PROTECTED | status::CANNOT_DELETE) => return FaultCode::ShareAccessDenied,
+        Some(status::IO_TIMEOUT) => return FaultCode::ShareTimeout,
+        _ => {}
+    }
+    // `smb2` calls it a lost connection; to whoever waited it was one that did not answer in time.
+    if matches!(e, Error::ServerUnresponsive { .. }) {
+        return FaultCode::ShareTimeout;
     }
     match e.kind() {
         ErrorKind::AuthRequired | ErrorKind::GuestSessionRefused => FaultCode::ShareLogonRefused,
@@ -44,6 +64,8 @@ fn code(doing: Doing, e: &Error) -> FaultCode {
             FaultCode::ShareFolderMissing
         }
         ErrorKind::NotFound if doing == Doing::ConnectShare => FaultCode::ShareMissing,
+        // A file stands where the folder should be.
+        ErrorKind::NotADirectory if doing == Doing::MakeFolder => FaultCode::ShareNameTaken,
         // The folder above is not there: to a file that means the same.
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => FaultCode::ShareFileGone,
         ErrorKind::InvalidName => FaultCode::ShareFileGone,
@@ -51,6 +73,7 @@ fn code(doing: Doing, e: &Error) -> FaultCode {
         ErrorKind::SharingViolation => FaultCode::ShareFileLocked,
         ErrorKind::DiskFull => FaultCode::ShareFull,
         ErrorKind::TimedOut => FaultCode::ShareTimeout,
+        ErrorKind::TooLarge => FaultCode::ShareFileChanged,
         ErrorKind::InvalidData => FaultCode::ShareProtocol,
         // Io covers name resolution too, which smb2 calls final; a clinic's name server comes back like its file server.
         ErrorKind::ConnectionLost | ErrorKind::SessionExpired | ErrorKind::Io | ErrorKind::Cancelled => {
@@ -60,12 +83,13 @@ fn code(doing: Doing, e: &Error) -> FaultCode {
     }
 }
 
-/// Whether the connection is of no more use.
-pub(super) fn loses_connection(code: FaultCode) -> bool {
-    matches!(
-        code,
-        FaultCode::ShareUnreachable | FaultCode::ShareTimeout | FaultCode::ShareProtocol | FaultCode::ShareInsecure
-    )
+/// Whether the connection is of no more use. A server that answers, with whatever status, has a connection that works,
+/// unless the status is about the session itself.
+pub(super) fn loses_connection(e: &Error) -> bool {
+    match e {
+        Error::Protocol { .. } => matches!(e.kind(), ErrorKind::ConnectionLost | ErrorKind::SessionExpired),
+        _ => !matches!(e.kind(), ErrorKind::TooLarge | ErrorKind::DfsReferral | ErrorKind::InvalidName),
+    }
 }
 
 #[cfg(test)]
@@ -90,12 +114,32 @@ mod tests {
             (Doing::Rename, NtStatus::SHARING_VIOLATION, FaultCode::ShareFileLocked),
             (Doing::MakeFolder, NtStatus::DISK_FULL, FaultCode::ShareFull),
             (Doing::Read, NtStatus::NETWORK_NAME_DELETED, FaultCode::ShareUnreachable),
+            (Doing::Read, NtStatus::FILE_LOCK_CONFLICT, FaultCode::ShareFileLocked),
+            (Doing::Look, status::STOPPED_ON_SYMLINK, FaultCode::ShareFileGone),
+            (Doing::Look, NtStatus::DELETE_PENDING, FaultCode::ShareFileGone),
+            (Doing::Watch, NtStatus::DELETE_PENDING, FaultCode::ShareFolderMissing),
+            (Doing::MakeFolder, NtStatus::NOT_A_DIRECTORY, FaultCode::ShareNameTaken),
+            (Doing::MakeFolder, status::DISK_QUOTA_EXCEEDED, FaultCode::ShareFull),
         ] {
             assert_eq!(fault(doing, &protocol(status)).code, expected, "{doing:?} {status:?}");
         }
         let unresolved = Error::Io(std::io::Error::other("no such host"));
         assert_eq!(fault(Doing::Connect, &unresolved).code, FaultCode::ShareUnreachable);
         assert_eq!(fault(Doing::Read, &Error::Timeout).code, FaultCode::ShareTimeout);
+        let silent = Error::ServerUnresponsive { silent_for: std::time::Duration::from_secs(9) };
+        assert_eq!(fault(Doing::Read, &silent).code, FaultCode::ShareTimeout);
+        let grown = Error::FileTooLargeForSingleRead { size: 2, requested: 1 };
+        assert_eq!(fault(Doing::Read, &grown).code, FaultCode::ShareFileChanged);
+    }
+
+    #[test]
+    fn an_answer_is_no_loss() {
+        for s in [NtStatus::ACCESS_DENIED, NtStatus::SHARING_VIOLATION, status::STOPPED_ON_SYMLINK] {
+            assert!(!loses_connection(&protocol(s)), "{s:?}");
+        }
+        for e in [protocol(NtStatus::USER_SESSION_DELETED), Error::Disconnected, Error::Timeout] {
+            assert!(loses_connection(&e), "{e:?}");
+        }
     }
 
     #[test]

@@ -2,55 +2,100 @@
 
 use super::connection::Link;
 use super::errors::{Doing, fault};
+use super::names::passed_over;
 use crate::ports::share::{Hint, Hints};
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use leadline_domain::{Fault, SharePath};
-use smb2::client::{FileNotifyAction, Watcher};
+use smb2::client::{FileNotifyAction, FileNotifyEvent};
+use smb2::types::Command;
 use smb2::types::status::NtStatus;
+use smb2::{Error, Result};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A long poll says nothing of a dead peer: a small request on the same connection does.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(10);
 
+type Events = Result<Vec<FileNotifyEvent>>;
+
 /// See [`Hints`].
 pub(super) struct Notifications {
-    watcher: Watcher,
+    /// Holds the poll that is under way, so that a `next` that is given up loses nothing.
+    events: BoxStream<'static, Events>,
+    /// What came while subscribing.
+    early: Option<Events>,
     link: Link,
     folder: SharePath,
 }
 
+/// Subscribes. The server remembers changes from its first CHANGE_NOTIFY on (MS-SMB2 3.3.5.19), and `smb2` sends that
+/// with the first poll only: it is made here, and seen to have reached the server, so that a listing made after this
+/// has no gap before the first hint.
+pub(super) async fn subscribe(link: Link, folder: SharePath) -> Result<Notifications> {
+    let before = polls(&link);
+    let mut conn = link.conn.clone();
+    let watcher = link.bounded(link.tree.watch(&mut conn, folder.expose(), true)).await?;
+    let mut events = stream::unfold(watcher, |mut w| async move { Some((w.next_events().await, w)) }).boxed();
+    let early = link
+        .bounded(async {
+            loop {
+                // The poll goes first, and requests of one connection are taken up in order.
+                tokio::select! {
+                    biased;
+                    e = events.next() => return Ok(e),
+                    answer = link.tree.stat(&mut conn, folder.expose()) => { answer?; }
+                }
+                if polls(&link).difference(&before).next().is_some() {
+                    return Ok(None);
+                }
+            }
+        })
+        .await?;
+    Ok(Notifications { events, early, link, folder })
+}
+
+/// CHANGE_NOTIFY requests that were sent and not answered.
+fn polls(link: &Link) -> BTreeSet<u64> {
+    let all = link.conn.outstanding_requests();
+    all.iter().filter(|r| r.command == Command::ChangeNotify && r.sent_age.is_some()).map(|r| r.message_id).collect()
+}
+
 impl Notifications {
-    pub(super) fn new(watcher: Watcher, link: Link, folder: SharePath) -> Self {
-        Self { watcher, link, folder }
+    /// The next answer, or how the connection turned out to be dead.
+    async fn events(&mut self) -> Events {
+        if let Some(e) = self.early.take() {
+            return e;
+        }
+        let (link, folder) = (&self.link, &self.folder);
+        let dead = async {
+            loop {
+                tokio::time::sleep(PROOF_OF_LIFE).await;
+                if let Err(e) = link.bounded(link.tree.stat(&mut link.conn.clone(), folder.expose())).await {
+                    return e;
+                }
+            }
+        };
+        tokio::select! {
+            e = self.events.next() => e.unwrap_or(Err(Error::Disconnected)),
+            e = dead => Err(e),
+        }
     }
 }
 
 #[async_trait]
 impl Hints for Notifications {
-    async fn next(&mut self) -> Result<Vec<Hint>, Fault> {
+    async fn next(&mut self) -> std::result::Result<Vec<Hint>, Fault> {
         loop {
-            let (link, folder) = (&self.link, &self.folder);
-            let alive = async {
-                loop {
-                    tokio::time::sleep(PROOF_OF_LIFE).await;
-                    if let Err(e) = link.tree.stat(&mut link.conn.clone(), folder.expose()).await {
-                        return e;
-                    }
-                }
-            };
-            let events = tokio::select! {
-                r = self.watcher.next_events() => r,
-                e = alive => return Err(fault(Doing::Watch, &e)),
-            };
-            let events = match events {
+            let events = match self.events().await {
                 Ok(e) => e,
                 // The server lost events: MS-SMB2 3.3.4.4.
-                Err(smb2::Error::Protocol { status: NtStatus::NOTIFY_ENUM_DIR, .. }) => {
-                    return Ok(vec![Hint::Overflow]);
-                }
+                Err(Error::Protocol { status: NtStatus::NOTIFY_ENUM_DIR, .. }) => return Ok(vec![Hint::Overflow]),
                 Err(e) => return Err(fault(Doing::Watch, &e)),
             };
-            // An empty answer is how some servers, and this client, tell of an overflow.
+            // An empty answer is how some servers tell of an overflow. It is also how a subscription ends that `smb2`
+            // renews every ten minutes; a listing more is no harm.
             if events.is_empty() {
                 return Ok(vec![Hint::Overflow]);
             }
@@ -66,7 +111,8 @@ impl Hints for Notifications {
                             | FileNotifyAction::RenamedOldName
                     )
                 })
-                .map(|e| Hint::Touched(self.folder.join(&e.filename.replace('\\', "/"))))
+                .filter(|e| !passed_over(&e.filename))
+                .map(|e| Hint::Touched(self.folder.join(&e.filename)))
                 .collect();
             if !hints.is_empty() {
                 return Ok(hints);

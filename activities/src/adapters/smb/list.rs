@@ -1,0 +1,94 @@
+//! Listings: whole trees, folder by folder, a batch of the server's at a time.
+
+use super::connection::Link;
+use super::names::skip;
+use crate::ports::share::{Entry, Listing, Skipped};
+use leadline_domain::{FileStat, SharePath};
+use smb2::client::ListOptions;
+use smb2::{DirectoryEntry, Result};
+use std::sync::Arc;
+
+/// Folders listed at a time: hides a distant server's latency without crowding out the reads.
+pub(super) const AT_ONCE: usize = 4;
+
+/// A folder to list, with the numbers of the folders it is in.
+#[derive(Clone)]
+pub(super) struct Folder {
+    pub(super) path: SharePath,
+    above: Arc<Vec<u64>>,
+}
+
+impl Folder {
+    /// The folder a listing begins at.
+    pub(super) fn top(path: SharePath) -> Self {
+        Self { path, above: Arc::default() }
+    }
+}
+
+/// What one folder holds: files go into `out`, folders to go on with come back.
+pub(super) fn sort(
+    folder: &Folder,
+    entries: &[DirectoryEntry],
+    except: &[SharePath],
+    out: &mut Listing,
+) -> Vec<Folder> {
+    let mut above = (*folder.above).clone();
+    above.extend(entries.iter().find(|e| e.name == ".").and_then(|e| e.index_number));
+    let above = Arc::new(above);
+    let mut folders = Vec::new();
+    for e in entries.iter().filter(|e| e.name != "." && e.name != "..") {
+        let path = folder.path.join(&e.name);
+        if except.iter().any(|x| path.is_under(x)) {
+            continue;
+        }
+        if let Some(reason) = skip(e) {
+            *out.skipped.entry(reason).or_insert(0) += 1;
+        } else if !e.is_directory {
+            out.files.push(Entry { path, stat: stat_of(e) });
+        } else if e.index_number.is_some_and(|n| above.contains(&n)) {
+            // Samba lists a symbolic link as what it points to: this one points to a folder that it is in.
+            *out.skipped.entry(Skipped::Link).or_insert(0) += 1;
+        } else {
+            folders.push(Folder { path, above: Arc::clone(&above) });
+        }
+    }
+    folders
+}
+
+/// The entries of one folder.
+pub(super) async fn entries(link: &Link, folder: &str) -> Result<Vec<DirectoryEntry>> {
+    let options = ListOptions::new().index_numbers(true);
+    let opened = link.tree.open_directory_reader_with(link.conn.clone(), folder, options);
+    let mut reader = link.bounded(opened).await?;
+    let mut all = Vec::new();
+    while let Some(batch) = link.bounded(reader.next_batch()).await? {
+        all.extend(batch);
+    }
+    Ok(all)
+}
+
+fn stat_of(e: &DirectoryEntry) -> FileStat {
+    FileStat { file_id: e.index_number.unwrap_or(0), size: e.size, modified: e.modified.0, changed: e.changed.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, number: u64, is_directory: bool) -> DirectoryEntry {
+        let mut e = DirectoryEntry::default();
+        (e.name, e.index_number, e.is_directory) = (name.to_owned(), Some(number), is_directory);
+        e
+    }
+
+    #[test]
+    fn a_link_to_a_folder_above_is_not_followed() {
+        let (mut out, top) = (Listing::default(), Folder::top(SharePath::new("in")));
+        let first = [entry(".", 1, true), entry("..", 9, true), entry("a", 2, true), entry("self", 1, true)];
+        let below = sort(&top, &first, &[], &mut out);
+        assert_eq!(below.len(), 1);
+        let second = [entry(".", 2, true), entry("up", 1, true), entry("b", 3, true), entry("f", 2, false)];
+        assert_eq!(sort(&below[0], &second, &[SharePath::new("in/a/b")], &mut out).len(), 0);
+        assert_eq!((out.files.len(), out.skipped.get(&Skipped::Link)), (1, Some(&2)));
+    }
+}
