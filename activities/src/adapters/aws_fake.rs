@@ -48,7 +48,7 @@ impl FaultPlan {
     }
 
     /// `Err`: fail at once. `Ok(Some)`: fail afterwards.
-    fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
+    pub(crate) fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
         match lock(&self.0).get_mut(method).and_then(VecDeque::pop_front) {
             Some(Planned::Fail(f)) => Err(f),
             Some(Planned::FailAfter(f)) => Ok(Some(f)),

@@ -4,3 +4,4 @@ pub mod aws;
 pub mod aws_fake;
 pub mod shares;
 pub mod smb;
+pub mod smb_fake;

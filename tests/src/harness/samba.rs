@@ -1,6 +1,6 @@
 //! A private Samba server, through `script/samba`: one place knows how Samba wants to be configured.
 
-use super::tools::{free_port, root, wait_for, answers};
+use super::tools::{answers, free_port, root, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub struct Samba {
     dir: PathBuf,
     port: u16,
     shares: Vec<ShareSpec>,
+    options: Vec<String>,
 }
 
 impl Samba {
@@ -46,7 +47,17 @@ impl Samba {
     /// When it does not start.
     #[must_use]
     pub fn start(dir: &Path, shares: &[ShareSpec]) -> Self {
-        let mut s = Self { dir: dir.to_owned(), port: free_port(), shares: shares.to_vec() };
+        Self::start_with(dir, shares, &[])
+    }
+
+    /// Starts one with further options of `script/samba start`, e.g. `--encryption off`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(dir: &Path, shares: &[ShareSpec], options: &[&str]) -> Self {
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut s = Self { dir: dir.to_owned(), port: free_port(), shares: shares.to_vec(), options };
         s.restart();
         s
     }
@@ -58,7 +69,7 @@ impl Samba {
     pub fn restart(&mut self) {
         std::fs::create_dir_all(&self.dir).expect("state folder");
         let mut c = Command::new(root().join("script/samba"));
-        c.args(["start", "--dir"]).arg(&self.dir).args(["--port", &self.port.to_string()]);
+        c.args(["start", "--dir"]).arg(&self.dir).args(["--port", &self.port.to_string()]).args(&self.options);
         for s in &self.shares {
             let mut spec = format!(
                 "name={},user={},password={},path={}",
@@ -97,17 +108,37 @@ impl Samba {
 
     /// SIGKILL to every process of it.
     pub fn kill(&mut self) {
+        self.signal("-KILL");
+        wait_for("the end of samba", Duration::from_secs(5), || !answers(self.port));
+    }
+
+    /// SIGSTOP to every process of it: connections stay and nobody answers, until [`Samba::resume`].
+    pub fn pause(&mut self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT to every process of it.
+    pub fn resume(&mut self) {
+        self.signal("-CONT");
+    }
+
+    /// All its processes are one session, which has the number of the first.
+    fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(self.dir.join("smbd.pid")).unwrap_or_default();
+        if pid.trim().is_empty() {
+            return;
+        }
         let members = Command::new("ps").args(["-o", "pid=", "-s", pid.trim()]).output().expect("ps runs");
         for p in String::from_utf8_lossy(&members.stdout).split_whitespace() {
-            let _ = Command::new("kill").args(["-KILL", p]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill").args([signal, p]).stderr(Stdio::null()).status();
         }
-        wait_for("the end of samba", Duration::from_secs(5), || !answers(self.port));
     }
 }
 
 impl Drop for Samba {
     fn drop(&mut self) {
+        // A stopped process does not end by SIGTERM.
+        self.resume();
         let _ = Command::new(root().join("script/samba")).arg("stop").arg(&self.dir).output();
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Link {
     pub(super) conn: Connection,
     pub(super) tree: Arc<Tree>,
     /// Longest time one request may take.
-    limit: Duration,
+    pub(super) limit: Duration,
 }
 
 impl Link {

@@ -40,7 +40,7 @@ mod tests {
             assert_eq!(skip(&entry(n)), Some(Skipped::TemporaryName));
         }
         let mut hidden = entry("desktop.ini");
-        hidden.attributes = FileAttributes::HIDDEN;
+        hidden.attributes = FileAttributes(FileAttributes::HIDDEN);
         assert_eq!(skip(&hidden), Some(Skipped::Hidden));
         assert!(passed_over(".snapshot/a.dcm") && passed_over("a/b.tmp/c") && !passed_over("a/b/c.dcm"));
     }

@@ -71,7 +71,7 @@ impl Notifications {
         let (link, folder) = (&self.link, &self.folder);
         let dead = async {
             loop {
-                tokio::time::sleep(PROOF_OF_LIFE).await;
+                tokio::time::sleep(PROOF_OF_LIFE.min(link.limit)).await;
                 if let Err(e) = link.bounded(link.tree.stat(&mut link.conn.clone(), folder.expose())).await {
                     return e;
                 }
