@@ -1,0 +1,6 @@
+//! Files that hold files: ZIP, GZIP and tar. What they hold is inspected one level deep, for its identity.
+
+pub(crate) mod gzip;
+pub(crate) mod members;
+mod tar;
+pub(crate) mod zip;

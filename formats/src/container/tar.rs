@@ -1,0 +1,109 @@
+//! A tar archive inside a gzip stream (POSIX.1-1988 ustar): headers of 512 bytes, two zero blocks at the end.
+
+use super::members::Members;
+use crate::engine::{End, Machine, Report, Step};
+use crate::{Evidence, Part};
+
+const BLOCK: u64 = 512;
+
+pub(crate) fn recognize(head: &[u8]) -> bool {
+    head.len() >= 512 && head[257..].starts_with(b"ustar")
+}
+
+pub(crate) struct Tar {
+    members: Members,
+    left: u64,
+    padding: u64,
+    open: bool,
+    zeros: u32,
+    bad: Option<Evidence>,
+}
+
+impl Tar {
+    pub(crate) fn new(depth: u8) -> Self {
+        Self { members: Members::new(depth), left: 0, padding: 0, open: false, zeros: 0, bad: None }
+    }
+
+    fn header(&mut self, block: &[u8], at: u64) -> Step {
+        if block.iter().all(|byte| *byte == 0) {
+            self.zeros += 1;
+            return Step::Take(512);
+        }
+        let sum: u64 =
+            block.iter().enumerate().map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) }).sum();
+        if octal(&block[148..156]) != Some(sum) {
+            self.bad = Some(Evidence::FailedChecksum { part: Part::TarHeader, offset: at });
+            return Step::Stop;
+        }
+        let Some(size) = octal(&block[124..136]) else {
+            self.bad = Some(Evidence::Contradiction { part: Part::TarHeader, offset: at });
+            return Step::Stop;
+        };
+        self.zeros = 0;
+        // Directories and links have no content whatever their size field says.
+        let plain = matches!(block[156], b'0' | 0 | b'7');
+        let link = matches!(block[156], b'1'..=b'6');
+        self.left = if link { 0 } else { size };
+        self.padding = self.left.next_multiple_of(BLOCK) - self.left;
+        self.open = plain;
+        if plain {
+            self.members.begin();
+            self.close();
+        }
+        Step::Take(512)
+    }
+
+    fn close(&mut self) {
+        if self.left == 0 && std::mem::take(&mut self.open) {
+            self.members.end();
+        }
+    }
+}
+
+/// A number in octal digits, or in base 256 as GNU tar writes large ones.
+fn octal(field: &[u8]) -> Option<u64> {
+    if field[0] & 0x80 != 0 {
+        let value = field[field.len() - 8..].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        return (value < 1 << 62).then_some(value);
+    }
+    let text = std::str::from_utf8(crate::identity::trimmed(field)).ok()?;
+    if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }
+}
+
+impl Machine for Tar {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if self.left > 0 {
+            let len = window.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            if self.open {
+                self.members.push(&window[..len]);
+            }
+            self.left -= len as u64;
+            self.close();
+            return Step::Take(len);
+        }
+        if self.padding > 0 {
+            let len = window.len().min(self.padding as usize);
+            self.padding -= len as u64;
+            return Step::Take(len);
+        }
+        if self.zeros >= 2 {
+            return Step::Take(window.len());
+        }
+        if window.len() < 512 {
+            return Step::Need(512);
+        }
+        self.header(&window[..512], at)
+    }
+
+    fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        self.members.report(report);
+        if let Some(fact) = self.bad {
+            report.malformed(fact);
+        } else if self.left > 0 || !rest.is_empty() {
+            let expected = end.len + self.left.max(1);
+            report.partial(Evidence::Short { part: Part::Member, expected, actual: end.len });
+        } else if self.zeros == 0 {
+            report.partial(Evidence::Missing { part: Part::TarEnd });
+        }
+    }
+}

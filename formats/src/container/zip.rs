@@ -1,0 +1,469 @@
+//! ZIP (PKWARE APPNOTE 6.3.10), walked from the front: local headers and data, the central directory, its end record.
+//!
+//! A walk from the front sees every byte once and needs no seek. What the central directory says is compared with
+//! what the walk met.
+
+use std::collections::HashMap;
+
+use super::members::Members;
+use crate::engine::inflate::{Inflate, State};
+use crate::engine::{End, Machine, Report, Step};
+use crate::signal::{u16_le, u32_le, u64_le};
+use crate::{Evidence, Part};
+
+/// Members that are compared with the directory, about 6 MiB of table.
+const TABLE: usize = 100_000;
+const LOCAL: u32 = 0x0403_4B50;
+const CENTRAL: u32 = 0x0201_4B50;
+const END: u32 = 0x0605_4B50;
+const END64: u32 = 0x0606_4B50;
+const LOCATOR64: u32 = 0x0706_4B50;
+const SIGNATURE: u32 = 0x0505_4B50;
+const EXTRA_DATA: u32 = 0x0806_4B50;
+const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
+
+struct Local {
+    crc: u32,
+    size: u64,
+    /// Whether the data was decoded and agreed.
+    sound: bool,
+}
+
+struct Entry {
+    at: u64,
+    flags: u16,
+    crc: u32,
+    packed: u64,
+    size: u64,
+    seen: u64,
+    made: u64,
+    sum: crc32fast::Hasher,
+    data: Data,
+    done: bool,
+}
+
+enum Data {
+    Inflate(Box<Inflate>),
+    Stored,
+    /// Encrypted or of another method: only the length is checked.
+    Opaque,
+    /// The length stands behind the data.
+    Hunt,
+    Descriptor,
+}
+
+pub(crate) struct Zip {
+    members: Members,
+    entry: Option<Box<Entry>>,
+    locals: HashMap<u64, Local>,
+    overflow: bool,
+    walked: u64,
+    listed: u64,
+    missing: Option<Evidence>,
+    bad: Option<Evidence>,
+    unchecked: bool,
+    gap: Option<u64>,
+    directory_at: Option<u64>,
+    declared: Option<u64>,
+    ended_at: Option<u64>,
+    comment: u64,
+    floor: u64,
+}
+
+impl Zip {
+    pub(crate) fn new(depth: u8) -> Self {
+        Self {
+            members: Members::new(depth),
+            entry: None,
+            locals: HashMap::new(),
+            overflow: false,
+            walked: 0,
+            listed: 0,
+            missing: None,
+            bad: None,
+            unchecked: false,
+            gap: None,
+            directory_at: None,
+            declared: None,
+            ended_at: None,
+            comment: 0,
+            floor: 22,
+        }
+    }
+
+    fn local(&mut self, window: &[u8], at: u64) -> Step {
+        if window.len() < 30 {
+            return Step::Need(30);
+        }
+        let (name, extra) = (usize::from(u16_le(window, 26)), usize::from(u16_le(window, 28)));
+        let header = 30 + name + extra;
+        if window.len() < header {
+            return Step::Need(header);
+        }
+        let (flags, method) = (u16_le(window, 6), u16_le(window, 8));
+        let (mut packed, mut size) = (u64::from(u32_le(window, 18)), u64::from(u32_le(window, 22)));
+        zip64(&window[30 + name..header], &mut size, &mut packed, &mut 0);
+        let later = flags & 8 != 0 && packed == 0;
+        let data = match method {
+            _ if flags & 1 != 0 && later => Data::Hunt,
+            _ if flags & 1 != 0 => Data::Opaque,
+            8 => Data::Inflate(Box::new(Inflate::deflate())),
+            _ if later => Data::Hunt,
+            0 => Data::Stored,
+            _ => Data::Opaque,
+        };
+        if !later {
+            self.floor = self.floor.max((at + header as u64).saturating_add(packed));
+        }
+        self.walked += 1;
+        self.members.begin();
+        self.entry = Some(Box::new(Entry {
+            at,
+            flags,
+            crc: u32_le(window, 14),
+            packed: if later { u64::MAX } else { packed },
+            size,
+            seen: 0,
+            made: 0,
+            sum: crc32fast::Hasher::new(),
+            data,
+            done: false,
+        }));
+        Step::Take(header)
+    }
+
+    fn data(&mut self, entry: &mut Entry, window: &[u8], at: u64) -> Result<usize, Step> {
+        let left = usize::try_from(entry.packed.saturating_sub(entry.seen)).unwrap_or(usize::MAX);
+        let part = &window[..window.len().min(left)];
+        match &mut entry.data {
+            Data::Inflate(inflate) => {
+                let (sum, members, made) = (&mut entry.sum, &mut self.members, &mut entry.made);
+                let used = inflate.push(part, |bytes| {
+                    sum.update(bytes);
+                    members.push(bytes);
+                    *made += bytes.len() as u64;
+                });
+                entry.seen += used as u64;
+                match inflate.state {
+                    State::Running if entry.seen < entry.packed => Ok(used),
+                    State::Ended if entry.packed == u64::MAX || entry.seen == entry.packed => {
+                        self.decoded(entry);
+                        Ok(used)
+                    }
+                    State::TooLarge => {
+                        self.unchecked = true;
+                        Err(Step::Stop)
+                    }
+                    _ => {
+                        self.bad = Some(Evidence::Undecodable { part: Part::CompressedData, offset: entry.at });
+                        Err(Step::Stop)
+                    }
+                }
+            }
+            Data::Stored => {
+                entry.sum.update(part);
+                self.members.push(part);
+                entry.made += part.len() as u64;
+                entry.seen += part.len() as u64;
+                if entry.seen >= entry.packed {
+                    self.decoded(entry);
+                }
+                Ok(part.len())
+            }
+            Data::Opaque => {
+                entry.seen += part.len() as u64;
+                if entry.seen >= entry.packed {
+                    if entry.flags & 8 != 0 {
+                        entry.data = Data::Descriptor;
+                    } else {
+                        self.finish_entry(entry, true);
+                    }
+                }
+                Ok(part.len())
+            }
+            Data::Hunt => hunt(entry, window),
+            Data::Descriptor => {
+                let used = self.descriptor(entry, window, at)?;
+                Ok(used)
+            }
+        }
+    }
+
+    fn decoded(&mut self, entry: &mut Entry) {
+        if entry.flags & 8 != 0 {
+            entry.data = Data::Descriptor;
+            return;
+        }
+        let sound = entry.sum.clone().finalize() == entry.crc && entry.made == entry.size;
+        if !sound {
+            let fact = Evidence::FailedChecksum { part: Part::Member, offset: entry.at };
+            self.bad = self.bad.or(Some(fact));
+        }
+        self.finish_entry(entry, sound);
+    }
+
+    /// The data descriptor (4.3.9), with or without its signature, in 32 or 64 bits.
+    fn descriptor(&mut self, entry: &mut Entry, window: &[u8], at: u64) -> Result<usize, Step> {
+        // An end of central directory record follows, so 24 bytes are there in a whole file.
+        if window.len() < 24 {
+            return Err(Step::Need(24));
+        }
+        let known = matches!(entry.made, 1..) || entry.seen == 0;
+        for (skip, wide) in [(4, false), (4, true), (0, false), (0, true)] {
+            if skip == 4 && window[..4] != DESCRIPTOR {
+                continue;
+            }
+            let (packed, size, len) = if wide {
+                if skip + 20 > window.len() {
+                    continue;
+                }
+                (u64_le(window, skip + 4), u64_le(window, skip + 12), skip + 20)
+            } else {
+                (u64::from(u32_le(window, skip + 4)), u64::from(u32_le(window, skip + 8)), skip + 12)
+            };
+            let crc = u32_le(window, skip);
+            let agrees = !known || crc == entry.sum.clone().finalize() && size == entry.made;
+            if packed == entry.seen && agrees {
+                entry.crc = crc;
+                entry.size = size;
+                self.finish_entry(entry, true);
+                return Ok(len);
+            }
+        }
+        self.bad = self.bad.or(Some(Evidence::FailedChecksum { part: Part::Member, offset: entry.at }));
+        self.gap = self.gap.or(Some(at));
+        self.finish_entry(entry, false);
+        Ok(0)
+    }
+
+    fn finish_entry(&mut self, entry: &mut Entry, sound: bool) {
+        self.members.end();
+        if self.locals.len() < TABLE {
+            self.locals.insert(entry.at, Local { crc: entry.crc, size: entry.size, sound });
+        } else {
+            self.overflow = true;
+        }
+        entry.done = true;
+    }
+
+    fn central(&mut self, window: &[u8], at: u64) -> Step {
+        if window.len() < 46 {
+            return Step::Need(46);
+        }
+        let (name, extra, comment) = (u16_le(window, 28), u16_le(window, 30), u16_le(window, 32));
+        let len = 46 + usize::from(name) + usize::from(extra) + usize::from(comment);
+        if window.len() < len {
+            return Step::Need(len);
+        }
+        self.directory_at = self.directory_at.or(Some(at));
+        self.listed += 1;
+        let (mut packed, mut size) = (u64::from(u32_le(window, 20)), u64::from(u32_le(window, 24)));
+        let mut offset = u64::from(u32_le(window, 42));
+        let extra_at = 46 + usize::from(name);
+        zip64(&window[extra_at..extra_at + usize::from(extra)], &mut size, &mut packed, &mut offset);
+        match self.locals.get(&offset) {
+            // WinZip AES leaves the checksum out of one place (AE-2).
+            Some(local) if local.size == size || local.crc == u32_le(window, 16) || !local.sound => {}
+            Some(_) => {
+                let fact = Evidence::Contradiction { part: Part::CentralDirectory, offset: at };
+                self.missing = self.missing.or(Some(fact));
+            }
+            None if self.overflow => {}
+            None => self.missing = self.missing.or(Some(Evidence::Missing { part: Part::LocalHeader })),
+        }
+        Step::Take(len)
+    }
+
+    fn end_record(&mut self, window: &[u8], at: u64) -> Step {
+        if window.len() < 22 {
+            return Step::Need(22);
+        }
+        self.comment = u64::from(u16_le(window, 20));
+        self.ended_at = Some(at + 22 + self.comment);
+        self.floor = self.floor.max(at + 22 + self.comment);
+        self.declared = self.declared.or(Some(u64::from(u16_le(window, 10))));
+        Step::Take(22)
+    }
+
+    /// Something that is no record: padding, a signing block, or damage. The walk goes on at the next record.
+    fn seek(&mut self, window: &[u8], at: u64) -> Step {
+        self.gap = self.gap.or(Some(at));
+        for found in memchr::memmem::find_iter(window, b"PK") {
+            let Some(kind) = window.get(found + 2..found + 4) else { return Step::Take(found).or_need(4) };
+            if found > 0 && matches!(kind, b"\x01\x02" | b"\x03\x04" | b"\x05\x06" | b"\x06\x06") {
+                return Step::Take(found);
+            }
+        }
+        let keep = usize::from(window.ends_with(b"P"));
+        match window.len() - keep {
+            0 => Step::Need(2),
+            len => Step::Take(len),
+        }
+    }
+}
+
+impl Step {
+    /// Taking nothing would not get further: ask for more instead.
+    fn or_need(self, need: usize) -> Self {
+        match self {
+            Self::Take(0) => Self::Need(need),
+            step => step,
+        }
+    }
+}
+
+/// Looks for the data descriptor that states the length seen so far.
+fn hunt(entry: &mut Entry, window: &[u8]) -> Result<usize, Step> {
+    if window.len() < 24 {
+        return Err(Step::Need(24));
+    }
+    let last = window.len() - 23;
+    for found in memchr::memmem::find_iter(window, &DESCRIPTOR) {
+        if found >= last {
+            break;
+        }
+        let seen = entry.seen + found as u64;
+        if u64::from(u32_le(window, found + 8)) == seen || u64_le(window, found + 8) == seen {
+            entry.seen = seen;
+            entry.data = Data::Descriptor;
+            return Ok(found);
+        }
+    }
+    entry.seen += last as u64;
+    Ok(last)
+}
+
+/// The 64-bit sizes of extra field 0001 (4.5.3), for those fields that are all ones.
+fn zip64(mut extra: &[u8], size: &mut u64, packed: &mut u64, offset: &mut u64) {
+    while extra.len() >= 4 {
+        let len = usize::from(u16_le(extra, 2));
+        let Some(mut value) = extra.get(4..4 + len) else { return };
+        if u16_le(extra, 0) == 1 {
+            for field in [size, packed, offset] {
+                if *field == u64::from(u32::MAX) && value.len() >= 8 {
+                    *field = u64_le(value, 0);
+                    value = &value[8..];
+                }
+            }
+            return;
+        }
+        extra = &extra[4 + len..];
+    }
+}
+
+impl Machine for Zip {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if self.ended_at.is_some() {
+            return Step::Take(window.len());
+        }
+        if let Some(mut entry) = self.entry.take() {
+            let used = self.data(&mut entry, window, at);
+            if !entry.done {
+                self.entry = Some(entry);
+            }
+            return used.map_or_else(|step| step, Step::Take);
+        }
+        if window.len() < 4 {
+            return Step::Need(4);
+        }
+        match u32_le(window, 0) {
+            LOCAL if self.directory_at.is_none() => {
+                let step = self.local(window, at);
+                // An empty member has no data to wait for.
+                if let (Step::Take(_), Some(mut entry)) = (&step, self.entry.take()) {
+                    if entry.packed == 0 && !matches!(entry.data, Data::Inflate(_)) {
+                        self.decoded_empty(&mut entry);
+                    }
+                    if !entry.done {
+                        self.entry = Some(entry);
+                    }
+                }
+                step
+            }
+            CENTRAL => self.central(window, at),
+            END => self.end_record(window, at),
+            END64 if window.len() < 40 => Step::Need(40),
+            END64 => {
+                self.declared = Some(u64_le(window, 32));
+                let len = u64_le(window, 4).saturating_add(12);
+                Step::Take(usize::try_from(len).map_or(window.len(), |len| len.min(56)).min(window.len()))
+            }
+            LOCATOR64 if window.len() < 20 => Step::Need(20),
+            LOCATOR64 => Step::Take(20),
+            SIGNATURE if window.len() < 6 => Step::Need(6),
+            SIGNATURE => {
+                let len = 6 + usize::from(u16_le(window, 4));
+                if window.len() < len { Step::Need(len) } else { Step::Take(len) }
+            }
+            EXTRA_DATA if window.len() < 8 => Step::Need(8),
+            EXTRA_DATA => Step::Take(8),
+            // Marks of a split archive at the front (8.5.4).
+            _ if at == 0 && (window.starts_with(&DESCRIPTOR) || window.starts_with(b"PK00")) => Step::Take(4),
+            _ => self.seek(window, at),
+        }
+    }
+
+    fn finish(&mut self, _rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        self.members.report(report);
+        if self.unchecked {
+            report.unverifiable(Evidence::NotChecked { part: Part::CompressedData });
+            return;
+        }
+        if let Some(fact) = self.bad {
+            report.malformed(fact);
+        }
+        let Some(ended) = self.ended_at else {
+            if self.bad.is_none() {
+                let part = if self.entry.is_some() { Part::Member } else { Part::DirectoryEnd };
+                match part {
+                    Part::Member if self.floor > end.len => {
+                        report.partial(Evidence::Short { part, expected: self.floor, actual: end.len });
+                    }
+                    _ if self.gap.is_some() && end.nul.tail() >= 64 => {
+                        report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
+                    }
+                    _ => report.partial(Evidence::Missing { part: Part::DirectoryEnd }),
+                }
+            }
+            return;
+        };
+        if let Some(fact) = self.missing {
+            report.malformed(fact);
+        }
+        let declared = self.declared.unwrap_or(0);
+        if declared != self.listed && declared != self.listed & 0xFFFF {
+            report.malformed(Evidence::ShortPart {
+                part: Part::CentralDirectory,
+                expected: declared,
+                actual: self.listed,
+            });
+        }
+        if self.overflow {
+            report.note(Evidence::NotChecked { part: Part::CentralDirectory });
+        }
+        if end.len < ended {
+            report.partial(Evidence::Short { part: Part::DirectoryEnd, expected: ended, actual: end.len });
+        } else if end.len > ended {
+            let length = end.len - ended;
+            if end.nul.tail() >= length {
+                report.suspect(Evidence::NulTail { from: ended, length });
+            } else {
+                report.suspect(Evidence::TrailingBytes { from: ended, length });
+            }
+        }
+    }
+
+    fn floor(&self) -> u64 {
+        self.floor
+    }
+}
+
+impl Zip {
+    fn decoded_empty(&mut self, entry: &mut Entry) {
+        match entry.data {
+            Data::Stored => self.decoded(entry),
+            Data::Opaque if entry.flags & 8 == 0 => self.finish_entry(entry, true),
+            _ => {}
+        }
+    }
+}

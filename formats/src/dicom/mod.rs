@@ -1,0 +1,150 @@
+//! DICOM files (PS3.10): the preamble, the file meta information and the choice of transfer syntax.
+//!
+//! The data set itself is in [`dataset`]; the rules for what makes one complete are in [`anchors`].
+
+mod anchors;
+mod dataset;
+
+use dataset::{Dataset, Encoding};
+
+use crate::engine::inflate::{Inflate, State};
+use crate::engine::{Driver, End, Machine, NulWatch, Report, Step};
+use crate::{Evidence, Part};
+
+/// Values of the file meta information are names and UIDs; nothing legitimate is larger.
+const META_VALUE: usize = 64 << 10;
+
+pub(crate) struct Dicom {
+    stage: Stage,
+    syntax: Vec<u8>,
+}
+
+enum Stage {
+    Preamble,
+    Meta,
+    Plain(Box<Dataset>),
+    Deflated { inflate: Inflate, inner: Box<Driver<Dataset>>, nul: NulWatch, trailing: u64, from: u64 },
+    Broken(Evidence),
+}
+
+impl Dicom {
+    pub(crate) fn new() -> Self {
+        Self { stage: Stage::Preamble, syntax: Vec::new() }
+    }
+
+    /// PS3.5 annex A; private and compressed syntaxes are explicit little endian (A.4).
+    fn encoding(&self, window: &[u8]) -> Encoding {
+        let explicit = window.get(4..6).is_none_or(|vr| vr.iter().all(u8::is_ascii_uppercase));
+        match crate::identity::trimmed(&self.syntax) {
+            b"1.2.840.10008.1.2.2" => Encoding { explicit: true, big: true },
+            b"1.2.840.10008.1.2" => Encoding { explicit: false, big: false },
+            // Some writers declare explicit and write implicit.
+            _ => Encoding { explicit, big: false },
+        }
+    }
+
+    /// One element of group 0002, always explicit little endian (PS3.10 section 7.1).
+    fn meta(&mut self, window: &[u8], at: u64) -> Step {
+        if window.len() < 12 {
+            return Step::Need(12);
+        }
+        let group = u16::from_le_bytes([window[0], window[1]]);
+        if group != 0x0002 {
+            let deflated = crate::identity::trimmed(&self.syntax) == b"1.2.840.10008.1.2.1.99";
+            self.stage = if deflated {
+                let data = Dataset::new(Encoding { explicit: true, big: false });
+                Stage::Deflated {
+                    inflate: Inflate::deflate(),
+                    inner: Box::new(Driver::new(data)),
+                    nul: NulWatch::new(),
+                    trailing: 0,
+                    from: at,
+                }
+            } else {
+                Stage::Plain(Box::new(Dataset::new(self.encoding(window))))
+            };
+            return Step::Take(0);
+        }
+        let element = u16::from_le_bytes([window[2], window[3]]);
+        let (header, len) = if dataset::long_form([window[4], window[5]]) {
+            (12, u32::from_le_bytes([window[8], window[9], window[10], window[11]]) as usize)
+        } else {
+            (8, usize::from(u16::from_le_bytes([window[6], window[7]])))
+        };
+        if len > META_VALUE {
+            self.stage = Stage::Broken(Evidence::Contradiction { part: Part::ElementHeader, offset: at });
+            return Step::Stop;
+        }
+        if window.len() < header + len {
+            return Step::Need(header + len);
+        }
+        if element == 0x0010 {
+            self.syntax = window[header..header + len].to_vec();
+        }
+        Step::Take(header + len)
+    }
+}
+
+impl Machine for Dicom {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        match &mut self.stage {
+            Stage::Preamble if window.len() < 132 => Step::Need(132),
+            Stage::Preamble => {
+                self.stage = Stage::Meta;
+                Step::Take(132)
+            }
+            Stage::Meta => self.meta(window, at),
+            Stage::Plain(data) => data.step(window, at),
+            Stage::Deflated { inflate, inner, nul, trailing, from } => {
+                if inflate.state != State::Running {
+                    *trailing += window.len() as u64;
+                    return Step::Take(window.len());
+                }
+                let used = inflate.push(window, |bytes| {
+                    nul.push(bytes);
+                    inner.push(bytes);
+                });
+                if inflate.state == State::Bad {
+                    *from = at;
+                    return Step::Stop;
+                }
+                Step::Take(used)
+            }
+            Stage::Broken(_) => Step::Stop,
+        }
+    }
+
+    fn finish(&mut self, rest: &[u8], at: u64, end: &End<'_>, report: &mut Report) {
+        match &mut self.stage {
+            Stage::Preamble | Stage::Meta => {
+                report.partial(Evidence::Short {
+                    part: Part::Header,
+                    expected: end.len + 12u64.saturating_sub(rest.len() as u64).max(1),
+                    actual: end.len,
+                });
+            }
+            Stage::Plain(data) => data.finish(rest, at, end, report),
+            Stage::Deflated { inflate, inner, nul, trailing, from } => match inflate.state {
+                State::Running => report.partial(Evidence::Unclosed { part: Part::DeflatedData, depth: 1 }),
+                State::Bad => report.malformed(Evidence::Undecodable { part: Part::DeflatedData, offset: *from }),
+                State::TooLarge => report.unverifiable(Evidence::NotChecked { part: Part::DeflatedData }),
+                State::Ended => {
+                    inner.finish(nul, report);
+                    // PS3.5 A.5: padded to an even length.
+                    if *trailing > 1 {
+                        let length = *trailing;
+                        report.suspect(Evidence::TrailingBytes { from: end.len - length, length });
+                    }
+                }
+            },
+            Stage::Broken(fact) => report.malformed(*fact),
+        }
+    }
+
+    fn floor(&self) -> u64 {
+        match &self.stage {
+            Stage::Plain(data) => data.floor(),
+            _ => 132,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! HL7 v2 in ER7 encoding (HL7 v2.5.1 chapter 2), bare, in a batch, or in MLLP frames (HL7 transport specification:
+//! MLLP release 1).
+
+use super::attachment::Attachment;
+use crate::engine::{End, Machine, Report, Step};
+use crate::{Evidence, Format, Part, Verdict, identity};
+
+const OPEN: u8 = 0x0B;
+const CLOSE: u8 = 0x1C;
+/// Fields of a header segment that are looked at.
+const KEPT: usize = 1024;
+
+pub(crate) fn recognize(head: &[u8]) -> bool {
+    let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+    let body = body.strip_prefix(&[OPEN]).unwrap_or(body).trim_ascii_start();
+    [b"MSH", b"BHS", b"FHS"].iter().any(|name| {
+        body.strip_prefix(name.as_slice()).and_then(|rest| rest.first()).is_some_and(|mark| mark.is_ascii_punctuation())
+    })
+}
+
+pub(crate) struct Hl7 {
+    depth: u8,
+    framed: bool,
+    in_frame: bool,
+    frames: u64,
+    /// The first bytes of the segment at hand.
+    line: Vec<u8>,
+    line_len: u64,
+    field: u32,
+    component: u32,
+    separator: u8,
+    joiner: u8,
+    encoded: bool,
+    word: Vec<u8>,
+    attachment: Option<Box<Attachment>>,
+    header: Vec<u8>,
+    order: Vec<u8>,
+    digest: Option<String>,
+    messages: u64,
+    batch: Option<u64>,
+    in_batch: bool,
+    in_file: bool,
+    nul: Option<u64>,
+    trailing: Option<u64>,
+    found: Option<(Verdict, Evidence)>,
+    at: u64,
+}
+
+impl Hl7 {
+    pub(crate) fn new(depth: u8) -> Self {
+        Self {
+            depth,
+            framed: false,
+            in_frame: false,
+            frames: 0,
+            line: Vec::new(),
+            line_len: 0,
+            field: 0,
+            component: 0,
+            separator: b'|',
+            joiner: b'^',
+            encoded: false,
+            word: Vec::new(),
+            attachment: None,
+            header: Vec::new(),
+            order: Vec::new(),
+            digest: None,
+            messages: 0,
+            batch: None,
+            in_batch: false,
+            in_file: false,
+            nul: None,
+            trailing: None,
+            found: None,
+            at: 0,
+        }
+    }
+
+    /// Text without control characters.
+    fn text(&mut self, text: &[u8]) {
+        let room = KEPT.saturating_sub(self.line.len());
+        let before = self.line.len();
+        self.line.extend_from_slice(&text[..text.len().min(room)]);
+        self.line_len += text.len() as u64;
+        if before < 5 && self.line.len() >= 5 && self.line.starts_with(b"MSH") {
+            self.separator = self.line[3];
+            self.joiner = self.line[4];
+        }
+        if self.line.starts_with(b"OBX") || self.line.len() < 3 {
+            self.observation(text);
+        }
+    }
+
+    /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
+    fn observation(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            let stop = memchr::memchr2(self.separator, self.joiner, text).unwrap_or(text.len());
+            let (part, rest) = text.split_at(stop);
+            if self.field == 5 && self.component == 4 && self.encoded {
+                let depth = self.depth;
+                self.attachment.get_or_insert_with(|| Box::new(Attachment::new(depth))).push(part);
+            } else {
+                let room = 16usize.saturating_sub(self.word.len());
+                self.word.extend_from_slice(&part[..part.len().min(room)]);
+            }
+            let Some((mark, rest)) = rest.split_first() else { return };
+            if self.field == 5 && self.component == 3 {
+                self.encoded = self.word.eq_ignore_ascii_case(b"base64");
+            }
+            self.word.clear();
+            if *mark == self.separator {
+                self.field += 1;
+                self.component = 0;
+            } else {
+                self.component += 1;
+            }
+            text = rest;
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        match line.get(..3) {
+            Some(b"MSH") => {
+                self.messages += 1;
+                if self.header.is_empty() {
+                    self.header.clone_from(&line);
+                }
+            }
+            Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
+            Some(b"FHS") => self.in_file = true,
+            Some(b"FTS") => self.in_file = false,
+            Some(b"BHS") => {
+                self.in_batch = true;
+                self.batch = Some(self.messages);
+            }
+            Some(b"BTS") => {
+                self.in_batch = false;
+                let declared =
+                    self.part(&line, 1).and_then(|n| std::str::from_utf8(n).ok()?.trim().parse::<u64>().ok());
+                let actual = self.messages - self.batch.unwrap_or(0);
+                if let Some(expected) = declared.filter(|expected| *expected != actual) {
+                    let fact = Evidence::ShortPart { part: Part::BatchTrailer, expected, actual };
+                    self.found = self.found.or(Some((Verdict::Malformed, fact)));
+                }
+            }
+            _ => {}
+        }
+        if let Some(attachment) = self.attachment.take() {
+            let attached = attachment.finish();
+            if !attached.closed {
+                let fact = Evidence::Undecodable { part: Part::Attachment, offset: self.at };
+                self.found = self.found.or(Some((Verdict::Suspect, fact)));
+            }
+            if let Some(inner) = attached.inspection.filter(|inner| inner.verdict == Verdict::Partial) {
+                let fact = Evidence::Inner { format: inner.format, verdict: inner.verdict };
+                self.found = self.found.or(Some((Verdict::Partial, fact)));
+            }
+            self.digest = self.digest.take().or(attached.digest);
+        }
+        self.line_len = 0;
+        self.field = 0;
+        self.component = 0;
+        self.encoded = false;
+        self.word.clear();
+    }
+
+    /// Whether the data of an attachment goes on after a line break, as some senders wrap it. `None` when more has to
+    /// be seen: a new segment shows by its name and a separator.
+    fn continues(&self, window: &[u8]) -> Option<bool> {
+        if self.attachment.is_none() {
+            return Some(false);
+        }
+        let from = window.iter().position(|c| !matches!(c, b'\r' | b'\n')).unwrap_or(window.len());
+        let next = &window[from..];
+        if from > 64 || next.first().is_some_and(|c| matches!(c, 0 | &OPEN | &CLOSE)) {
+            return Some(false);
+        }
+        let name = next.get(..4)?;
+        Some(!(name[3] == self.separator && name[..3].iter().all(u8::is_ascii_alphanumeric)))
+    }
+
+    /// A field of a segment; the field separator of MSH is its first field.
+    fn part<'a>(&self, line: &'a [u8], index: usize) -> Option<&'a [u8]> {
+        line.split(|c| *c == self.separator).nth(index)
+    }
+}
+
+impl Machine for Hl7 {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if at == 0 && window[0] == 0xEF {
+            return if window.len() < 3 { Step::Need(3) } else { Step::Take(3) };
+        }
+        self.at = at;
+        let control = |c: &u8| matches!(c, b'\r' | b'\n' | 0 | &OPEN | &CLOSE);
+        let len = window.iter().position(control).unwrap_or(window.len());
+        if len > 0 {
+            if self.framed && !self.in_frame && !window[..len].trim_ascii().is_empty() {
+                self.trailing = self.trailing.or(Some(at));
+            }
+            self.text(&window[..len]);
+            return Step::Take(len);
+        }
+        match window[0] {
+            0 => {
+                self.nul = self.nul.or(Some(at));
+                return Step::Take(1);
+            }
+            OPEN => {
+                self.framed = true;
+                self.in_frame = true;
+            }
+            CLOSE if self.in_frame => {
+                // The frame ends in both characters.
+                let Some(next) = window.get(1) else { return Step::Need(2) };
+                self.end_line();
+                if *next == b'\r' {
+                    self.in_frame = false;
+                    self.frames += 1;
+                    return Step::Take(2);
+                }
+            }
+            _ => match self.continues(window) {
+                Some(true) => {}
+                Some(false) => self.end_line(),
+                None => return Step::Need(window.len() + 1),
+            },
+        }
+        Step::Take(1)
+    }
+
+    fn finish(&mut self, _rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        self.end_line();
+        if self.framed {
+            report.format = Format::Hl7v2Mllp;
+        }
+        let part = |index: usize| self.part(&self.header, index).unwrap_or_default();
+        if !part(9).is_empty() {
+            report.identity.native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
+        }
+        let filler = self.part(&self.order, 3).unwrap_or_default();
+        report.identity.acquisition = identity::opaque("hl7-filler", &[filler]);
+        report.identity.waveform.clone_from(&self.digest);
+
+        if let Some((verdict, fact)) = self.found {
+            report.add(verdict, fact);
+        }
+        let closed = self.framed && !self.in_frame;
+        if let Some(offset) = self.nul {
+            if closed && end.nul.tail_from() <= offset {
+                report.suspect(Evidence::NulTail { from: offset, length: end.len - offset });
+            } else {
+                report.malformed(Evidence::NulByte { offset });
+            }
+        }
+        if self.in_frame {
+            report.partial(Evidence::Unclosed { part: Part::Frame, depth: 1 });
+        } else if let Some(from) = self.trailing {
+            report.suspect(Evidence::TrailingBytes { from, length: end.len - from });
+        }
+        if self.in_batch {
+            report.partial(Evidence::Missing { part: Part::BatchTrailer });
+        } else if self.in_file {
+            report.partial(Evidence::Missing { part: Part::FileTrailer });
+        } else if !self.framed && self.batch.is_none() {
+            report.unverifiable(Evidence::NoEndMark);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! JSON (RFC 8259) in pieces, with what FHIR R4 says about identity and attachments.
+
+use super::attachment::{Attached, Attachment};
+use crate::engine::base64::Base64;
+use crate::engine::{End, Machine, Report, Step};
+use crate::{Evidence, Format, Part, Verdict, identity};
+
+const DEPTH: usize = 512;
+const KEPT: usize = 128;
+
+/// Whether a text that starts with a bracket goes on as JSON does.
+pub(crate) fn recognize(body: &[u8]) -> bool {
+    let next = body[1..].trim_ascii_start().first();
+    match (body[0], next) {
+        (_, None) => true,
+        (b'{', Some(next)) => matches!(next, b'"' | b'}'),
+        (_, Some(next)) => matches!(next, b'{' | b'[' | b'"' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    CommaOrEnd,
+    Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Outside,
+    Text { escaped: bool, key: bool },
+    Word,
+}
+
+#[derive(Default)]
+struct Frame {
+    object: bool,
+    /// Which attachment key the next value belongs to.
+    key: Key,
+    data: Option<Box<Attachment>>,
+    attached: Option<Attached>,
+    size: Option<u64>,
+    hash: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Key {
+    #[default]
+    Other,
+    ResourceType,
+    Id,
+    Meta,
+    VersionId,
+    Data,
+    Size,
+    Hash,
+}
+
+pub(crate) struct Json {
+    stack: Vec<Frame>,
+    expect: Expect,
+    token: Token,
+    text: Vec<u8>,
+    resource: Vec<u8>,
+    id: Vec<u8>,
+    version: Vec<u8>,
+    digest: Option<String>,
+    values: u64,
+    bad: Option<(Verdict, Evidence)>,
+    ended_at: u64,
+    at: u64,
+}
+
+impl Json {
+    pub(crate) fn new() -> Self {
+        Self {
+            stack: Vec::new(),
+            expect: Expect::Value,
+            token: Token::Outside,
+            text: Vec::new(),
+            resource: Vec::new(),
+            id: Vec::new(),
+            version: Vec::new(),
+            digest: None,
+            values: 0,
+            bad: None,
+            ended_at: 0,
+            at: 0,
+        }
+    }
+
+    fn found(&mut self, verdict: Verdict, fact: Evidence) {
+        self.bad = self.bad.or(Some((verdict, fact)));
+    }
+
+    fn fail(&mut self, offset: u64) -> Step {
+        self.found(Verdict::Malformed, Evidence::Contradiction { part: Part::Value, offset });
+        Step::Stop
+    }
+
+    fn outside(&mut self, byte: u8, at: u64) -> Option<Step> {
+        use Expect as E;
+        match (byte, self.expect) {
+            (b' ' | b'\t' | b'\r' | b'\n', _) => {}
+            (b'{' | b'[', E::Value | E::ValueOrEnd | E::Done) => {
+                if self.stack.len() >= DEPTH {
+                    self.found(Verdict::Unverifiable, Evidence::NotChecked { part: Part::Value });
+                    return Some(Step::Stop);
+                }
+                self.stack.push(Frame { object: byte == b'{', ..Frame::default() });
+                self.expect = if byte == b'{' { E::KeyOrEnd } else { E::ValueOrEnd };
+            }
+            (b'}', E::KeyOrEnd | E::CommaOrEnd) if self.stack.last().is_some_and(|frame| frame.object) => self.pop(at),
+            (b']', E::ValueOrEnd | E::CommaOrEnd) if self.stack.last().is_some_and(|frame| !frame.object) => {
+                self.pop(at);
+            }
+            (b',', E::CommaOrEnd) => {
+                self.expect = if self.stack.last().is_some_and(|frame| frame.object) { E::Key } else { E::Value };
+            }
+            (b':', E::Colon) => self.expect = E::Value,
+            (b'"', E::Key | E::KeyOrEnd) => self.open(true),
+            (b'"', E::Value | E::ValueOrEnd) => self.open(false),
+            (b'-' | b'0'..=b'9' | b't' | b'f' | b'n', E::Value | E::ValueOrEnd) => {
+                self.text.clear();
+                self.text.push(byte);
+                self.token = Token::Word;
+            }
+            _ => return Some(self.fail(at)),
+        }
+        None
+    }
+
+    fn open(&mut self, key: bool) {
+        self.text.clear();
+        self.token = Token::Text { escaped: false, key };
+        if let Some(frame) = self.stack.last_mut()
+            && !key
+            && frame.object
+            && frame.key == Key::Data
+        {
+            frame.data = Some(Box::new(Attachment::new(0)));
+        }
+    }
+
+    fn after_value(&mut self, at: u64) {
+        if self.stack.is_empty() {
+            self.expect = Expect::Done;
+            self.values += 1;
+            self.ended_at = at + 1;
+        } else {
+            self.expect = Expect::CommaOrEnd;
+        }
+    }
+
+    fn pop(&mut self, at: u64) {
+        if let Some(frame) = self.stack.pop()
+            && let Some(attached) = frame.attached
+        {
+            self.attachment(&attached, frame.size, frame.hash.as_deref(), at);
+        }
+        self.after_value(at);
+    }
+
+    /// Attachment.size and Attachment.hash (FHIR R4, Attachment): bytes before encoding, base64 of SHA-1.
+    fn attachment(&mut self, attached: &Attached, size: Option<u64>, hash: Option<&[u8]>, at: u64) {
+        let part = Part::Attachment;
+        if let Some(expected) = size.filter(|size| *size != attached.len) {
+            self.found(Verdict::Malformed, Evidence::ShortPart { part, expected, actual: attached.len });
+        }
+        if let Some(hash) = hash {
+            let mut stated = Vec::new();
+            Base64::default().push(hash, |bytes| stated.extend_from_slice(bytes));
+            if stated.len() == 20 && stated != attached.sha1 {
+                self.found(Verdict::Malformed, Evidence::FailedChecksum { part, offset: at });
+            }
+        }
+        // `data` is also a name for other things; what does not decode is no attachment.
+        if attached.closed && attached.len > 0 {
+            if let Some(inner) = attached.inspection.as_ref().filter(|inner| inner.verdict == Verdict::Partial) {
+                self.found(Verdict::Partial, Evidence::Inner { format: inner.format, verdict: inner.verdict });
+            }
+            if self.digest.is_none() {
+                self.digest.clone_from(&attached.digest);
+            }
+        }
+    }
+
+    fn close_text(&mut self, key: bool, at: u64) {
+        self.token = Token::Outside;
+        let depth = self.stack.len();
+        if key {
+            let in_meta = depth == 2 && self.stack[0].key == Key::Meta;
+            let key = match &self.text[..] {
+                b"resourceType" if depth == 1 => Key::ResourceType,
+                b"id" if depth == 1 => Key::Id,
+                b"meta" if depth == 1 => Key::Meta,
+                b"versionId" if in_meta => Key::VersionId,
+                b"data" => Key::Data,
+                b"size" => Key::Size,
+                b"hash" => Key::Hash,
+                _ => Key::Other,
+            };
+            if let Some(frame) = self.stack.last_mut() {
+                frame.key = key;
+            }
+            self.expect = Expect::Colon;
+            return;
+        }
+        if let Some(frame) = self.stack.last_mut().filter(|frame| frame.object) {
+            match frame.key {
+                Key::ResourceType => self.resource = self.text.clone(),
+                Key::Id => self.id = self.text.clone(),
+                Key::VersionId => self.version = self.text.clone(),
+                Key::Hash => frame.hash = Some(self.text.clone()),
+                Key::Data => frame.attached = frame.data.take().map(|data| data.finish()),
+                _ => {}
+            }
+        }
+        self.after_value(at);
+    }
+
+    /// Text up to the next quote, backslash or zero byte.
+    fn in_text(&mut self, window: &[u8], at: u64, key: bool) -> Step {
+        let stop = memchr::memchr3(b'"', b'\\', 0, window);
+        let plain = &window[..stop.unwrap_or(window.len())];
+        let room = KEPT - self.text.len().min(KEPT);
+        self.text.extend_from_slice(&plain[..plain.len().min(room)]);
+        if !key && let Some(data) = self.stack.last_mut().and_then(|frame| frame.data.as_mut()) {
+            data.push(plain);
+        }
+        let Some(stop) = stop else { return Step::Take(window.len()) };
+        match window[stop] {
+            b'"' => self.close_text(key, at + stop as u64),
+            b'\\' => self.token = Token::Text { escaped: true, key },
+            _ => {
+                self.found(Verdict::Malformed, Evidence::NulByte { offset: at + stop as u64 });
+                return Step::Stop;
+            }
+        }
+        Step::Take(stop + 1)
+    }
+
+    fn in_word(&mut self, window: &[u8], at: u64) -> Step {
+        let part = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+        let len = window.iter().position(|c| !part(c)).unwrap_or(window.len());
+        let room = KEPT - self.text.len().min(KEPT);
+        self.text.extend_from_slice(&window[..len.min(room)]);
+        if len == window.len() {
+            return Step::Take(len);
+        }
+        let text = std::str::from_utf8(&self.text).unwrap_or("");
+        let known = matches!(text, "true" | "false" | "null") || text.parse::<f64>().is_ok();
+        if !known && self.text.len() < KEPT {
+            return self.fail(at + len as u64);
+        }
+        if let Some(frame) = self.stack.last_mut()
+            && frame.key == Key::Size
+        {
+            frame.size = text.parse().ok();
+        }
+        self.token = Token::Outside;
+        self.after_value((at + len as u64).saturating_sub(1));
+        // A word at the top level is a value of its own; the next byte is looked at again.
+        Step::Take(len)
+    }
+}
+
+impl Machine for Json {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        self.at = at;
+        match self.token {
+            Token::Text { escaped: true, key } => {
+                self.token = Token::Text { escaped: false, key };
+                if window[0] != b'/' {
+                    self.text.push(b'\\');
+                }
+                self.text.push(window[0]);
+                self.text.truncate(KEPT);
+                Step::Take(1)
+            }
+            Token::Text { escaped: false, key } => self.in_text(window, at, key),
+            Token::Word => self.in_word(window, at),
+            Token::Outside => {
+                if at == 0 && window[0] == 0xEF {
+                    return if window.len() < 3 { Step::Need(3) } else { Step::Take(3) };
+                }
+                for (i, byte) in window.iter().enumerate() {
+                    if let Some(step) = self.outside(*byte, at + i as u64) {
+                        return step;
+                    }
+                    if self.token != Token::Outside {
+                        return Step::Take(i + 1);
+                    }
+                }
+                Step::Take(window.len())
+            }
+        }
+    }
+
+    fn finish(&mut self, _rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        if !self.resource.is_empty() {
+            report.format = Format::FhirJson;
+            let (resource, id) = (self.resource.as_slice(), self.id.as_slice());
+            if !id.is_empty() {
+                report.identity.native = identity::opaque("fhir", &[resource, id]);
+            }
+            report.identity.revision = identity::opaque("fhir-version", &[&self.version]);
+            report.identity.waveform = self.digest.clone();
+        }
+        let padded = self.values > 0 && end.nul.tail() > 0 && self.stack.is_empty();
+        if padded {
+            report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
+            if end.nul.tail_from() > self.ended_at {
+                let (from, length) = (self.ended_at, end.len - self.ended_at);
+                report.suspect(Evidence::TrailingBytes { from, length });
+            }
+        } else if let Some((verdict, fact)) = self.bad {
+            // Zero bytes where text should be are an unwritten part.
+            report.add(verdict, fact);
+        }
+        let stopped = self.bad.is_some_and(|(verdict, fact)| {
+            verdict == Verdict::Unverifiable
+                || matches!(fact, Evidence::Contradiction { .. } | Evidence::NulByte { .. })
+        });
+        if stopped {
+            return;
+        }
+        if !self.stack.is_empty() || self.token != Token::Outside || self.values == 0 {
+            report.partial(Evidence::Unclosed { part: Part::Value, depth: self.stack.len() as u32 });
+        } else if self.values > 1 {
+            // One value a line: a cut between lines leaves no trace.
+            report.unverifiable(Evidence::NoEndMark);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Which recording a content is.
+//!
+//! Values are opaque. What could hold patient data (an accession number, a recording field, a time) is hashed
+//! together with the kind of value; only identifiers that consist of the characters of an OID or a UUID are kept.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What a content says about which recording it is. Every field is absent when the content does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The identifier that the format itself assigns (SOP Instance UID, document id, control id).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<String>,
+    /// Device and time of acquisition, hashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquisition: Option<String>,
+    /// Digest of the samples, in a form that does not depend on transfer encoding or white space. The word before
+    /// the colon names the form: digests of different forms say nothing about each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waveform: Option<String>,
+    /// Version or edit mark of the same recording, hashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+impl Identity {
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How two contents relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The same recording in another encoding: may be merged without a human.
+    Merge,
+    /// The same identifier with other samples or another version.
+    Revision,
+    /// They seem to belong together: keep both, and say so.
+    Link,
+    /// Nothing in common.
+    Unrelated,
+}
+
+/// Compares two identities.
+///
+/// Identifiers collide in practice (three FDA sample files share an `id` root and their samples and are different
+/// subjects), and so do samples (a flat line, a calibration pulse), so merging needs both.
+#[must_use]
+pub fn relate(a: &Identity, b: &Identity) -> Relation {
+    let same = |x: &Option<String>, y: &Option<String>| x.is_some() && x == y;
+    let native = same(&a.native, &b.native);
+    let waveform = same(&a.waveform, &b.waveform);
+    let comparable = match (&a.waveform, &b.waveform) {
+        (Some(x), Some(y)) => x.split(':').next() == y.split(':').next(),
+        _ => false,
+    };
+    if native && waveform && a.revision == b.revision {
+        Relation::Merge
+    } else if native && (comparable || (a.revision.is_some() && b.revision.is_some() && a.revision != b.revision)) {
+        Relation::Revision
+    } else if native || waveform || same(&a.acquisition, &b.acquisition) {
+        Relation::Link
+    } else {
+        Relation::Unrelated
+    }
+}
+
+/// Hashes values that may hold patient data. The kind keeps values of different fields apart.
+pub(crate) fn opaque(kind: &str, values: &[&[u8]]) -> Option<String> {
+    if values.iter().all(|value| trimmed(value).is_empty()) {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    hash.update(kind.as_bytes());
+    for value in values {
+        let value = trimmed(value);
+        hash.update((value.len() as u64).to_le_bytes());
+        hash.update(value);
+    }
+    Some(format!("h:{}", hex::encode(&hash.finalize()[..16])))
+}
+
+/// Keeps an OID or a UUID as it is and hashes everything else: real UIDs can be invalid, and a name could stand in
+/// their place.
+pub(crate) fn uid(kind: &str, value: &[u8]) -> Option<String> {
+    let value = trimmed(value);
+    let oid = value.len() <= 64 && value.contains(&b'.') && value.iter().all(|c| c.is_ascii_digit() || *c == b'.');
+    let uuid = value.len() == 36
+        && value.iter().enumerate().all(|(i, c)| match i {
+            8 | 13 | 18 | 23 => *c == b'-',
+            _ => c.is_ascii_hexdigit(),
+        });
+    if oid || uuid {
+        return Some(format!("uid:{}", String::from_utf8_lossy(value).to_ascii_lowercase()));
+    }
+    opaque(kind, &[value])
+}
+
+/// A running digest of samples.
+pub(crate) struct WaveDigest {
+    form: &'static str,
+    hash: Sha256,
+    any: bool,
+    odd: Option<u8>,
+}
+
+impl WaveDigest {
+    pub(crate) fn new(form: &'static str) -> Self {
+        Self { form, hash: Sha256::new(), any: false, odd: None }
+    }
+
+    /// Adds bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.any |= !bytes.is_empty();
+        self.hash.update(bytes);
+    }
+
+    /// Adds 16-bit words of the other byte order.
+    pub(crate) fn swapped(&mut self, mut bytes: &[u8]) {
+        if let Some(first) = self.odd
+            && let Some((second, rest)) = bytes.split_first()
+        {
+            self.bytes(&[*second, first]);
+            self.odd = None;
+            bytes = rest;
+        }
+        let mut block = [0u8; 1024];
+        for part in bytes.chunks(block.len()) {
+            let even = part.len() & !1;
+            for (to, from) in block[..even].chunks_exact_mut(2).zip(part.chunks_exact(2)) {
+                to[0] = from[1];
+                to[1] = from[0];
+            }
+            let pair = &block[..even];
+            self.any |= !pair.is_empty();
+            self.hash.update(pair);
+            if part.len() > even {
+                self.odd = Some(part[even]);
+            }
+        }
+    }
+
+    /// Adds a separator and numbers that describe what follows.
+    pub(crate) fn shape(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.hash.update(number.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn finish(&self) -> Option<String> {
+        self.any.then(|| format!("{}:{}", self.form, hex::encode(self.hash.clone().finalize())))
+    }
+}
+
+/// A value without the white space and zero bytes that formats pad with.
+pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
+    let pad = |c: &u8| c.is_ascii_whitespace() || *c == 0;
+    let from = value.iter().position(|c| !pad(c)).unwrap_or(value.len());
+    let to = value.iter().rposition(|c| !pad(c)).map_or(from, |last| last + 1);
+    &value[from..to]
+}

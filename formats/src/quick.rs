@@ -1,0 +1,84 @@
+//! What can be said without reading everything.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Report;
+use crate::{Evidence, Format, Inspection, Inspector, Part, Verdict, sniff};
+
+/// Which ranges of a content an inspection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// Bytes from the start that [`quick_look`] makes use of.
+    pub head: u64,
+    /// Bytes before the end that [`quick_look`] makes use of.
+    pub tail: u64,
+    /// Whether a verdict of complete needs every byte between.
+    pub everything: bool,
+}
+
+const WINDOW: u64 = 64 << 10;
+/// An end of central directory record with the longest comment (APPNOTE 4.3.16).
+const ZIP_TAIL: u64 = 22 + 65_535;
+
+/// Says which ranges are worth reading, by the first bytes (4096 or all there are).
+#[must_use]
+pub fn needs(head: &[u8]) -> Needs {
+    let (kind, _) = sniff::choose(&head[..head.len().min(sniff::HEAD)], 0);
+    let tail = match kind.format {
+        Format::Zip => ZIP_TAIL,
+        Format::Hdf5 | Format::Mat73 => 0,
+        Format::Pdf
+        | Format::Xml
+        | Format::Json
+        | Format::Hl7v2
+        | Format::Mfer
+        | Format::WfdbHeader
+        | Format::Unknown => 4096,
+        _ => 512,
+    };
+    Needs { head: WINDOW, tail, everything: !matches!(kind.format, Format::Hdf5 | Format::Mat73) }
+}
+
+/// Looks at the first and the last bytes of a content of `len` bytes and says when it is certainly partial.
+///
+/// `None` means that these ranges do not prove it; the rest has to be read. Whatever this calls partial,
+/// [`crate::inspect`] calls partial as well.
+#[must_use]
+pub fn quick_look(head: &[u8], tail: &[u8], len: u64) -> Option<Inspection> {
+    if head.len() as u64 >= len {
+        let inspection = crate::inspect_bytes(&head[..usize::try_from(len).unwrap_or(head.len())]);
+        return (inspection.verdict == Verdict::Partial).then_some(inspection);
+    }
+    let (kind, _) = sniff::choose(&head[..head.len().min(sniff::HEAD)], 0);
+    let mut inspector = Inspector::new(None);
+    inspector.push(head);
+    let floor = inspector.floor();
+    let mut report = Report::new(kind.format);
+    if floor > len {
+        report.partial(Evidence::Short { part: Part::Content, expected: floor, actual: len });
+    } else if let Some(part) = open_end(kind.format, tail) {
+        report.partial(Evidence::Missing { part });
+    }
+    let mut inspection = report.into_inspection();
+    // The head alone names the kind of XML or DICOM better than the first bytes do.
+    inspection.format = inspector.finish().format;
+    (inspection.verdict == Verdict::Partial).then_some(inspection)
+}
+
+/// The end mark that the last bytes must hold and do not.
+fn open_end(format: Format, tail: &[u8]) -> Option<Part> {
+    // A tail that is short or ends in zero bytes is left to the full inspection, which judges padding.
+    if tail.len() < 64 || tail.last() == Some(&0) {
+        return None;
+    }
+    match format {
+        Format::Pdf if tail.len() >= 4096 && memchr::memmem::find(tail, b"%%EOF").is_none() => {
+            // Junk after the marker may be longer than the tail; only an object there proves an open revision.
+            (memchr::memmem::find(tail, b" obj").is_some()).then_some(Part::EofMarker)
+        }
+        Format::Zip if tail.len() as u64 >= ZIP_TAIL && memchr::memmem::rfind(tail, b"PK\x05\x06").is_none() => {
+            Some(Part::DirectoryEnd)
+        }
+        _ => None,
+    }
+}

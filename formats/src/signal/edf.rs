@@ -1,0 +1,184 @@
+//! EDF and EDF+ (edfplus.info, "EDF specification" and "EDF+ specification"), BDF and BDF+ (24-bit samples).
+
+use crate::engine::{End, Machine, Report, Step};
+use crate::identity::{self, WaveDigest};
+use crate::{Evidence, Format, Part};
+
+const FIXED: usize = 256;
+/// "ns" has four digits.
+const SIGNALS: u64 = 9999;
+
+pub(crate) struct Edf {
+    width: u64,
+    header: Option<Header>,
+    digest: WaveDigest,
+    bad: Option<Evidence>,
+    tal: Option<Evidence>,
+}
+
+struct Header {
+    bytes: u64,
+    records: i64,
+    record: u64,
+    /// Where in a record the first annotation list starts, in EDF+ and BDF+.
+    annotations: Option<u64>,
+    acquired: Vec<u8>,
+    recording: Vec<u8>,
+    plus: bool,
+}
+
+fn number(field: &[u8]) -> Option<i64> {
+    std::str::from_utf8(identity::trimmed(field)).ok()?.parse().ok()
+}
+
+impl Edf {
+    pub(crate) fn edf() -> Self {
+        Self::new(2)
+    }
+
+    pub(crate) fn bdf() -> Self {
+        Self::new(3)
+    }
+
+    fn new(width: u64) -> Self {
+        Self { width, header: None, digest: WaveDigest::new("edf"), bad: None, tal: None }
+    }
+
+    fn fail(&mut self, offset: u64) -> Step {
+        self.bad = Some(Evidence::Contradiction { part: Part::Header, offset });
+        Step::Stop
+    }
+
+    fn header(&mut self, window: &[u8]) -> Step {
+        if window.len() < FIXED {
+            return Step::Need(FIXED);
+        }
+        let Some(signals) = number(&window[252..256]).and_then(|n| u64::try_from(n).ok()).filter(|n| *n <= SIGNALS)
+        else {
+            return self.fail(252);
+        };
+        let bytes = 256 * (signals + 1);
+        if number(&window[184..192]) != i64::try_from(bytes).ok() {
+            return self.fail(184);
+        }
+        let Some(records) = number(&window[236..244]) else { return self.fail(236) };
+        let whole = bytes as usize;
+        if window.len() < whole {
+            return Step::Need(whole);
+        }
+        let plus = window[192..236].starts_with(b"EDF+") || window[192..236].starts_with(b"BDF+");
+        let signals = signals as usize;
+        let (mut record, mut annotations) = (0u64, None);
+        for i in 0..signals {
+            let at = 256 + signals * 216 + i * 8;
+            let Some(samples) = number(&window[at..at + 8]).and_then(|n| u64::try_from(n).ok()) else {
+                return self.fail(at as u64);
+            };
+            let label = &window[256 + i * 16..256 + i * 16 + 16];
+            let list = label.starts_with(b"EDF Annotations") || label.starts_with(b"BDF Annotations");
+            if list && plus && annotations.is_none() && samples > 0 {
+                annotations = Some(record);
+            }
+            record = record.saturating_add(samples.saturating_mul(self.width));
+        }
+        self.header = Some(Header {
+            bytes,
+            records,
+            record,
+            annotations,
+            acquired: window[168..184].to_vec(),
+            recording: window[88..168].to_vec(),
+            plus,
+        });
+        Step::Take(whole)
+    }
+
+    /// EDF+ 2.2.2 and 2.2.4: a record's first annotation list starts with its onset, a signed number.
+    fn check_lists(&mut self, window: &[u8], at: u64) {
+        let Some(header) = &self.header else { return };
+        let Some(list) = header.annotations.filter(|_| header.record > 0) else { return };
+        if self.tal.is_some() {
+            return;
+        }
+        let body = at - header.bytes;
+        let mut record = body / header.record;
+        loop {
+            let Some(place) = record.checked_mul(header.record).and_then(|start| start.checked_add(list)) else {
+                return;
+            };
+            if header.records >= 0 && record >= header.records as u64 {
+                return;
+            }
+            if place >= body {
+                let Ok(index) = usize::try_from(place - body) else { return };
+                let Some(byte) = window.get(index) else { return };
+                if !matches!(byte, b'+' | b'-') {
+                    self.tal =
+                        Some(Evidence::Contradiction { part: Part::AnnotationRecord, offset: at + index as u64 });
+                    return;
+                }
+            }
+            record += 1;
+        }
+    }
+
+    fn expected(&self) -> u64 {
+        match &self.header {
+            Some(header) => {
+                let records = u64::try_from(header.records).unwrap_or(0);
+                header.bytes.saturating_add(records.saturating_mul(header.record))
+            }
+            None => FIXED as u64,
+        }
+    }
+}
+
+impl Machine for Edf {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if self.header.is_none() {
+            return self.header(window);
+        }
+        self.check_lists(window, at);
+        self.digest.bytes(window);
+        Step::Take(window.len())
+    }
+
+    fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        if let Some(fact) = self.bad {
+            report.malformed(fact);
+            return;
+        }
+        let expected = self.expected();
+        let Some(header) = &self.header else {
+            let signals = rest.get(252..256).and_then(number).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+            let expected = (256 * (signals.min(SIGNALS) + 1)).max(end.len + 1);
+            report.partial(Evidence::Short { part: Part::Header, expected, actual: end.len });
+            return;
+        };
+        report.format = match (self.width, header.plus) {
+            (2, false) => Format::Edf,
+            (2, true) => Format::EdfPlus,
+            (_, false) => Format::Bdf,
+            (_, true) => Format::BdfPlus,
+        };
+        report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
+        report.identity.waveform = self.digest.finish();
+        if header.records < 0 {
+            // The count is unknown while recording and is corrected afterwards.
+            report.partial(Evidence::InProgress { part: Part::Header });
+        } else if end.len < expected {
+            report.partial(Evidence::Short { part: Part::DataRecords, expected, actual: end.len });
+        } else if end.len > expected {
+            report.suspect(Evidence::TrailingBytes { from: expected, length: end.len - expected });
+        } else if header.records == 0 {
+            report.unverifiable(Evidence::NoWaveform);
+        }
+        if let Some(fact) = self.tal {
+            report.suspect(fact);
+        }
+    }
+
+    fn floor(&self) -> u64 {
+        self.expected()
+    }
+}

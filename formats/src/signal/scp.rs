@@ -1,0 +1,188 @@
+//! SCP-ECG (EN 1064:2005+A1 and ISO 11073-91064): a record with its size, a checksum and a table of sections.
+
+use super::{u16_le, u32_le};
+use crate::engine::checksum::Ccitt;
+use crate::engine::{End, Machine, Report, Step};
+use crate::identity::{self, WaveDigest};
+use crate::{Evidence, Part};
+
+/// Sections 0 to 12 and a few of a manufacturer (128 and up); more is not a pointer table.
+const SECTIONS: usize = 1024;
+/// Section 1 holds the header tags; names and remarks fit in this many times over.
+const TAGS: usize = 64 << 10;
+const SECTION_HEADER: u64 = 16;
+
+/// `SCPECG` in the reserved bytes of section 0 (5.3.3), or a pointer to section 0 at index 7 (5.4.3.1).
+pub(crate) fn recognize(head: &[u8]) -> bool {
+    head.len() >= 32
+        && (&head[16..22] == b"SCPECG" || u16_le(head, 8) == 0 && u16_le(head, 22) == 0 && u32_le(head, 28) == 7)
+        && u16_le(head, 8) == 0
+}
+
+struct Section {
+    id: u16,
+    from: u64,
+    to: u64,
+    stored: u16,
+    sum: Ccitt,
+}
+
+pub(crate) struct Scp {
+    size: Option<u64>,
+    stored: u16,
+    sum: Ccitt,
+    sections: Vec<Section>,
+    tags: Vec<u8>,
+    digest: WaveDigest,
+    bad: Option<Evidence>,
+}
+
+impl Scp {
+    pub(crate) fn new() -> Self {
+        Self {
+            size: None,
+            stored: 0,
+            sum: Ccitt::new(),
+            sections: Vec::new(),
+            tags: Vec::new(),
+            digest: WaveDigest::new("scp"),
+            bad: None,
+        }
+    }
+
+    fn header(&mut self, window: &[u8]) -> Step {
+        if window.len() < 22 {
+            return Step::Need(22);
+        }
+        let table = u32_le(window, 10) as usize;
+        let count = table.saturating_sub(SECTION_HEADER as usize) / 10;
+        let size = u64::from(u32_le(window, 2));
+        if count > SECTIONS {
+            self.bad = Some(Evidence::Contradiction { part: Part::Header, offset: 10 });
+            self.size = Some(size);
+            return Step::Take(0);
+        }
+        let table = 22 + count * 10;
+        // A record that is shorter than its own table: what is there is still counted.
+        if window.len() < table {
+            return Step::Need(table);
+        }
+        self.size = Some(size);
+        self.stored = u16_le(window, 0);
+        for i in 0..count {
+            let at = 22 + i * 10;
+            let (id, len, index) = (u16_le(window, at), u32_le(window, at + 2), u32_le(window, at + 6));
+            if len == 0 {
+                continue;
+            }
+            let from = u64::from(index).wrapping_sub(1);
+            let to = from.saturating_add(u64::from(len));
+            if index == 0 || to > size || u64::from(len) < SECTION_HEADER {
+                self.bad = self.bad.or(Some(Evidence::Contradiction { part: Part::SectionPointer, offset: at as u64 }));
+                continue;
+            }
+            self.sections.push(Section { id, from, to, stored: 0, sum: Ccitt::new() });
+        }
+        if size < table as u64 {
+            self.bad = Some(Evidence::Contradiction { part: Part::Header, offset: 2 });
+        }
+        Step::Take(0)
+    }
+
+    fn body(&mut self, window: &[u8], at: u64) {
+        let size = self.size.unwrap_or(0);
+        self.sum.push(clip(window, at, 2, size));
+        for section in &mut self.sections {
+            for (i, byte) in clip(window, at, section.from, section.from + 2).iter().enumerate() {
+                let place = at.max(section.from) + i as u64 - section.from;
+                section.stored |= u16::from(*byte) << (8 * place);
+            }
+            section.sum.push(clip(window, at, section.from + 2, section.to));
+            let content = clip(window, at, section.from + SECTION_HEADER, section.to);
+            match section.id {
+                1 => self.tags.extend_from_slice(&content[..content.len().min(TAGS.saturating_sub(self.tags.len()))]),
+                6 => self.digest.bytes(content),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tags of section 1 (5.4.4): a byte, a 16-bit length, a value.
+    fn tag(&self, wanted: u8) -> &[u8] {
+        let mut rest = &self.tags[..];
+        while rest.len() >= 3 && rest[0] != 255 {
+            let len = usize::from(u16_le(rest, 1));
+            let Some(value) = rest.get(3..3 + len) else { break };
+            if rest[0] == wanted {
+                return value;
+            }
+            rest = &rest[3 + len..];
+        }
+        &[]
+    }
+}
+
+/// The part of a window at `at` that lies in `from..to`.
+fn clip(window: &[u8], at: u64, from: u64, to: u64) -> &[u8] {
+    let start = from.saturating_sub(at).min(window.len() as u64) as usize;
+    let stop = to.saturating_sub(at).min(window.len() as u64) as usize;
+    window.get(start..stop).unwrap_or_default()
+}
+
+impl Machine for Scp {
+    fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if self.size.is_none() {
+            return self.header(window);
+        }
+        self.body(window, at);
+        Step::Take(window.len())
+    }
+
+    fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        let (device, date, time, sequence) = (self.tag(14), self.tag(25), self.tag(26), self.tag(31));
+        if !date.is_empty() && !time.is_empty() {
+            report.identity.acquisition = identity::opaque("acquisition", &[device, date, time, sequence]);
+        }
+        report.identity.waveform = self.digest.finish();
+        let size = match self.size {
+            Some(size) => size,
+            None if rest.len() >= 6 => u64::from(u32_le(rest, 2)),
+            None => 22,
+        };
+        if end.len < size || self.size.is_none() {
+            let expected = size.max(end.len + u64::from(self.size.is_none()));
+            report.partial(Evidence::Short { part: Part::Record, expected, actual: end.len });
+            return;
+        }
+        if let Some(fact) = self.bad {
+            report.malformed(fact);
+        }
+        let failed = self.sections.iter().find(|section| section.sum.0 != section.stored);
+        if self.sum.0 != self.stored {
+            let fact = Evidence::FailedChecksum { part: Part::Record, offset: 2 };
+            match failed {
+                Some(section) => {
+                    report.malformed(fact);
+                    report.malformed(Evidence::FailedChecksum { part: Part::Section, offset: section.from });
+                }
+                None if self.sections.len() > 1 => report.unverifiable(fact),
+                None => report.malformed(fact),
+            }
+        } else if let Some(section) = failed {
+            // The record as a whole is as its writer left it.
+            report.note(Evidence::FailedChecksum { part: Part::Section, offset: section.from });
+        }
+        if end.len > size {
+            let length = end.len - size;
+            if end.nul.tail() >= length {
+                report.suspect(Evidence::NulTail { from: size, length });
+            } else {
+                report.suspect(Evidence::TrailingBytes { from: size, length });
+            }
+        }
+    }
+
+    fn floor(&self) -> u64 {
+        self.size.unwrap_or(22)
+    }
+}

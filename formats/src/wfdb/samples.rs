@@ -1,0 +1,152 @@
+//! Adds up the samples of a signal file, the way the header states their sums (signal(5), header(5)).
+
+use super::SignalFile;
+
+/// The sums of a whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleSums {
+    /// Bytes in the file.
+    pub len: u64,
+    /// Sum of the samples modulo 65536, of each signal in the file, or `None` when the format is not read.
+    pub sums: Option<Vec<u16>>,
+}
+
+/// A running sum. Feed it the bytes of a signal file in order.
+#[derive(Clone, Debug)]
+pub struct SampleCheck {
+    format: u32,
+    /// Which signal each sample of a frame belongs to.
+    frame: Vec<usize>,
+    place: usize,
+    sums: Vec<u16>,
+    skip: u64,
+    left: u64,
+    held: Vec<u8>,
+    len: u64,
+    known: bool,
+}
+
+/// Samples a frame that are still told apart.
+const FRAME: u64 = 1 << 16;
+
+impl SampleCheck {
+    /// For a file of a record with this many frames.
+    #[must_use]
+    pub fn new(file: &SignalFile, frames: u64) -> Self {
+        let size = file.per_frame.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)).unwrap_or(u64::MAX);
+        let known = unit(file.format).is_some() && size <= FRAME;
+        let mut frame = Vec::new();
+        if known {
+            for (signal, count) in file.per_frame.iter().enumerate() {
+                frame.extend(std::iter::repeat_n(signal, *count as usize));
+            }
+        }
+        Self {
+            format: file.format,
+            frame,
+            place: 0,
+            sums: vec![0; file.per_frame.len()],
+            skip: file.offset,
+            left: frames.saturating_mul(size),
+            held: Vec::new(),
+            len: 0,
+            known,
+        }
+    }
+
+    /// The next bytes.
+    pub fn push(&mut self, mut chunk: &[u8]) {
+        self.len += chunk.len() as u64;
+        let skip = self.skip.min(chunk.len() as u64);
+        self.skip -= skip;
+        chunk = &chunk[skip as usize..];
+        let Some(unit) = unit(self.format).filter(|_| self.known) else { return };
+        if !self.held.is_empty() {
+            let more = (unit - self.held.len()).min(chunk.len());
+            self.held.extend_from_slice(&chunk[..more]);
+            chunk = &chunk[more..];
+            if self.held.len() == unit {
+                let held = std::mem::take(&mut self.held);
+                self.unit(&held);
+            }
+        }
+        let units = chunk.chunks_exact(unit);
+        self.held.extend_from_slice(units.remainder());
+        for bytes in units {
+            if self.left == 0 {
+                break;
+            }
+            self.unit(bytes);
+        }
+    }
+
+    /// The sums; the file is over.
+    #[must_use]
+    pub fn finish(mut self) -> SampleSums {
+        if let Some(unit) = unit(self.format)
+            && !self.held.is_empty()
+        {
+            // An odd number of samples ends in part of a unit.
+            self.held.resize(unit, 0);
+            let held = std::mem::take(&mut self.held);
+            self.unit(&held);
+        }
+        let sums = (self.known && self.left == 0).then_some(self.sums);
+        SampleSums { len: self.len, sums }
+    }
+
+    fn unit(&mut self, b: &[u8]) {
+        let le = |low: u8, high: u8| u16::from_le_bytes([low, high]);
+        match self.format {
+            16 => self.sample(le(b[0], b[1])),
+            24 | 32 => self.sample(le(b[0], b[1])),
+            61 => self.sample(le(b[1], b[0])),
+            80 => self.sample(u16::from(b[0]).wrapping_sub(128)),
+            160 => self.sample(le(b[0], b[1]).wrapping_sub(32_768)),
+            212 => {
+                self.sample(signed(le(b[0], b[1] & 0x0F), 12));
+                self.sample(signed(le(b[2], b[1] >> 4), 12));
+            }
+            310 => {
+                let (first, second) = (le(b[0], b[1]), le(b[2], b[3]));
+                self.sample(signed(first >> 1 & 0x3FF, 10));
+                self.sample(signed(second >> 1 & 0x3FF, 10));
+                self.sample(signed((first >> 11) | (second >> 11) << 5, 10));
+            }
+            311 => {
+                let word = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                for shift in [0, 10, 20] {
+                    self.sample(signed((word >> shift & 0x3FF) as u16, 10));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sample(&mut self, value: u16) {
+        if self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        let signal = self.frame[self.place];
+        self.sums[signal] = self.sums[signal].wrapping_add(value);
+        self.place = if self.place + 1 == self.frame.len() { 0 } else { self.place + 1 };
+    }
+}
+
+fn signed(value: u16, bits: u32) -> u16 {
+    let shift = 16 - bits;
+    ((value << shift) as i16 >> shift) as u16
+}
+
+/// Bytes that hold whole samples.
+fn unit(format: u32) -> Option<usize> {
+    match format {
+        // Format 8 stores differences from a value that only the header has; its sums are not read.
+        80 => Some(1),
+        16 | 61 | 160 => Some(2),
+        24 | 212 => Some(3),
+        32 | 310 | 311 => Some(4),
+        _ => None,
+    }
+}
