@@ -34,7 +34,7 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if let Some(base) = [0usize, 512, 1024, 2048].into_iter().find(|base| at(*base, document::hdf5::SIGNATURE)) {
         let mat73 = base == 512 && document::mat5::is_header(head) && document::mat5::is_hdf5(head);
         let format = if mat73 { Format::Mat73 } else { Format::Hdf5 };
-        return checked(format, document::hdf5::Hdf5::new(base as u64));
+        return watched(format, document::hdf5::Hdf5::new(base as u64));
     }
     if signal::scp::recognize(head) {
         return checked(Format::Scp, signal::scp::Scp::new());
@@ -46,10 +46,10 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
         return watched(Format::IshneAnnotations, signal::ishne::Ishne::annotations());
     }
     if starts(b"0       ") {
-        return watched(Format::Edf, signal::edf::Edf::edf());
+        return checked(Format::Edf, signal::edf::Edf::edf());
     }
     if starts(b"\xFFBIOSEMI") {
-        return watched(Format::Bdf, signal::edf::Edf::bdf());
+        return checked(Format::Bdf, signal::edf::Edf::bdf());
     }
     if signal::mfer::recognize(head) {
         return watched(Format::Mfer, signal::mfer::Mfer::new());

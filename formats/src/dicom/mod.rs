@@ -23,7 +23,15 @@ enum Stage {
     Preamble,
     Meta,
     Plain(Box<Dataset>),
-    Deflated { inflate: Inflate, inner: Box<Driver<Dataset>>, nul: NulWatch, trailing: u64, from: u64 },
+    Deflated {
+        inflate: Inflate,
+        inner: Box<Driver<Dataset>>,
+        nul: NulWatch,
+        sum: crc32fast::Hasher,
+        trailing: Vec<u8>,
+        after: u64,
+        from: u64,
+    },
     Broken(Evidence),
 }
 
@@ -57,7 +65,9 @@ impl Dicom {
                     inflate: Inflate::deflate(),
                     inner: Box::new(Driver::new(data)),
                     nul: NulWatch::new(),
-                    trailing: 0,
+                    sum: crc32fast::Hasher::new(),
+                    trailing: Vec::new(),
+                    after: 0,
                     from: at,
                 }
             } else {
@@ -95,13 +105,16 @@ impl Machine for Dicom {
             }
             Stage::Meta => self.meta(window, at),
             Stage::Plain(data) => data.step(window, at),
-            Stage::Deflated { inflate, inner, nul, trailing, from } => {
+            Stage::Deflated { inflate, inner, nul, sum, trailing, after, from } => {
                 if inflate.state != State::Running {
-                    *trailing += window.len() as u64;
+                    *after += window.len() as u64;
+                    let room = 8usize.saturating_sub(trailing.len());
+                    trailing.extend_from_slice(&window[..window.len().min(room)]);
                     return Step::Take(window.len());
                 }
                 let used = inflate.push(window, |bytes| {
                     nul.push(bytes);
+                    sum.update(bytes);
                     inner.push(bytes);
                 });
                 if inflate.state == State::Bad {
@@ -124,15 +137,17 @@ impl Machine for Dicom {
                 });
             }
             Stage::Plain(data) => data.finish(rest, at, end, report),
-            Stage::Deflated { inflate, inner, nul, trailing, from } => match inflate.state {
+            Stage::Deflated { inflate, inner, nul, sum, trailing, after, from } => match inflate.state {
                 State::Running => report.partial(Evidence::Unclosed { part: Part::DeflatedData, depth: 1 }),
                 State::Bad => report.malformed(Evidence::Undecodable { part: Part::DeflatedData, offset: *from }),
                 State::TooLarge => report.unverifiable(Evidence::NotChecked { part: Part::DeflatedData }),
                 State::Ended => {
                     inner.finish(nul, report);
-                    // PS3.5 A.5: padded to an even length.
-                    if *trailing > 1 {
-                        let length = *trailing;
+                    // PS3.5 A.5: padded to an even length. Some writers leave the trailer of gzip behind the data.
+                    let mut gzip = sum.clone().finalize().to_le_bytes().to_vec();
+                    gzip.extend((inflate.produced() as u32).to_le_bytes());
+                    let length = *after;
+                    if length > 1 && (length > 8 || *trailing != gzip) {
                         report.suspect(Evidence::TrailingBytes { from: end.len - length, length });
                     }
                 }

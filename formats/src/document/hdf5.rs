@@ -141,9 +141,6 @@ impl Machine for Hdf5 {
         } else if end.len != block.end && end.len != shifted {
             let from = if end.len > shifted { shifted } else { block.end };
             report.suspect(Evidence::TrailingBytes { from, length: end.len - from });
-        } else if end.nul.tail() >= TAIL {
-            // Space that is allocated and not written yet is common, and so is the tail of a broken copy.
-            report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
         }
     }
 
@@ -151,9 +148,6 @@ impl Machine for Hdf5 {
         self.found.as_ref().map_or(0, |block| block.end)
     }
 }
-
-/// Zero bytes at the end that a whole file is not expected to have.
-const TAIL: u64 = 64;
 
 #[cfg(test)]
 mod tests {

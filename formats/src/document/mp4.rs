@@ -19,7 +19,7 @@ const EXTENTS: usize = 65_536;
 
 pub(crate) struct Mp4 {
     left: u64,
-    in_media: bool,
+    padding: bool,
     to_end: bool,
     movie: Option<Movie>,
     movie_unread: bool,
@@ -38,7 +38,7 @@ impl Mp4 {
     pub(crate) fn new() -> Self {
         Self {
             left: 0,
-            in_media: false,
+            padding: false,
             to_end: false,
             movie: None,
             movie_unread: false,
@@ -79,7 +79,7 @@ impl Mp4 {
         if !self.to_end {
             self.floor = self.floor.max(at.saturating_add(header).saturating_add(len));
         }
-        self.in_media = &kind == b"mdat";
+        self.padding = matches!(&kind, b"free" | b"skip" | b"wide");
         match &kind {
             b"mdat" => {
                 self.media_boxes += 1;
@@ -195,7 +195,9 @@ impl Machine for Mp4 {
         if self.to_end {
             report.unverifiable(Evidence::NoEndMark);
         }
-        if let Some((from, length)) = self.zero_tail {
+        if !self.padding && end.nul.tail() >= 64 {
+            report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
+        } else if let Some((from, length)) = self.zero_tail {
             report.suspect(Evidence::NulTail { from, length });
         } else if let Some(offset) = self.zero_block {
             report.suspect(Evidence::NulBlock { offset });

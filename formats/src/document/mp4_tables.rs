@@ -49,7 +49,6 @@ fn walk<'a>(body: &'a [u8], at: u64, depth: u32, movie: &mut Movie, track: &mut 
         }
         let (header, size) = match be(&rest[..4]) {
             1 if rest.len() >= 16 => (16, be(&rest[8..16])),
-            0 => return if depth > 0 && rest[..4] == [0; 4] { Ok(()) } else { Err(fail) },
             size => (8, size),
         };
         if size < header || size > rest.len() as u64 {

@@ -57,6 +57,11 @@ impl NulWatch {
         self.tail
     }
 
+    /// The first aligned block of zero bytes.
+    pub(crate) fn block(&self) -> Option<u64> {
+        self.block
+    }
+
     /// Where the zero bytes at the end start.
     pub(crate) fn tail_from(&self) -> u64 {
         self.at - self.tail

@@ -14,6 +14,8 @@ pub(crate) struct Edf {
     digest: WaveDigest,
     bad: Option<Evidence>,
     tal: Option<Evidence>,
+    /// The last byte that is not zero.
+    last: u8,
 }
 
 struct Header {
@@ -41,7 +43,7 @@ impl Edf {
     }
 
     fn new(width: u64) -> Self {
-        Self { width, header: None, digest: WaveDigest::new("edf"), bad: None, tal: None }
+        Self { width, header: None, digest: WaveDigest::new("edf"), bad: None, tal: None, last: 0 }
     }
 
     fn fail(&mut self, offset: u64) -> Step {
@@ -122,6 +124,17 @@ impl Edf {
         }
     }
 
+    /// Where zero bytes are in their place: behind the last annotation of the last record (EDF+ 2.2.2: unused bytes of
+    /// an annotation signal are zero, and a list ends in 0x14 0x00).
+    fn padded_from(&self) -> u64 {
+        let place = self.header.as_ref().and_then(|header| {
+            let records = u64::try_from(header.records).ok()?.checked_sub(1)?;
+            let start = records.checked_mul(header.record)?.checked_add(header.annotations?)?;
+            header.bytes.checked_add(start)
+        });
+        place.filter(|_| self.last == 0x14).unwrap_or(u64::MAX)
+    }
+
     fn expected(&self) -> u64 {
         match &self.header {
             Some(header) => {
@@ -139,6 +152,9 @@ impl Machine for Edf {
             return self.header(window);
         }
         self.check_lists(window, at);
+        if let Some(last) = window.iter().rev().find(|byte| **byte != 0) {
+            self.last = *last;
+        }
         self.digest.bytes(window);
         Step::Take(window.len())
     }
@@ -175,6 +191,11 @@ impl Machine for Edf {
         }
         if let Some(fact) = self.tal {
             report.suspect(fact);
+        }
+        let padded = self.padded_from();
+        let block = end.nul.block().is_some_and(|offset| offset >= padded);
+        if end.len != expected || end.nul.tail_from() < padded || !(block || end.nul.block().is_none()) {
+            end.nul.judge(report);
         }
     }
 

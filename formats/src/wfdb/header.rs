@@ -45,6 +45,8 @@ pub struct SignalSpec {
     pub per_frame: u64,
     /// Bytes before the first sample.
     pub offset: u64,
+    /// Value that the first sample of a difference format builds on.
+    pub initial: i64,
     /// Sum of all samples modulo 65536, as the header states it.
     pub checksum: Option<u16>,
 }
@@ -60,6 +62,8 @@ pub struct SignalFile {
     pub per_frame: Vec<u64>,
     /// Stated sums, of each signal in the file.
     pub checksums: Vec<Option<u16>>,
+    /// Values that the first samples of difference formats build on.
+    pub initial: Vec<i64>,
     /// Bytes before the first sample.
     pub offset: u64,
     /// Bytes that the file needs; `None` for a compressed format or an unknown count.
@@ -139,12 +143,14 @@ impl Header {
                 Some(file) => {
                     file.per_frame.push(signal.per_frame);
                     file.checksums.push(signal.checksum);
+                    file.initial.push(signal.initial);
                 }
                 None => files.push(SignalFile {
                     name: signal.file.clone(),
                     format: signal.format,
                     per_frame: vec![signal.per_frame],
                     checksums: vec![signal.checksum],
+                    initial: vec![signal.initial],
                     offset: signal.offset,
                     expected: None,
                 }),
@@ -219,12 +225,14 @@ fn signal_line(line: &str) -> Result<SignalSpec, HeaderError> {
     let end = storage.find(|c: char| !c.is_ascii_digit()).unwrap_or(storage.len());
     let format = storage[..end].parse().map_err(|_| HeaderError::Line)?;
     // gain, resolution, zero, first value, checksum.
-    let checksum = fields.nth(4).and_then(|sum| sum.parse::<i64>().ok()).map(|sum| sum.rem_euclid(65_536) as u16);
+    let initial = fields.nth(3).and_then(|value| value.parse().ok()).unwrap_or(0);
+    let checksum = fields.next().and_then(|sum| sum.parse::<i64>().ok()).map(|sum| sum.rem_euclid(65_536) as u16);
     Ok(SignalSpec {
         file,
         format,
         per_frame: digits(storage, 'x')?.unwrap_or(1).max(1),
         offset: digits(storage, '+')?.unwrap_or(0),
+        initial,
         checksum,
     })
 }

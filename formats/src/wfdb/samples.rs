@@ -19,6 +19,7 @@ pub struct SampleCheck {
     frame: Vec<usize>,
     place: usize,
     sums: Vec<u16>,
+    last: Vec<u16>,
     skip: u64,
     left: u64,
     held: Vec<u8>,
@@ -46,6 +47,7 @@ impl SampleCheck {
             frame,
             place: 0,
             sums: vec![0; file.per_frame.len()],
+            last: file.initial.iter().map(|value| *value as u16).collect(),
             skip: file.offset,
             left: frames.saturating_mul(size),
             held: Vec::new(),
@@ -98,6 +100,15 @@ impl SampleCheck {
     fn unit(&mut self, b: &[u8]) {
         let le = |low: u8, high: u8| u16::from_le_bytes([low, high]);
         match self.format {
+            8 => {
+                // First differences (signal(5)).
+                let signal = self.frame.get(self.place).copied().unwrap_or(0);
+                if let Some(last) = self.last.get_mut(signal) {
+                    *last = last.wrapping_add(i16::from(b[0] as i8) as u16);
+                    let value = *last;
+                    self.sample(value);
+                }
+            }
             16 => self.sample(le(b[0], b[1])),
             24 | 32 => self.sample(le(b[0], b[1])),
             61 => self.sample(le(b[1], b[0])),
@@ -142,8 +153,7 @@ fn signed(value: u16, bits: u32) -> u16 {
 /// Bytes that hold whole samples.
 fn unit(format: u32) -> Option<usize> {
     match format {
-        // Format 8 stores differences from a value that only the header has; its sums are not read.
-        80 => Some(1),
+        8 | 80 => Some(1),
         16 | 61 | 160 => Some(2),
         24 | 212 => Some(3),
         32 | 310 | 311 => Some(4),
