@@ -1,45 +1,20 @@
-//! The connections of a share: made when needed, made anew after a loss.
+//! The connection of a share: made when needed, made anew after a loss.
 
 use super::SmbConfig;
 use super::connection::{self, Link};
 use leadline_domain::Fault;
 use smb2::types::Dialect;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
-/// One connection's place.
+/// The connection's place.
 #[derive(Default)]
 pub(super) struct Line {
     link: Mutex<Option<Link>>,
-    /// Requests that use it now.
-    busy: AtomicUsize,
     /// Attempts to connect that ended, and how the last one failed.
     attempts: AtomicU64,
     failed: std::sync::Mutex<Option<Fault>>,
-}
-
-/// A request's hold on a line: it counts while it lives.
-pub(super) struct Held<'a>(&'a Line);
-
-impl std::ops::Deref for Held<'_> {
-    type Target = Line;
-    fn deref(&self) -> &Line {
-        self.0
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The line with the fewest requests; the first of equals, so that one request at a time uses one connection.
-pub(super) fn least_busy(lines: &[Line]) -> Option<Held<'_>> {
-    let line = lines.iter().min_by_key(|l| l.busy.load(Ordering::Relaxed))?;
-    line.busy.fetch_add(1, Ordering::Relaxed);
-    Some(Held(line))
 }
 
 impl Line {
