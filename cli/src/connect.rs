@@ -105,7 +105,7 @@ impl Site {
             None => None,
         };
         let scheme = if e.temporal.tls.is_some() || api_key.is_some() { "https" } else { "http" };
-        let target = format!("{scheme}://{}", e.temporal.address)
+        let target: temporalio_client::Url = format!("{scheme}://{}", e.temporal.address)
             .parse()
             .map_err(|_| Failure::new("temporal.address is not a host and port"))?;
         let tls = match &e.temporal.tls {

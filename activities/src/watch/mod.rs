@@ -21,6 +21,9 @@ const ROTATE: Duration = Duration::from_secs(24 * 3600);
 /// Waiting times after a session was lost.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The same while a human has to mend something.
+const BLOCKED_FIRST: Duration = Duration::from_secs(5);
+const BLOCKED_MAX: Duration = Duration::from_secs(120);
 
 /// Implements `leadline_workflows::contracts::Watching`.
 pub struct WatchActivities {
@@ -85,8 +88,14 @@ async fn watch(deps: &Arc<Deps>, engine: &Engine, input: &WatchInput, status: &S
         if began.elapsed() > RETRY_MAX {
             wait = RETRY_FIRST;
         }
+        // A refused logon is repeated seldom: repeating it often would lock the clinic's account.
+        let (least, most) = match fault.class() {
+            FaultClass::Blocked if fault.retry_after_ms.is_none() => (BLOCKED_FIRST, BLOCKED_MAX),
+            _ => (wait, RETRY_MAX),
+        };
+        wait = wait.max(least);
         tokio::time::sleep(wait.max(Duration::from_millis(fault.retry_after_ms.unwrap_or(0)))).await;
-        wait = (wait * 2).min(RETRY_MAX);
+        wait = (wait * 2).min(most);
     }
 }
 

@@ -1,0 +1,72 @@
+//! `leadline env`.
+
+use super::apply::{self, Applying};
+use crate::connect::Site;
+use crate::exit::{Code, Done};
+use crate::output::{self, Format};
+use crate::Global;
+use leadline_domain::EnvId;
+use leadline_provisioning::{Severity, plan_env};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Report everything that is wrong with the files, with what to do.
+    Check,
+    /// Show what applying would change. Exit 2 if anything.
+    Plan {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Allow the replacement or removal of this stateful resource, by logical id.
+        #[arg(long, value_name = "ID")]
+        allow: Vec<String>,
+    },
+    /// Bring the environment's stack to its plan, as a workflow.
+    Apply {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Allow the replacement or removal of this stateful resource, by logical id.
+        #[arg(long, value_name = "ID")]
+        allow: Vec<String>,
+    },
+}
+
+pub(crate) async fn run(g: &Global, c: Command) -> Done {
+    match c {
+        Command::Check => {
+            let (_, findings) = leadline_provisioning::load(&g.environments);
+            for f in &findings {
+                match g.output {
+                    Format::Json => output::json(f),
+                    Format::Text => output::line(&f.to_string()),
+                }
+            }
+            let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+            if g.output == Format::Text {
+                output::note(&format!("{errors} errors, {} warnings", findings.len() - errors));
+            }
+            Ok(if errors == 0 { Code::Ok } else { Code::NotWell })
+        }
+        Command::Plan { env, allow } => {
+            let site = Site::load(g, &env)?;
+            let (deps, _) = site.deps().await?;
+            let e = site.environment();
+            let now = apply::current(&deps, &e.scope().stack()).await?;
+            let plan = plan_env(e, now.as_ref(), &allow).map_err(|r| apply::refused(&r))?;
+            Ok(apply::show(&plan, g.output))
+        }
+        Command::Apply { env, allow } => {
+            let site = Site::load(g, &env)?;
+            let (deps, _) = site.deps().await?;
+            let e = site.environment();
+            let now = apply::current(&deps, &e.scope().stack()).await?;
+            let plan = plan_env(e, now.as_ref(), &allow).map_err(|r| apply::refused(&r))?;
+            output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
+            let client = site.temporal().await?;
+            let applying = Applying::start(&site, &client, &plan).await?;
+            let status = applying.follow(apply::cannot_mend).await?;
+            apply::done(&status, g.output)
+        }
+    }
+}

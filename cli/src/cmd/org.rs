@@ -1,0 +1,175 @@
+//! `leadline org`.
+
+use super::apply::{self, Applying};
+use crate::connect::Site;
+use crate::exit::{Code, Done, Failure};
+use crate::output::{self, Format};
+use crate::Global;
+use leadline_activities::ports::stacks::ShareCredentials;
+use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
+use leadline_provisioning::plan_org;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show what onboarding would change. Exit 2 if anything.
+    Plan {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Allow the replacement or removal of this stateful resource, by logical id.
+        #[arg(long, value_name = "ID")]
+        allow: Vec<String>,
+    },
+    /// Make everything the organization owns, prove it, and watch its shares.
+    Onboard {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// TOML file with a table for each share: `user`, `password`, and `domain` if there is one. They go into the
+        /// secrets that the stack makes, and nowhere else. Not needed if the secrets hold them already.
+        #[arg(long, value_name = "FILE")]
+        credentials: Option<PathBuf>,
+        /// Allow the replacement or removal of this stateful resource, by logical id.
+        #[arg(long, value_name = "ID")]
+        allow: Vec<String>,
+    },
+    /// The organizations placed in an environment.
+    List {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
+    /// One organization: what it owns, and its shares.
+    Show {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
+}
+
+pub(crate) async fn run(g: &Global, c: Command) -> Done {
+    match c {
+        Command::Plan { org, env, allow } => {
+            let site = Site::load(g, &env)?;
+            Ok(apply::show(&plan(&site, &org, &allow).await?, g.output))
+        }
+        Command::Onboard { org, env, credentials, allow } => onboard(g, &org, &env, credentials.as_deref(), &allow).await,
+        Command::List { env } => list(g, &env).await,
+        Command::Show { org, env } => show(g, &org, &env).await,
+    }
+}
+
+fn unknown(org: &OrgId, env: &EnvId) -> Failure {
+    Failure::new(format!("organization {org} is not placed in {env}: see environments/orgs/{org}.toml"))
+}
+
+async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<leadline_provisioning::Plan, Failure> {
+    let e = site.environment();
+    let o = site.config().organization(&e.id, org).ok_or_else(|| unknown(org, &e.id))?;
+    let (deps, _) = site.deps().await?;
+    let now = apply::current(&deps, &o.scope(e)?.stack()).await?;
+    plan_org(site.config(), e, o, now.as_ref(), allow).map_err(|r| apply::refused(&r))
+}
+
+type Given = BTreeMap<ShareId, ShareCredentials>;
+
+fn read(path: &Path) -> Result<Given, Failure> {
+    // The text is not quoted in errors: it holds passwords.
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|_| {
+        Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display()))
+    })
+}
+
+async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allow: &[String]) -> Done {
+    let site = Site::load(g, env)?;
+    let given = file.map(read).transpose()?.unwrap_or_default();
+    let plan = plan(&site, org, allow).await?;
+    let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
+    if let Some(id) = given.keys().find(|id| !o.shares.contains_key(*id)) {
+        return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
+    }
+    let scope = o.scope(site.environment())?;
+    let (deps, _) = site.deps().await?;
+    output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
+    let client = site.temporal().await?;
+    let applying = Applying::start(&site, &client, &plan).await?;
+    let (deps, scope, given) = (&deps, &scope, &given);
+    let status = applying
+        .follow(|f| async move {
+            if f.code != FaultCode::SecretMissing || given.is_empty() {
+                return apply::cannot_mend(f).await;
+            }
+            for (share, credentials) in given {
+                output::note(&format!("  writing the credentials of share {share} into its secret"));
+                deps.secrets.put_share_credentials(scope, share, credentials).await?;
+            }
+            Ok(true)
+        })
+        .await?;
+    apply::done(&status, g.output)
+}
+
+async fn list(g: &Global, env: &EnvId) -> Done {
+    let site = Site::load(g, env)?;
+    let (deps, _) = site.deps().await?;
+    let mut rows = Vec::new();
+    for o in site.config().organizations(env) {
+        let scope = o.scope(site.environment())?;
+        let stack = deps.stacks.describe(&scope.stack()).await?.map_or("not onboarded".into(), |s| s.status);
+        let shares = o.watched().count();
+        match g.output {
+            Format::Json => output::json(&json!({
+                "organization": o.id, "jurisdiction": o.jurisdiction, "stack": stack, "bucket": scope.bucket(), "shares": shares,
+            })),
+            Format::Text => {
+                rows.push(vec![o.id.to_string(), o.jurisdiction.clone(), stack, scope.bucket(), shares.to_string()]);
+            }
+        }
+    }
+    output::table(&["ORGANIZATION", "JURISDICTION", "STACK", "BUCKET", "SHARES"], &rows);
+    Ok(Code::Ok)
+}
+
+async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
+    let site = Site::load(g, env)?;
+    let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
+    let scope = o.scope(site.environment())?;
+    let (deps, _) = site.deps().await?;
+    let stack = deps.stacks.describe(&scope.stack()).await?;
+    let status = stack.as_ref().map_or("not onboarded", |s| s.status.as_str());
+    if g.output == Format::Json {
+        output::json(&json!({
+            "organization": o, "stack": scope.stack(), "status": status, "bucket": scope.bucket(),
+            "role": scope.role_arn(), "key": scope.key_alias(), "outputs": stack.as_ref().map(|s| &s.outputs),
+        }));
+        return Ok(Code::Ok);
+    }
+    let say = |k: &str, v: &str| output::line(&format!("{k:<14}{v}"));
+    say("organization", &format!("{} ({})", o.id, o.name));
+    say("jurisdiction", &o.jurisdiction);
+    say("stack", &format!("{} {status}", scope.stack()));
+    say("bucket", &scope.bucket());
+    say("role", &scope.role_arn());
+    say("key", &scope.key_alias());
+    let rows: Vec<Vec<String>> = o
+        .shares
+        .iter()
+        .map(|(id, s)| {
+            let watched = if s.enabled { "yes" } else { "no" };
+            vec![id.to_string(), s.place(), s.group.to_string(), watched.into(), scope.share_secret(id)]
+        })
+        .collect();
+    output::line("");
+    output::table(&["SHARE", "PLACE", "GROUP", "WATCHED", "SECRET"], &rows);
+    Ok(Code::Ok)
+}
