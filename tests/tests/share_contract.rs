@@ -291,13 +291,63 @@ async fn a_server_that_dies_is_unreachable_and_the_same_object_goes_on_after_it(
         got.extend_from_slice(&chunk);
     }
     assert!(got == body, "resumed where it was cut");
-    // An old connection that died unnoticed costs the caller nothing but time.
+    // Nobody asked meanwhile: the loss is not even seen.
     samba.kill();
     samba.restart();
     assert_eq!(ward.list(&p(""), &[]).await.unwrap().files.len(), 1);
     let mut watch = ward.watch(&p("")).await.unwrap();
     device(&samba, "ward").await.put("b", b"x").await.unwrap();
     share::hinted(watch.as_mut(), &p("b")).await;
+}
+
+/// Passes connections on to `to`. When told, it closes the one that asks next, instead of passing the request on.
+async fn cutter(to: String) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cut = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&cut);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (mut server, told) = (TcpStream::connect(&to).await.unwrap(), Arc::clone(&told));
+            tokio::spawn(async move {
+                let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+                loop {
+                    let passed = tokio::select! {
+                        n = client.read(&mut up) => match n {
+                            Ok(n @ 1..) if !told.swap(false, Ordering::Relaxed) => server.write_all(&up[..n]).await,
+                            _ => return,
+                        },
+                        n = server.read(&mut down) => match n {
+                            Ok(n @ 1..) => client.write_all(&down[..n]).await,
+                            _ => return,
+                        },
+                    };
+                    if passed.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_repeated_is_and_a_rename_is_not() {
+    let dir = folder();
+    let samba = samba(dir.path(), &[]);
+    device(&samba, "ward").await.put("a", b"x").await.unwrap();
+    let (address, cut) = cutter(samba.address()).await;
+    let ward = SmbShare::new(config(address, "ward"));
+    ward.observe(&p("a")).await.unwrap();
+    cut.store(true, Ordering::Relaxed);
+    assert_eq!(ward.observe(&p("a")).await.unwrap().stat.size, 1);
+    assert!(!cut.load(Ordering::Relaxed), "it was cut");
+    cut.store(true, Ordering::Relaxed);
+    assert_eq!(ward.read(&p("a"), 1).await.unwrap(), "x");
+    cut.store(true, Ordering::Relaxed);
+    assert_eq!(code(ward.rename(&p("a"), &p("b")).await), Some(FaultCode::ShareUnreachable));
+    ward.rename(&p("a"), &p("b")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

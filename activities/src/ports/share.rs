@@ -45,10 +45,10 @@ pub enum Hint {
 /// A stream of [`Hint`]s. Dropping it ends the subscription.
 #[async_trait]
 pub trait Hints: Send {
-    /// Waits for the next hints.
+    /// Waits for the next hints, for as long as the server shows signs of life.
     ///
     /// # Errors
-    /// A `share.*` fault when the connection is lost; the caller reconnects and lists.
+    /// A `share.*` fault when the connection is lost or dead; the caller reconnects and lists.
     async fn next(&mut self) -> Result<Vec<Hint>, Fault>;
 }
 
@@ -65,10 +65,12 @@ pub trait FileReader: Send {
 }
 
 /// An SMB share as one organization's user sees it. Implementations reconnect by themselves on the next call after a
-/// connection was lost; one call never waits longer than the response timeout it was made with.
+/// connection was lost. No wait for the server is longer than the response timeout the share was made with; a call that
+/// needs several answers (a listing, a new connection first) waits so long for each at most.
 #[async_trait]
 pub trait Share: Send + Sync {
-    /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder).
+    /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder). All of it or
+    /// a fault: a folder below that may not be read is not left out.
     ///
     /// # Errors
     /// `share.folder_missing`, `share.access_denied`, and the connection faults.
@@ -95,14 +97,14 @@ pub trait Share: Send + Sync {
     /// `share.file_gone`, `share.access_denied`, `share.file_locked`, and the connection faults.
     async fn open(&self, path: &SharePath, offset: u64) -> Result<Box<dyn FileReader>, Fault>;
 
-    /// Renames without replacing.
+    /// Renames without replacing, and not while a writer has the file open.
     ///
     /// # Errors
-    /// `share.name_taken` if the target exists, `share.file_gone`, `share.file_locked`, `share.access_denied`, and the
-    /// connection faults. After a lost connection the rename may have happened: look at both names.
+    /// `share.name_taken` if the target exists, `share.file_gone` (the target's folder too), `share.file_locked`,
+    /// `share.access_denied`, and the connection faults. After a lost connection the rename may have happened: look at both names.
     async fn rename(&self, from: &SharePath, to: &SharePath) -> Result<(), Fault>;
 
-    /// Removes a file.
+    /// Removes a file, and not while a writer has it open.
     ///
     /// # Errors
     /// `share.file_gone`, `share.file_locked`, `share.access_denied`, and the connection faults.
@@ -111,10 +113,11 @@ pub trait Share: Send + Sync {
     /// Makes a folder and the ones above it. Existing ones are success.
     ///
     /// # Errors
-    /// `share.access_denied`, `share.full`, and the connection faults.
+    /// `share.name_taken` if a file is in the way, `share.access_denied`, `share.full`, and the connection faults.
     async fn mkdir(&self, path: &SharePath) -> Result<(), Fault>;
 
-    /// Subscribes to changes below `folder` (MS-SMB2 2.2.35 CHANGE_NOTIFY, whole tree).
+    /// Subscribes to changes below `folder` (MS-SMB2 2.2.35 CHANGE_NOTIFY, whole tree). What happens after this has
+    /// returned is hinted at, however late the hints are asked for; giving up a wait for them loses none.
     ///
     /// # Errors
     /// `share.folder_missing`, `share.access_denied`, and the connection faults.
