@@ -28,11 +28,9 @@ pub fn actions(events: &[HistoryEvent]) -> u64 {
                 }
             }
             EventType::WorkflowTaskCompleted => local = false,
-            EventType::MarkerRecorded => {
-                if !local {
-                    n += 1;
-                    local = true;
-                }
+            EventType::MarkerRecorded if !local => {
+                n += 1;
+                local = true;
             }
             _ => {}
         }

@@ -141,6 +141,10 @@ name = "test"
 account = "{ACCOUNT}"
 region = "us-east-1"
 jurisdictions = ["us", "uk"]
+synthetic_only = true
+
+[queue]
+consumers = ["arn:aws:iam::{ACCOUNT}:role/leadline-test-worker"]
 
 [temporal]
 address = "{}"
@@ -321,6 +325,7 @@ fn binary() -> PathBuf {
             let dir = me.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release")).expect("a target folder");
             let mut c = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             c.args(["build", "--quiet", "--locked", "--package", "leadline"]).current_dir(root());
+            c.arg("--target-dir").arg(dir.parent().expect("a target folder has a parent"));
             if dir.ends_with("release") {
                 c.arg("--release");
             }
