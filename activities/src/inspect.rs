@@ -61,9 +61,10 @@ fn structure(i: &Inspection) -> Structure {
         evidence.push("Every end mark, length and checksum that the format has is there and right.".to_owned());
     }
     // One opaque text: the strongest identity the content has, hashed, so that nothing of it can be read back.
-    let strongest = [("native", &i.identity.native), ("acquisition", &i.identity.acquisition), ("waveform", &i.identity.waveform)]
-        .into_iter()
-        .find_map(|(kind, v)| v.as_ref().map(|v| format!("{kind}:{}", &Digest::of(v.as_bytes()).to_hex()[..32])));
+    let strongest =
+        [("native", &i.identity.native), ("acquisition", &i.identity.acquisition), ("waveform", &i.identity.waveform)]
+            .into_iter()
+            .find_map(|(kind, v)| v.as_ref().map(|v| format!("{kind}:{}", &Digest::of(v.as_bytes()).to_hex()[..32])));
     Structure { format: name(i), verdict, evidence, identity: strongest }
 }
 

@@ -33,11 +33,7 @@ pub(crate) fn load(dir: &Path) -> Result<Config, Failure> {
     let (config, findings) = leadline_provisioning::load(dir);
     match config {
         Some(c) => Ok(c),
-        None => Err(Failure::new(format!(
-            "the files in {} are not valid:\n{}",
-            dir.display(),
-            errors(&findings)
-        ))),
+        None => Err(Failure::new(format!("the files in {} are not valid:\n{}", dir.display(), errors(&findings)))),
     }
 }
 
@@ -98,8 +94,8 @@ impl Site {
         let e = self.environment();
         let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
         let text = AwsSecrets::new(self.aws().await).environment_secret(&name, random_keys).await?;
-        let keys: PayloadKeys = parse_keys(&text)
-            .ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))?;
+        let keys: PayloadKeys =
+            parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))?;
         let api_key = match &e.temporal.api_key_secret {
             Some(name) => Some(AwsSecrets::new(self.aws().await).environment_secret(name, String::new).await?),
             None => None,
@@ -126,7 +122,8 @@ impl Site {
             .maybe_api_key(api_key)
             .build();
         let connection = Connection::connect(options).await.map_err(|_| {
-            let f = Fault::new(FaultCode::EngineUnreachable, format!("temporal at {} does not answer", e.temporal.address));
+            let f =
+                Fault::new(FaultCode::EngineUnreachable, format!("temporal at {} does not answer", e.temporal.address));
             Failure::from(f)
         })?;
         let options =

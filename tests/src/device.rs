@@ -61,7 +61,9 @@ impl Device {
             requested_oplock_level: OplockLevel::None,
             impersonation_level: ImpersonationLevel::Impersonation,
             desired_access: FileAccessMask::new(
-                FileAccessMask::FILE_WRITE_DATA | FileAccessMask::FILE_APPEND_DATA | FileAccessMask::FILE_READ_ATTRIBUTES,
+                FileAccessMask::FILE_WRITE_DATA
+                    | FileAccessMask::FILE_APPEND_DATA
+                    | FileAccessMask::FILE_READ_ATTRIBUTES,
             ),
             file_attributes: 0,
             share_access: ShareAccess(ShareAccess::FILE_SHARE_READ | ShareAccess::FILE_SHARE_DELETE),
@@ -188,9 +190,5 @@ impl OpenFile<'_> {
 }
 
 fn succeeded(f: smb2::client::Frame, command: Command) -> Result<smb2::client::Frame> {
-    if f.header.status == NtStatus::SUCCESS {
-        Ok(f)
-    } else {
-        Err(Error::Protocol { status: f.header.status, command })
-    }
+    if f.header.status == NtStatus::SUCCESS { Ok(f) } else { Err(Error::Protocol { status: f.header.status, command }) }
 }

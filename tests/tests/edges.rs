@@ -10,10 +10,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("leadline-formats", &[]),
     ("leadline-provisioning", &["leadline-domain"]),
     ("leadline-workflows", &["leadline-domain"]),
-    (
-        "leadline-activities",
-        &["leadline-domain", "leadline-formats", "leadline-provisioning", "leadline-workflows"],
-    ),
+    ("leadline-activities", &["leadline-domain", "leadline-formats", "leadline-provisioning", "leadline-workflows"]),
     ("leadline-gateway", &["leadline-domain", "leadline-workflows", "leadline-activities"]),
     (
         "leadline",

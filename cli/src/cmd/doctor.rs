@@ -1,9 +1,9 @@
 //! `leadline doctor`: every connection that a worker needs, and how to mend what is wrong.
 
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use crate::Global;
 use leadline_activities::adapters::aws::who_am_i;
 use leadline_domain::{EnvId, Fault, FaultClass};
 use serde_json::json;
@@ -37,7 +37,10 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     check(
         format!("Temporal at {address}"),
         engine.map_err(|_| {
-            Fault::new(leadline_domain::FaultCode::EngineUnreachable, "no connection, or its payload keys cannot be read")
+            Fault::new(
+                leadline_domain::FaultCode::EngineUnreachable,
+                "no connection, or its payload keys cannot be read",
+            )
         }),
     );
     for o in site.config().organizations(&a.env) {

@@ -1,10 +1,10 @@
 //! `leadline env`.
 
 use super::apply::{self, Applying};
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use crate::Global;
 use leadline_domain::EnvId;
 use leadline_provisioning::{Severity, plan_env};
 

@@ -1,9 +1,9 @@
 //! `leadline file`: what became of files, read from Temporal. Names are PHI: they are shown only on request.
 
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use crate::Global;
 use futures::StreamExt;
 use leadline_activities::cost;
 use leadline_domain::lifecycle::{ArchiveState, Outcome, Phase};
@@ -224,14 +224,17 @@ async fn show(client: &Client, f: &Found, path: bool) {
     if let Some(d) = &l.digest {
         say("sha256", &d.to_hex());
     }
-    say("copy", match l.archive {
-        ArchiveState::Untouched => "where it was",
-        ArchiveState::Pending => "to be archived; the share refuses at the moment",
-        ArchiveState::Moved => "moved to the archive folder",
-        ArchiveState::Left => "left in place by rule",
-        ArchiveState::Gone => "was gone",
-        ArchiveState::Changed => "had changed; looked at anew",
-    });
+    say(
+        "copy",
+        match l.archive {
+            ArchiveState::Untouched => "where it was",
+            ArchiveState::Pending => "to be archived; the share refuses at the moment",
+            ArchiveState::Moved => "moved to the archive folder",
+            ArchiveState::Left => "left in place by rule",
+            ArchiveState::Gone => "was gone",
+            ArchiveState::Changed => "had changed; looked at anew",
+        },
+    );
     output::line("");
     let t = &l.times;
     let rows: Vec<Vec<String>> = [

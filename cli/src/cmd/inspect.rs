@@ -1,8 +1,8 @@
 //! `leadline inspect`.
 
+use crate::Global;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use crate::Global;
 use leadline_formats::{Inspection, Verdict};
 use serde_json::json;
 use std::fs::File;

@@ -1,10 +1,10 @@
 //! `leadline org`.
 
 use super::apply::{self, Applying};
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use crate::Global;
 use leadline_activities::ports::stacks::ShareCredentials;
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
 use leadline_provisioning::plan_org;
@@ -62,7 +62,9 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             let site = Site::load(g, &env)?;
             Ok(apply::show(&plan(&site, &org, &allow).await?, g.output))
         }
-        Command::Onboard { org, env, credentials, allow } => onboard(g, &org, &env, credentials.as_deref(), &allow).await,
+        Command::Onboard { org, env, credentials, allow } => {
+            onboard(g, &org, &env, credentials.as_deref(), &allow).await
+        }
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }
@@ -85,9 +87,8 @@ type Given = BTreeMap<ShareId, ShareCredentials>;
 fn read(path: &Path) -> Result<Given, Failure> {
     // The text is not quoted in errors: it holds passwords.
     let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|_| {
-        Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display()))
-    })
+    toml::from_str(&text)
+        .map_err(|_| Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display())))
 }
 
 async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allow: &[String]) -> Done {

@@ -1,9 +1,9 @@
 //! `leadline queue`.
 
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use crate::Global;
 use leadline_domain::EnvId;
 
 /// Which queue.

@@ -28,9 +28,12 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     let metrics = match a.metrics {
         Some(m) => m,
-        None => site.environment().worker.metrics_address.parse().map_err(|_| {
-            Failure::new("worker.metrics_address of the environment is not an address and port")
-        })?,
+        None => site
+            .environment()
+            .worker
+            .metrics_address
+            .parse()
+            .map_err(|_| Failure::new("worker.metrics_address of the environment is not an address and port"))?,
     };
     let (deps, requests) = site.deps().await?;
     let client = site.temporal().await?;
@@ -39,10 +42,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
     let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
     tokio::spawn(serve_metrics(listener, requests));
-    let runtime = Runtime::from_current_tokio(
-        temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?,
-    )
-    .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
+    let runtime =
+        Runtime::from_current_tokio(temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?)
+            .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
     let mut w = worker(&runtime, client, &deps, &a.group, Capacity::default())
         .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
     let stop = w.shutdown_handle();

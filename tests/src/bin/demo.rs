@@ -20,10 +20,8 @@ async fn main() -> ExitCode {
     std::fs::create_dir_all(&state).expect("state folder");
     let state = state.canonicalize().expect("state folder");
     let rule = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 3000, stalled_after_ms = 86400000 }";
-    let clinics = [
-        Clinic::new("st-mary", "ward").with(rule).served("case=yes"),
-        Clinic::new("kings-road", "clinic").with(rule),
-    ];
+    let clinics =
+        [Clinic::new("st-mary", "ward").with(rule).served("case=yes"), Clinic::new("kings-road", "clinic").with(rule)];
 
     step("Starting Temporal, an AWS endpoint and a Samba server with two clinics' shares, all on loopback");
     let began = Instant::now();
@@ -137,7 +135,11 @@ async fn main() -> ExitCode {
     println!("  Samba           smb://{}", stack.samba.address());
     println!("  state and logs  {}", state.display());
     if !latencies.is_empty() {
-        println!("  last write to queue: {} files, slowest {} ms", latencies.len(), latencies.iter().max().unwrap_or(&0));
+        println!(
+            "  last write to queue: {} files, slowest {} ms",
+            latencies.len(),
+            latencies.iter().max().unwrap_or(&0)
+        );
     }
     if keep {
         println!("\nEverything keeps running; Ctrl-C stops it. To use the program against it:");

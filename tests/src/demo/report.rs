@@ -71,7 +71,8 @@ impl Table {
         for line in listed.lines() {
             let Ok(v) = serde_json::from_str::<Value>(line) else { continue };
             let text = |k: &str| v[k].as_str().unwrap_or_default().to_owned();
-            let Some(row) = self.rows.iter_mut().find(|r| r.org == text("organization") && r.path == text("path")) else {
+            let Some(row) = self.rows.iter_mut().find(|r| r.org == text("organization") && r.path == text("path"))
+            else {
                 continue;
             };
             let evidence = v["evidence"].as_array().and_then(|a| a.last()).and_then(Value::as_str).unwrap_or_default();
@@ -86,7 +87,10 @@ impl Table {
                 let told = state.state != row.state.state;
                 row.state = state;
                 if told && !self.live {
-                    println_line(&format!("  {:<11} {:<26} {:<12} {}", row.org, row.path, row.state.state, row.state.why));
+                    println_line(&format!(
+                        "  {:<11} {:<26} {:<12} {}",
+                        row.org, row.path, row.state.state, row.state.why
+                    ));
                 }
             }
         }

@@ -118,8 +118,7 @@ impl Stack {
             let temporal = Temporal::start_on(dir, super::tools::free_port(), ui);
             (temporal, aws.join().expect("AWS endpoint"), samba.join().expect("samba"))
         });
-        let stack =
-            Self { dir: dir.to_owned(), temporal, aws, samba, clinics: clinics.to_vec(), binary, _keep: None };
+        let stack = Self { dir: dir.to_owned(), temporal, aws, samba, clinics: clinics.to_vec(), binary, _keep: None };
         stack.write_environments();
         stack
     }
@@ -247,9 +246,8 @@ reconcile_s = 5
     /// When it cannot be started.
     #[must_use]
     pub fn worker(&self) -> Owned {
-        let n = std::fs::read_dir(&self.dir).map_or(0, |d| {
-            d.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("worker-")).count()
-        });
+        let n = std::fs::read_dir(&self.dir)
+            .map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("worker-")).count());
         let log = std::fs::File::create(self.dir.join(format!("worker-{n}.log"))).expect("log file");
         let mut c = self.command(&["worker", "--env", "test", "--log-format", "json"]);
         c.stdout(log.try_clone().expect("log file")).stderr(log);
@@ -288,7 +286,8 @@ reconcile_s = 5
     /// When the share cannot be used.
     pub async fn device(&self, org: &str) -> Device {
         let c = self.clinics.iter().find(|c| c.org == org).expect("a clinic of this name");
-        let d = Device::connect(&self.samba.address(), &c.share, &c.user(), &c.password()).await.expect("device logs on");
+        let d =
+            Device::connect(&self.samba.address(), &c.share, &c.user(), &c.password()).await.expect("device logs on");
         d.mkdir("in").await.expect("watched folder");
         d
     }
@@ -296,8 +295,7 @@ reconcile_s = 5
     /// Messages of the ingest queue as a consumer gets them, taken off it.
     #[must_use]
     pub fn take_messages(&self, queue: &str) -> Vec<serde_json::Value> {
-        let out =
-            self.ok(&["queue", "receive", "--env", "test", "--queue", queue, "--max", "100000", "--delete"]);
+        let out = self.ok(&["queue", "receive", "--env", "test", "--queue", queue, "--max", "100000", "--delete"]);
         out.lines().map(|l| serde_json::from_str(l).expect("a message is JSON")).collect()
     }
 

@@ -11,10 +11,8 @@ pub fn tools() -> PathBuf {
     if let Some(d) = std::env::var_os("LEADLINE_TOOLS") {
         return d.into();
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"),
-        PathBuf::from,
-    );
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
     cache.join("leadline/tools")
 }
 
@@ -68,7 +66,8 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 /// Whether a loopback port takes connections.
 #[must_use]
 pub fn answers(port: u16) -> bool {
-    std::net::TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(200)).is_ok()
+    std::net::TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(200))
+        .is_ok()
 }
 
 /// A process that ends with its owner. SIGKILL by [`Owned::kill`], SIGTERM first when dropped.
