@@ -46,10 +46,10 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
         return watched(Format::IshneAnnotations, signal::ishne::Ishne::annotations());
     }
     if starts(b"0       ") {
-        return checked(Format::Edf, signal::edf::Edf::edf());
+        return checked(Format::Edf, signal::edf::Edf::words());
     }
     if starts(b"\xFFBIOSEMI") {
-        return checked(Format::Bdf, signal::edf::Edf::bdf());
+        return checked(Format::Bdf, signal::edf::Edf::triples());
     }
     if signal::mfer::recognize(head) {
         return watched(Format::Mfer, signal::mfer::Mfer::new());

@@ -84,11 +84,8 @@ impl Found {
                 self.dictionary(text);
             }
             if place < 1024 + AHEAD as u64 && memmem::find(text, b"/Linearized").is_some() {
-                self.linearized = after(text, b"/L").or_else(|| {
-                    // `/Linearized` itself starts with the key.
-                    let rest = memmem::find_iter(text, b"/L").find_map(|at| after(&text[at..], b"/L"));
-                    rest
-                });
+                // `/Linearized` and `/Length` start with the key as well.
+                self.linearized = memmem::find_iter(text, b"/L").find_map(|at| after(&text[at..], b"/L"));
             }
         }
     }

@@ -34,11 +34,11 @@ fn number(field: &[u8]) -> Option<i64> {
 }
 
 impl Edf {
-    pub(crate) fn edf() -> Self {
+    pub(crate) fn words() -> Self {
         Self::new(2)
     }
 
-    pub(crate) fn bdf() -> Self {
+    pub(crate) fn triples() -> Self {
         Self::new(3)
     }
 
