@@ -35,6 +35,7 @@ parts! {
     WaveformData = "the waveform data",
     PixelData = "the Pixel Data (7FE0,0010)",
     EncapsulatedDocument = "the Encapsulated Document (0042,0011)",
+    DocumentType = "the MIME Type of Encapsulated Document (0042,0012)",
     DeflatedData = "the deflated data",
     RootElement = "the root element",
     XmlElement = "an XML element",

@@ -63,6 +63,10 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if document::mp4::recognize(head) {
         return checked(Format::Mp4, document::mp4::Mp4::new());
     }
+    if document::mat5::is_header(head) && document::mat5::is_hdf5(head) {
+        // Cut or overwritten before the superblock.
+        return watched(Format::Mat73, document::hdf5::Hdf5::new(512));
+    }
     if document::mat5::is_header(head) {
         return watched(Format::Mat5, document::mat5::Mat5::new());
     }

@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     /// Encapsulated pixel data: whether the delimiter was met.
     pub(crate) fragments: bool,
     pub(crate) document: bool,
+    /// MIME Type of Encapsulated Document.
+    pub(crate) document_type: bool,
     /// Items of the Waveform Sequence that hold samples.
     pub(crate) groups: u32,
     pub(crate) waveform_sequence: bool,
@@ -59,6 +61,10 @@ impl Facts {
             }
             Class::Document if !self.document => {
                 report.partial(Evidence::Missing { part: Part::EncapsulatedDocument });
+            }
+            // PS3.3 C.24.2: type 1, and behind the document, so its absence can be a cut between the two.
+            Class::Document if !self.document_type => {
+                report.suspect(Evidence::Missing { part: Part::DocumentType });
             }
             Class::Image => self.image(report),
             Class::Other => report.unverifiable(Evidence::NoEndMark),

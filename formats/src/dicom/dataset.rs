@@ -22,6 +22,7 @@ const WAVEFORM_SEQUENCE: u32 = 0x5400_0100;
 const WAVEFORM_DATA: u32 = 0x5400_1010;
 const PIXEL_DATA: u32 = 0x7FE0_0010;
 const DOCUMENT: u32 = 0x0042_0011;
+const DOCUMENT_TYPE: u32 = 0x0042_0012;
 const ITEM: u32 = 0xFFFE_E000;
 const ITEM_END: u32 = 0xFFFE_E00D;
 const SEQUENCE_END: u32 = 0xFFFE_E0DD;
@@ -165,7 +166,13 @@ impl Dataset {
         } else {
             (8, u32::from(self.u16(&window[6..])), false)
         };
-        if self.stack.is_empty() {
+        let top = self.stack.is_empty();
+        let kept = wanted(tag) && len <= KEPT && (top || self.in_group());
+        // Before anything is noted: this element is seen again when the bytes are there.
+        if kept && window.len() < header + len as usize {
+            return Step::Need(header + len as usize);
+        }
+        if top {
             if tag <= self.last && self.unordered.is_none() {
                 self.unordered = Some(at);
             }
@@ -187,7 +194,17 @@ impl Dataset {
         if sequence {
             return self.descend(Frame { kind: Kind::Sequence, tag, end: Some(end), explicit }, header);
         }
-        self.value(tag, header, len, window)
+        if kept {
+            let total = header + len as usize;
+            self.keep(tag, &window[header..total], top);
+            return Step::Take(total);
+        }
+        self.value(tag, header, len)
+    }
+
+    /// Whether elements stand directly in an item of the waveform sequence.
+    fn in_group(&self) -> bool {
+        self.stack.len() == 2 && self.group.is_some()
     }
 
     fn descend(&mut self, frame: Frame, header: usize) -> Step {
@@ -231,32 +248,23 @@ impl Dataset {
         }
     }
 
-    fn value(&mut self, tag: u32, header: usize, len: u32, window: &[u8]) -> Step {
+    fn value(&mut self, tag: u32, header: usize, len: u32) -> Step {
         let top = self.stack.is_empty();
-        let in_group = self.stack.len() == 2 && self.group.is_some();
         self.left = u64::from(len);
         self.value_use = Use::Nothing;
         match tag {
             PIXEL_DATA | 0x7FE0_0008 | 0x7FE0_0009 if top => self.facts.pixels = Some(u64::from(len)),
+            DOCUMENT_TYPE if top => self.facts.document_type = len > 0,
             DOCUMENT if top => {
                 self.value_use = Use::Document;
                 self.facts.document = len > 0;
             }
-            WAVEFORM_DATA if in_group => {
+            WAVEFORM_DATA if self.in_group() => {
                 self.value_use = Use::Wave;
                 if let Some(group) = &mut self.group {
                     group.data = Some(u64::from(len));
                     self.digest.shape(&[group.channels.unwrap_or(0), group.samples.unwrap_or(0)]);
                 }
-            }
-            _ if (top || in_group) && len <= KEPT && wanted(tag) => {
-                let total = header + len as usize;
-                if window.len() < total {
-                    return Step::Need(total);
-                }
-                self.keep(tag, &window[header..total], top);
-                self.left = 0;
-                return Step::Take(total);
             }
             _ => {}
         }

@@ -44,6 +44,8 @@ pub(crate) struct Hl7 {
     trailing: Option<u64>,
     found: Option<(Verdict, Evidence)>,
     at: u64,
+    /// Where the current segment starts.
+    line_at: Option<u64>,
 }
 
 impl Hl7 {
@@ -73,6 +75,7 @@ impl Hl7 {
             trailing: None,
             found: None,
             at: 0,
+            line_at: None,
         }
     }
 
@@ -120,6 +123,7 @@ impl Hl7 {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
+        let from = self.line_at.take().unwrap_or(self.at);
         match line.get(..3) {
             Some(b"MSH") => {
                 self.messages += 1;
@@ -149,7 +153,7 @@ impl Hl7 {
         if let Some(attachment) = self.attachment.take() {
             let attached = attachment.finish();
             if !attached.closed {
-                let fact = Evidence::Undecodable { part: Part::Attachment, offset: self.at };
+                let fact = Evidence::Undecodable { part: Part::Attachment, offset: from };
                 self.found = self.found.or(Some((Verdict::Suspect, fact)));
             }
             if let Some(inner) = attached.inspection.filter(|inner| inner.verdict == Verdict::Partial) {
@@ -195,8 +199,10 @@ impl Machine for Hl7 {
         let control = |c: &u8| matches!(c, b'\r' | b'\n' | 0 | &OPEN | &CLOSE);
         let len = window.iter().position(control).unwrap_or(window.len());
         if len > 0 {
-            if self.framed && !self.in_frame && !window[..len].trim_ascii().is_empty() {
-                self.trailing = self.trailing.or(Some(at));
+            self.line_at = self.line_at.or(Some(at));
+            let visible = window[..len].iter().position(|c| !c.is_ascii_whitespace());
+            if let Some(visible) = visible.filter(|_| self.framed && !self.in_frame) {
+                self.trailing = self.trailing.or(Some(at + visible as u64));
             }
             self.text(&window[..len]);
             return Step::Take(len);
@@ -230,6 +236,8 @@ impl Machine for Hl7 {
     }
 
     fn finish(&mut self, _rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
+        // A trailer that is cut before its count looks like one that has none; the segment terminator tells them apart.
+        let cut_trailer = matches!(&self.line[..], b"BTS" | b"BTS|" | b"FTS" | b"FTS|");
         self.end_line();
         if self.framed {
             report.format = Format::Hl7v2Mllp;
@@ -262,6 +270,8 @@ impl Machine for Hl7 {
             report.partial(Evidence::Missing { part: Part::BatchTrailer });
         } else if self.in_file {
             report.partial(Evidence::Missing { part: Part::FileTrailer });
+        } else if cut_trailer {
+            report.suspect(Evidence::Unclosed { part: Part::BatchTrailer, depth: 1 });
         } else if !self.framed && self.batch.is_none() {
             report.unverifiable(Evidence::NoEndMark);
         }

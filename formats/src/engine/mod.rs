@@ -11,7 +11,9 @@ pub(crate) use report::Report;
 
 /// What a machine wants next.
 pub(crate) enum Step {
-    /// At least this many contiguous bytes from the start of the window, before it can decide.
+    /// At least this many contiguous bytes from the start of the window, before it can decide. It is shown the same
+    /// bytes again, so it must not have noted anything yet; at the end of the content it is shown them once more even
+    /// when there are fewer.
     Need(usize),
     /// It is done with this many bytes of the window.
     Take(usize),
@@ -129,6 +131,14 @@ impl<M: Machine> Driver<M> {
 
     pub(crate) fn finish(&mut self, nul: &NulWatch, report: &mut Report) {
         let end = End { len: self.fed, nul };
+        // A machine that asked for more than it needed, to look less often, can go on with what there is.
+        while !self.stopped && self.buffer.len() > self.from {
+            match self.machine.step(&self.buffer[self.from..], self.at) {
+                Step::Take(taken) => self.from += self.takes(taken, self.buffer.len() - self.from),
+                Step::Need(_) => break,
+                Step::Stop => self.stopped = true,
+            }
+        }
         let rest = if self.stopped { &[][..] } else { &self.buffer[self.from..] };
         self.machine.finish(rest, self.at, &end, report);
     }

@@ -1,0 +1,221 @@
+//! The rules of each format, by example.
+
+mod samples;
+
+use leadline_formats::synth::SynthFormat;
+use leadline_formats::{
+    Evidence, Format, Inspection, Inspector, Relation, Verdict, inspect, inspect_bytes, needs, quick_look, relate,
+};
+
+#[test]
+fn whole_files_are_recognized_and_complete() {
+    for sample in samples::all() {
+        let inspection = inspect_bytes(&sample.bytes);
+        assert_eq!(inspection.format, sample.format, "{}: {}", sample.name, inspection.summary());
+        assert_eq!(inspection.verdict, sample.verdict, "{}: {}", sample.name, inspection.summary());
+    }
+}
+
+#[test]
+fn unknown_content_is_never_an_error() {
+    for bytes in [&b"hello"[..], b"\x01\x02\x03", &[0xFF; 5000], b"<3 hearts", b"<html><body>", b"{not json"] {
+        let inspection = inspect_bytes(bytes);
+        assert_eq!(inspection.format, Format::Unknown);
+        assert_eq!(inspection.verdict, Verdict::Unverifiable);
+    }
+}
+
+#[test]
+fn preallocated_and_empty_files_are_suspect() {
+    assert_eq!(inspect_bytes(&[0; 10_000]).verdict, Verdict::Suspect);
+    assert_eq!(inspect_bytes(&[]).verdict, Verdict::Suspect);
+}
+
+#[test]
+fn fewer_bytes_than_announced_is_partial() {
+    let bytes = samples::synth(SynthFormat::Scp);
+    let mut inspector = Inspector::new(Some(bytes.len() as u64 + 1));
+    inspector.push(&bytes);
+    assert_eq!(inspector.finish().verdict, Verdict::Partial);
+}
+
+#[test]
+fn seeking_and_streaming_agree() {
+    for sample in samples::all() {
+        let mut reader = std::io::Cursor::new(&sample.bytes);
+        let seeking = inspect(&mut reader, sample.bytes.len() as u64).expect("memory");
+        assert_eq!(seeking, inspect_bytes(&sample.bytes), "{}", sample.name);
+    }
+}
+
+#[test]
+fn the_result_survives_json() {
+    for sample in samples::all() {
+        let inspection = inspect_bytes(&sample.bytes[..sample.bytes.len() / 2]);
+        let text = serde_json::to_string(&inspection).expect("serializable");
+        assert_eq!(serde_json::from_str::<Inspection>(&text).expect("readable"), inspection);
+    }
+}
+
+#[test]
+fn a_recording_in_progress_is_partial() {
+    let mut bytes = samples::synth(SynthFormat::Edf);
+    bytes[236..244].copy_from_slice(b"-1      ");
+    let inspection = inspect_bytes(&bytes);
+    assert_eq!(inspection.verdict, Verdict::Partial);
+    assert!(matches!(inspection.evidence[0], Evidence::InProgress { .. }));
+}
+
+#[test]
+fn one_wrong_byte_shows_where_samples_have_a_checksum() {
+    for (name, at) in [("scp", 2000usize), ("zip", 1000), ("gzip", 200), ("tgz", 200)] {
+        let sample = samples::all().iter().find(|sample| sample.name == name).expect("known");
+        let mut bytes = sample.bytes.clone();
+        bytes[at] ^= 0x55;
+        assert!(inspect_bytes(&bytes).verdict >= Verdict::Malformed, "{name}");
+    }
+}
+
+#[test]
+fn a_lead_with_another_checksum_is_malformed() {
+    let text = String::from_utf8(samples::synth(SynthFormat::MuseXml)).expect("text");
+    let open = "<LeadDataCRC32>";
+    let at = text.find(open).expect("a checksum") + open.len();
+    let changed = format!("{}1{}", &text[..at], &text[at..]);
+    assert_eq!(inspect_bytes(changed.as_bytes()).verdict, Verdict::Malformed);
+}
+
+#[test]
+fn a_document_type_declaration_is_skipped() {
+    let text =
+        b"<?xml version=\"1.0\"?><!DOCTYPE RestingECG SYSTEM \"http://host/restecg.dtd\"><RestingECG>&x;</RestingECG>";
+    let inspection = inspect_bytes(text);
+    assert_eq!((inspection.format, inspection.verdict), (Format::MuseXml, Verdict::Unverifiable));
+}
+
+#[test]
+fn an_illegal_character_reference_is_malformed() {
+    let text = b"<?xml version=\"1.0\"?><zqecg>&#x1;</zqecg>";
+    assert_eq!(inspect_bytes(text).verdict, Verdict::Malformed);
+    let text = b"<?xml version=\"1.0\"?><zqecg>&#x41; &amp; & AT&T</zqecg>";
+    assert_eq!(inspect_bytes(text).verdict, Verdict::Complete);
+}
+
+#[test]
+fn zero_bytes_after_the_end_are_suspect_and_inside_text_malformed() {
+    for name in ["muse", "json", "mllp", "vendor", "pdf", "scp", "zip", "tgz", "edf", "mfer", "dicom"] {
+        let sample = samples::all().iter().find(|sample| sample.name == name).expect("known");
+        let mut bytes = sample.bytes.clone();
+        bytes.resize(bytes.len() + 4096, 0);
+        let inspection = inspect_bytes(&bytes);
+        assert_eq!(inspection.verdict, Verdict::Suspect, "{name}: {}", inspection.summary());
+    }
+    let mut text = samples::vendor();
+    text[200] = 0;
+    assert_eq!(inspect_bytes(&text).verdict, Verdict::Malformed);
+}
+
+#[test]
+fn an_open_frame_is_partial_and_a_bare_message_cannot_tell() {
+    let framed = samples::mllp();
+    assert_eq!(inspect_bytes(&framed[..framed.len() - 2]).verdict, Verdict::Partial);
+    let bare = b"MSH|^~\\&|A|B|||20200101||ORU^R01|77|P|2.5\rPID|1\r";
+    assert_eq!(inspect_bytes(bare).verdict, Verdict::Unverifiable);
+    assert_eq!(inspect_bytes(&samples::batch()[..60]).verdict, Verdict::Partial);
+}
+
+#[test]
+fn a_wrapped_attachment_is_read_over_its_line_breaks() {
+    use base64::Engine as _;
+    let pdf = base64::engine::general_purpose::STANDARD.encode(samples::synth(SynthFormat::Pdf));
+    let lines: Vec<&str> = pdf.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).expect("ascii")).collect();
+    let head = "\x0bMSH|^~\\&|A|B|||1||ORU^R01|77|P|2.5\rOBX|1|ED|x||^application^pdf^Base64^";
+    let whole = format!("{head}{}||||||F\r\x1c\r", lines.join("\r\n"));
+    assert_eq!(
+        inspect_bytes(whole.as_bytes()).verdict,
+        Verdict::Complete,
+        "{}",
+        inspect_bytes(whole.as_bytes()).summary()
+    );
+    let cut = format!("{head}{}||||||F\r\x1c\r", lines[..lines.len() / 2].join("\r\n"));
+    assert_eq!(inspect_bytes(cut.as_bytes()).verdict, Verdict::Partial);
+}
+
+#[test]
+fn the_size_of_a_fhir_attachment_must_hold() {
+    let text =
+        br#"{"resourceType":"DocumentReference","id":"a","content":[{"attachment":{"size":5,"data":"aGVsbG8="}}]}"#;
+    assert_eq!(inspect_bytes(text).verdict, Verdict::Complete);
+    let text = String::from_utf8_lossy(text).replace("\"size\":5", "\"size\":6");
+    assert_eq!(inspect_bytes(text.as_bytes()).verdict, Verdict::Malformed);
+}
+
+#[test]
+fn encodings_of_one_recording_merge_and_others_do_not() {
+    let utf8 = inspect_bytes(samples::philips(12).as_bytes()).identity;
+    let utf16 = inspect_bytes(&samples::utf16(&samples::philips(12), true)).identity;
+    assert_eq!(relate(&utf8, &utf16), Relation::Merge);
+    let other = inspect_bytes(samples::philips(11).as_bytes()).identity;
+    assert_eq!(relate(&utf8, &other), Relation::Revision);
+    let zipped = inspect_bytes(&samples::gzip(samples::philips(12).as_bytes())).identity;
+    assert_eq!(relate(&utf8, &zipped), Relation::Merge);
+    let edf = inspect_bytes(&samples::synth(SynthFormat::Edf)).identity;
+    assert_eq!(relate(&utf8, &edf), Relation::Unrelated);
+    assert_eq!(relate(&Default::default(), &Default::default()), Relation::Unrelated);
+}
+
+#[test]
+fn an_annotated_ecg_needs_root_and_extension() {
+    let aecg = |extension: &str, digits: &str| {
+        let text = format!(
+            "<?xml version=\"1.0\"?><AnnotatedECG xmlns=\"urn:hl7-org:v3\">\
+             <id root=\"61d1a24f-b47e-41aa-ae95-f8ac302f4eeb\" extension=\"{extension}\"/>\
+             <value><digits>{digits}</digits></value></AnnotatedECG>"
+        );
+        inspect_bytes(text.as_bytes()).identity
+    };
+    assert_eq!(relate(&aecg("s1", "1 2 3"), &aecg("s2", "1 2 3")), Relation::Link);
+    assert_eq!(relate(&aecg("s1", "1 2 3"), &aecg("s1", " 1\n2  3 ")), Relation::Merge);
+    assert_eq!(relate(&aecg("s1", "1 2 3"), &aecg("s1", "1 2 4")), Relation::Revision);
+}
+
+#[test]
+fn no_text_of_a_content_leaks() {
+    for sample in samples::all() {
+        let inspection = inspect_bytes(&sample.bytes);
+        let text = format!("{} {}", serde_json::to_string(&inspection).expect("serializable"), inspection.summary());
+        for word in ["ACME", "PageWriter", "subject", "Synth"] {
+            assert!(!text.contains(word), "{}: {text}", sample.name);
+        }
+    }
+}
+
+#[test]
+fn a_quick_look_never_says_more_than_the_inspection() {
+    for sample in samples::all() {
+        let bytes = &sample.bytes;
+        for eighth in 1..=8 {
+            let cut = &bytes[..bytes.len() * eighth / 8];
+            let want = needs(&cut[..cut.len().min(4096)]);
+            for head in [512u64, want.head] {
+                let head = &cut[..cut.len().min(head as usize)];
+                let tail = &cut[cut.len() - cut.len().min(want.tail as usize)..];
+                if let Some(quick) = quick_look(head, tail, cut.len() as u64) {
+                    let full = inspect_bytes(cut);
+                    assert_eq!(full.verdict, Verdict::Partial, "{} {eighth}/8 {}", sample.name, quick.summary());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_quick_look_finds_declared_lengths() {
+    for name in ["scp", "edf", "bdf", "hdf5", "mat4", "dicom"] {
+        let sample = samples::all().iter().find(|sample| sample.name == name).expect("known");
+        let cut = &sample.bytes[..sample.bytes.len() - 1];
+        let head = &cut[..cut.len().min(64 << 10).min(cut.len() / 2).max(4096).min(cut.len())];
+        let looked = quick_look(head, &cut[cut.len() - 100..], cut.len() as u64);
+        assert_eq!(looked.map(|inspection| inspection.verdict), Some(Verdict::Partial), "{name}");
+    }
+}
