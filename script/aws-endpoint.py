@@ -250,6 +250,22 @@ def patch_access_keys(P, iam):
     P._RESOURCE_HANDLERS["AWS::IAM::AccessKey"] = {"create": create, "update": update, "delete": delete}
 
 
+def patch_batch_actions(actions):
+    """The batch calls of SQS are permitted by the action of a single message (SQS developer guide, "Amazon SQS API permissions")."""
+    singles = {
+        "sqs:SendMessageBatch": "sqs:SendMessage",
+        "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    }
+    extract = actions.extract_iam_action
+
+    def with_singles(*args, **kwargs):
+        action = extract(*args, **kwargs)
+        return singles.get(action, action)
+
+    actions.extract_iam_action = with_singles
+
+
 # --- Durability -------------------------------------------------------------------------------------------------------
 
 EVERYTHING = frozenset({"*"})
@@ -724,12 +740,14 @@ def main():
     import ministack.services.cloudformation.provisioners as provisioners
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
+    from ministack.core import iam_actions
     from ministack.services import iam, kms, s3, secretsmanager
 
     patch_buckets(provisioners, s3)
     patch_refusals(provisioners, iam, kms)
     patch_secrets(provisioners, secretsmanager)
     patch_access_keys(provisioners, iam)
+    patch_batch_actions(iam_actions)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

@@ -448,6 +448,9 @@ def test_roles_reach_their_own_only(data):
         refused(s3.delete_object, *denied, Bucket="ll-orga", Key="x")
         sqs.send_message(QueueUrl=a["Queue"], MessageBody="m")
         refused(sqs.send_message, *denied, QueueUrl=b["Queue"], MessageBody="m")
+        several = [{"Id": str(n), "MessageBody": "m"} for n in range(3)]
+        assert len(sqs.send_message_batch(QueueUrl=a["Queue"], Entries=several)["Successful"]) == 3
+        refused(sqs.send_message_batch, *denied, QueueUrl=b["Queue"], Entries=several)
         refused(sqs.receive_message, *denied, QueueUrl=b["Queue"])
         sealed = kms.encrypt(KeyId=a["Key"], Plaintext=b"p")["CiphertextBlob"]
         assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"p"

@@ -3,4 +3,5 @@
 pub mod contract;
 pub mod demo;
 pub mod device;
+pub mod fleet;
 pub mod harness;

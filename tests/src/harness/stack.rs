@@ -240,6 +240,31 @@ reconcile_s = 5
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
+    /// Runs a command; what it printed, standard error included, whatever its exit status.
+    #[must_use]
+    pub fn run_text(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+    }
+
+    /// The files of the environment as `leadline file list` tells them.
+    #[must_use]
+    pub fn files(&self) -> Vec<serde_json::Value> {
+        let out = self.ok(&["file", "list", "--env", "test", "--output", "json", "--show-paths", "--limit", "100000"]);
+        out.lines().map(|l| serde_json::from_str(l).expect("a file is JSON")).collect()
+    }
+
+    /// Waits until no file's lifecycle is under way.
+    ///
+    /// # Panics
+    /// After `limit`.
+    pub fn await_quiet(&self, limit: Duration) {
+        let ended = ["delivered", "duplicate", "quarantined", "withdrawn"];
+        super::tools::wait_for("every file has an outcome", limit, || {
+            self.files().iter().all(|f| f["state"].as_str().is_some_and(|s| ended.contains(&s)))
+        });
+    }
+
     /// Starts a worker; its log is `worker-N.log`.
     ///
     /// # Panics

@@ -1,0 +1,207 @@
+//! Many devices that write while servers come and go, and the judgement over what came of it.
+
+use crate::device::Device;
+use crate::harness::stack::{Clinic, Stack};
+use leadline_domain::Digest;
+use leadline_formats::synth::{Spec, SynthFormat};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// One file that a device is to write.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Organization.
+    pub org: String,
+    /// Path on its share.
+    pub path: String,
+    /// Content.
+    pub bytes: Vec<u8>,
+}
+
+/// A whole recording of a format; the same seed gives the same bytes.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn recording(format: SynthFormat, seed: u64) -> Vec<u8> {
+    format.write(&Spec::new(seed)).expect("a recording is made").remove(0).bytes
+}
+
+/// `n` files of different formats and contents for an organization, below `in/<prefix>-`.
+#[must_use]
+pub fn jobs(org: &str, prefix: &str, n: u64, seed: u64) -> Vec<Job> {
+    const FORMATS: [(SynthFormat, &str); 5] = [
+        (SynthFormat::Dicom, "dcm"),
+        (SynthFormat::Scp, "scp"),
+        (SynthFormat::Edf, "edf"),
+        (SynthFormat::Aecg, "xml"),
+        (SynthFormat::Pdf, "pdf"),
+    ];
+    (0..n)
+        .map(|i| {
+            let (format, suffix) = FORMATS[usize::try_from(i).unwrap_or(0) % FORMATS.len()];
+            Job {
+                org: org.into(),
+                path: format!("in/{prefix}-{i}.{suffix}"),
+                bytes: recording(format, seed * 10_000 + i),
+            }
+        })
+        .collect()
+}
+
+/// Where a device writes to.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// `host:port`.
+    pub address: String,
+    /// Share name.
+    pub share: String,
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl Login {
+    /// That of a clinic of a stack.
+    #[must_use]
+    pub fn of(stack: &Stack, clinic: &Clinic) -> Self {
+        Self {
+            address: stack.samba.address(),
+            share: clinic.share.clone(),
+            user: clinic.user(),
+            password: clinic.password(),
+        }
+    }
+}
+
+/// Writes jobs one after another, each again from its start when the server went away in the middle, as devices do.
+///
+/// # Panics
+/// When a file cannot be written within two minutes.
+pub async fn write_all(to: &Login, jobs: &[Job], pause: Duration, written: &AtomicUsize) {
+    let mut device: Option<Device> = None;
+    for job in jobs {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let tried = async {
+                if device.is_none() {
+                    device = Some(Device::connect(&to.address, &to.share, &to.user, &to.password).await?);
+                }
+                match &device {
+                    Some(d) => in_two(d, job, pause).await,
+                    None => Ok(()),
+                }
+            };
+            match tokio::time::timeout(Duration::from_secs(5), tried).await {
+                Ok(Ok(())) => {
+                    written.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                failed => {
+                    assert!(Instant::now() < end, "a device cannot write {}: {failed:?}", job.path);
+                    device = None;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Half of it, a pause, the rest.
+async fn in_two(device: &Device, job: &Job, pause: Duration) -> smb2::Result<()> {
+    let mut f = device.create(&job.path).await?;
+    let half = job.bytes.len() / 2;
+    f.write(0, &job.bytes[..half]).await?;
+    tokio::time::sleep(pause).await;
+    f.write(half as u64, &job.bytes[half..]).await?;
+    f.close().await
+}
+
+/// What the queue must hold in the end: the digests of each organization's files.
+#[must_use]
+pub fn expected(jobs: &[Job]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for j in jobs {
+        out.entry(j.org.clone()).or_default().insert(Digest::of(&j.bytes).to_hex());
+    }
+    out
+}
+
+/// Takes messages until each expected digest of each organization came, and a while longer to see whether one comes
+/// twice.
+///
+/// # Panics
+/// When one is missing after `limit`, came twice, or was never written.
+pub fn judge_messages(stack: &Stack, jobs: &[Job], limit: Duration) {
+    let want: BTreeSet<(String, String)> =
+        expected(jobs).into_iter().flat_map(|(o, d)| d.into_iter().map(move |d| (o.clone(), d))).collect();
+    let mut got: Vec<(String, String)> = Vec::new();
+    let end = Instant::now() + limit;
+    while got.len() < want.len() && Instant::now() < end {
+        got.extend(stack.take_messages("ingest").iter().map(parts));
+    }
+    let missing: Vec<_> = want.iter().filter(|w| !got.contains(w)).collect();
+    assert!(
+        missing.is_empty(),
+        "{} of {} recordings have no message after {limit:?}: {missing:?}\n{}",
+        missing.len(),
+        want.len(),
+        stack.run_text(&["file", "list", "--env", "test", "--show-paths", "--limit", "1000"])
+    );
+    // Everything has come; nothing may be under way any more that sends it once more.
+    stack.await_quiet(limit);
+    got.extend(stack.take_messages("ingest").iter().map(parts));
+    let distinct: BTreeSet<_> = got.iter().cloned().collect();
+    assert_eq!(distinct.len(), got.len(), "a recording came twice");
+    assert_eq!(distinct, want, "a message for something that no device wrote as a whole");
+}
+
+fn parts(m: &serde_json::Value) -> (String, String) {
+    let of = |name: &str| m["data"][name].as_str().unwrap_or_default().to_owned();
+    (of("organization"), of("sha256"))
+}
+
+/// The clinics' copies: every one in the archive folder, none left in the watched one.
+///
+/// # Panics
+/// When a file is missing or left, or its bytes are not what the device wrote.
+pub fn judge_archive(stack: &Stack, jobs: &[Job], limit: Duration) {
+    let end = Instant::now() + limit;
+    for c in &stack.clinics {
+        let root = stack.samba.path(&c.share);
+        let want: BTreeSet<String> =
+            jobs.iter().filter(|j| j.org == c.org).map(|j| Digest::of(&j.bytes).to_hex()).collect();
+        loop {
+            let (left, kept) = (digests(&root.join("in")), digests(&root.join("_archive")));
+            if left.is_empty() && want.is_subset(&kept) {
+                break;
+            }
+            assert!(
+                Instant::now() < end,
+                "{}: {} files left in the watched folder, {} of {} in the archive",
+                c.org,
+                left.len(),
+                want.intersection(&kept).count(),
+                want.len()
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Digests of all files below a folder of the machine.
+#[must_use]
+pub fn digests(dir: &std::path::Path) -> BTreeSet<String> {
+    let (mut out, mut dirs) = (BTreeSet::new(), vec![dir.to_owned()]);
+    while let Some(d) = dirs.pop() {
+        for e in std::fs::read_dir(&d).into_iter().flatten().flatten() {
+            match e.file_type() {
+                Ok(t) if t.is_dir() => dirs.push(e.path()),
+                _ => out.extend(std::fs::read(e.path()).map(|b| Digest::of(&b).to_hex())),
+            }
+        }
+    }
+    out
+}

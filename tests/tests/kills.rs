@@ -1,0 +1,122 @@
+//! Each part killed with SIGKILL in the middle of work and started again: nothing lost, nothing enqueued twice.
+
+use leadline_tests::fleet::{self, Login, jobs};
+use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::tools::wait_for;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Every wait here is for a condition; this is when to give up.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Twice the heartbeat timeout of a watch, and some: a part that stays away longer than others expect.
+const SETTLE: &str = "settle = { strong_quiet_ms = 100, weak_quiet_ms = 60000, unverifiable_quiet_ms = 3000, stalled_after_ms = 86400000 }";
+
+fn clinics() -> [Clinic; 2] {
+    [Clinic::new("st-mary", "ward").with(SETTLE), Clinic::new("kings-road", "clinic").with(SETTLE)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_part_killed_while_devices_write() {
+    const FILES: u64 = 60;
+    let clinics = clinics();
+    let mut stack = Stack::start(&clinics);
+    let mut worker = stack.worker();
+    for c in &clinics {
+        let _ = stack.device(&c.org).await;
+    }
+    stack.provision();
+
+    let written = Arc::new(AtomicUsize::new(0));
+    let mut all = Vec::new();
+    let mut writing = Vec::new();
+    for (n, c) in clinics.iter().enumerate() {
+        let mine = jobs(&c.org, "ecg", FILES, n as u64 + 1);
+        all.extend(mine.clone());
+        let (login, written) = (Login::of(&stack, c), Arc::clone(&written));
+        writing.push(tokio::spawn(async move {
+            fleet::write_all(&login, &mine, Duration::from_millis(60), &written).await;
+        }));
+    }
+    tokio::task::block_in_place(|| {
+        let rounds = 8;
+        for round in 0..rounds {
+            let due = (round + 1) * all.len() / (rounds + 1);
+            wait_for("the devices get on", LIMIT, || written.load(Ordering::Relaxed) >= due);
+            match round % 4 {
+                0 => {
+                    stack.samba.kill();
+                    stack.samba.restart();
+                }
+                1 => {
+                    worker.kill();
+                    worker = stack.worker();
+                }
+                2 => {
+                    stack.temporal.kill();
+                    stack.temporal.restart();
+                }
+                _ => {
+                    stack.aws.kill();
+                    stack.aws.restart();
+                }
+            }
+        }
+    });
+    for w in writing {
+        w.await.expect("a device wrote all its files");
+    }
+    tokio::task::block_in_place(|| {
+        fleet::judge_messages(&stack, &all, LIMIT);
+        fleet::judge_archive(&stack, &all, LIMIT);
+    });
+    worker.stop(Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_part_killed_in_the_middle_of_a_backlog() {
+    const FILES: u64 = 250;
+    let clinics = clinics();
+    let mut stack = Stack::start(&clinics);
+    let mut all = Vec::new();
+    for (n, c) in clinics.iter().enumerate() {
+        let mine = jobs(&c.org, "old", FILES, n as u64 + 3);
+        let device = stack.device(&c.org).await;
+        for job in &mine {
+            device.put(&job.path, &job.bytes).await.expect("the device writes");
+        }
+        all.extend(mine);
+    }
+    let mut worker = stack.worker();
+    tokio::task::block_in_place(|| {
+        stack.provision();
+        let archived = |stack: &Stack| {
+            clinics.iter().map(|c| fleet::digests(&stack.samba.path(&c.share).join("_archive")).len()).sum::<usize>()
+        };
+        for round in 0..4 {
+            let due = (round + 1) * all.len() / 8;
+            wait_for("the backlog gets on", LIMIT, || archived(&stack) >= due);
+            match round {
+                0 => {
+                    stack.aws.kill();
+                    stack.aws.restart();
+                }
+                1 => {
+                    worker.kill();
+                    worker = stack.worker();
+                }
+                2 => {
+                    stack.samba.kill();
+                    stack.samba.restart();
+                }
+                _ => {
+                    stack.temporal.kill();
+                    stack.temporal.restart();
+                }
+            }
+        }
+        fleet::judge_messages(&stack, &all, LIMIT);
+        fleet::judge_archive(&stack, &all, LIMIT);
+    });
+    worker.stop(Duration::from_secs(10));
+}
