@@ -32,6 +32,9 @@ pub struct Intake {
     pub small_bytes: u64,
     /// Larger files are quarantined.
     pub max_bytes: u64,
+    /// The state to go on from, of a file that left a batch; absent for one that begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Box<Lifecycle>>,
 }
 
 impl Intake {
@@ -291,9 +294,17 @@ const BLOCKED_MAX_MS: u64 = 300_000;
 const CHANGED_MS: u64 = 250;
 
 impl Lifecycle {
-    /// The state at the beginning. `now_ms` is the workflow's time.
+    /// The state at the beginning, and the event to begin with. `now_ms` is the workflow's time.
     #[must_use]
-    pub fn begin(intake: &Intake, now_ms: i64) -> Self {
+    pub fn begin(intake: &Intake, now_ms: i64) -> (Self, Event) {
+        match &intake.resume {
+            // What failed is repeated at once: the batch has taken its time.
+            Some(state) => ((**state).clone(), Event::Woken),
+            None => (Self::discovered(intake, now_ms), Event::Started),
+        }
+    }
+
+    fn discovered(intake: &Intake, now_ms: i64) -> Self {
         let quiet = i64::try_from(intake.quiet_ms).unwrap_or(i64::MAX);
         Self {
             phase: Phase::Discovered,

@@ -17,6 +17,7 @@ fn intake() -> Intake {
         archive: ArchiveRule::default(),
         small_bytes: 1_000,
         max_bytes: 10_000,
+        resume: None,
     }
 }
 
@@ -42,8 +43,8 @@ fn claimed() -> Event {
 
 fn begun() -> (Intake, Lifecycle) {
     let i = intake();
-    let mut l = Lifecycle::begin(&i, 1_000);
-    assert_eq!(l.step(&i, Event::Started, 1_000), Command::Examine);
+    let (mut l, event) = Lifecycle::begin(&i, 1_000);
+    assert_eq!(l.step(&i, event, 1_000), Command::Examine);
     (i, l)
 }
 
@@ -150,8 +151,8 @@ fn content_that_changes_behind_an_unchanged_stat_starts_the_quiet_period() {
 fn a_verdict_over_the_whole_is_not_forgotten_for_one_over_head_and_tail() {
     let (mut i, _) = begun();
     i.small_bytes = 10;
-    let mut l = Lifecycle::begin(&i, 1_000);
-    l.step(&i, Event::Started, 1_000);
+    let (mut l, event) = Lifecycle::begin(&i, 1_000);
+    l.step(&i, event, 1_000);
     let cheap = || {
         Event::Examined(Examination::Seen {
             look: Observation { stat: stat(100, 1), writer: Writer::Absent },

@@ -5,3 +5,4 @@ pub mod demo;
 pub mod device;
 pub mod fleet;
 pub mod harness;
+pub mod rig;

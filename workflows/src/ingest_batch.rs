@@ -76,8 +76,8 @@ impl IngestBatch {
         let mut lanes: Vec<Lane> = files
             .into_iter()
             .map(|intake| {
-                let mut lifecycle = Lifecycle::begin(&intake, now);
-                let next = lifecycle.step(&intake, Event::Started, now);
+                let (mut lifecycle, event) = Lifecycle::begin(&intake, now);
+                let next = lifecycle.step(&intake, event, now);
                 Lane { intake, lifecycle, next }
             })
             .collect();
@@ -163,12 +163,13 @@ fn settle(
     }
 }
 
-/// Starts a lifecycle for a file that cannot end here. It begins anew; what is stored or sent already is found so.
+/// Starts a lifecycle for a file that cannot end here. It goes on from where the batch was with it: a file that is
+/// enqueued already, say, and whose move into the archive got no answer, may not be on the share any more.
 async fn leave(
     ctx: &WorkflowContext<IngestBatch>,
     lane: Lane,
 ) -> Result<BatchItem, temporalio_workflow::WorkflowTermination> {
-    let intake = lane.intake;
+    let intake = Intake { resume: Some(Box::new(lane.lifecycle)), ..lane.intake };
     let workflow_id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
     let options = ChildWorkflowOptions::builder()
         .workflow_id(workflow_id.clone())

@@ -49,9 +49,10 @@ impl RecordingLifecycle {
     /// Runs until the file has an outcome that is on record.
     #[run(name = "RecordingLifecycle")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<FileReport> {
-        let intake = ctx.state(|s| s.intake.clone());
-        let mut l = Lifecycle::begin(&intake, now_ms(ctx));
-        let mut event = Event::Started;
+        let mut intake = ctx.state(|s| s.intake.clone());
+        let (mut l, mut event) = Lifecycle::begin(&intake, now_ms(ctx));
+        intake.resume = None;
+        ctx.state_mut(|s| s.intake.resume = None);
         loop {
             let command = l.step(&intake, event, now_ms(ctx));
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));

@@ -177,6 +177,15 @@ impl OrgStore for FakeStore {
         })
     }
 
+    async fn find_upload(&self, name: &str) -> Result<Option<Upload>, Fault> {
+        self.call("find_upload", |b| {
+            let of_name = b.uploads.iter().filter(|(_, (n, _))| n == name).map(|(id, _)| id);
+            // Ids count up; the longer number is the later one.
+            let latest = of_name.max_by_key(|id| (id.len(), (*id).clone()));
+            Ok(latest.map(|id| Upload { name: name.to_owned(), id: id.clone() }))
+        })
+    }
+
     async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault> {
         self.call("upload_part", |b| {
             let parts = b.upload(upload)?;

@@ -25,20 +25,18 @@ const IN_FLIGHT: usize = 3;
 /// How often an upload that the store forgot is begun anew within one attempt.
 const RESTARTS: u32 = 3;
 
-/// What a heartbeat keeps for the next attempt.
+/// What a heartbeat tells. The next attempt asks the store and not the heartbeat, whose last one may be lost.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Progress {
-    upload_id: String,
     bytes: u64,
     size: u64,
 }
 
 pub(super) async fn store_large(deps: &Deps, ctx: &ActivityContext, input: &StoreInput) -> Result<StoreOutcome, Fault> {
     let store = deps.store(&input.file.org).await?;
-    let mut resume = ctx.heartbeat_details().deserialize::<Progress>().ok().flatten().map(|p| p.upload_id);
     let mut restarts = 0;
     loop {
-        match attempt(deps, ctx, input, &store, resume.take()).await {
+        match attempt(deps, ctx, input, &store).await {
             Err(f) if f.code == FaultCode::StoreUploadLost && restarts < RESTARTS => {
                 restarts += 1;
                 tracing::warn!(restarts, "the store forgot the upload, beginning anew");
@@ -53,7 +51,6 @@ async fn attempt(
     ctx: &ActivityContext,
     input: &StoreInput,
     store: &Arc<dyn OrgStore>,
-    resume: Option<String>,
 ) -> Result<StoreOutcome, Fault> {
     let file = &input.file;
     let claim = version_key(file);
@@ -67,7 +64,7 @@ async fn attempt(
         Err(f) if f.code == FaultCode::ShareFileGone => return Ok(StoreOutcome::Gone),
         r => r?,
     };
-    let (upload, held) = begin(store.as_ref(), claim.as_str(), resume).await?;
+    let (upload, held) = begin(store.as_ref(), claim.as_str()).await?;
     let size = file.fingerprint.stat.size;
     let mut up = Uploading::new(Arc::clone(store), upload.clone(), held, size);
     let (mut digest, mut inspector) = (Sha256::new(), Streaming::new(size));
@@ -84,7 +81,7 @@ async fn attempt(
             if filling.len() == up.part_len {
                 up.send(filling.split().freeze()).await?;
                 filling.reserve(up.part_len);
-                let p = Progress { upload_id: upload.id.clone(), bytes: done, size };
+                let p = Progress { bytes: done, size };
                 // A heartbeat that cannot be sent is no reason to stop; the server's timeout decides.
                 let _ = ctx.record_heartbeat(p).await;
             }
@@ -114,9 +111,8 @@ async fn attempt(
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.
-async fn begin(store: &dyn OrgStore, name: &str, resume: Option<String>) -> Result<(Upload, Vec<Part>), Fault> {
-    if let Some(id) = resume {
-        let upload = Upload { name: name.to_owned(), id };
+async fn begin(store: &dyn OrgStore, name: &str) -> Result<(Upload, Vec<Part>), Fault> {
+    if let Some(upload) = store.find_upload(name).await? {
         match store.list_parts(&upload).await {
             Ok(parts) => return Ok((upload, parts)),
             Err(f) if f.code == FaultCode::StoreUploadLost => {}

@@ -76,6 +76,13 @@ pub trait OrgStore: Send + Sync {
     /// `store.*` and `credential.*`.
     async fn begin_upload(&self, name: &str) -> Result<Upload, Fault>;
 
+    /// The latest upload to `staging/<name>` that is neither completed nor given up: what an attempt that was cut off
+    /// left behind.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn find_upload(&self, name: &str) -> Result<Option<Upload>, Fault>;
+
     /// Uploads one part; the store verifies `sha256`.
     ///
     /// # Errors

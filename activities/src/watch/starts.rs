@@ -103,6 +103,7 @@ impl Job {
             archive: self.config.archive.clone(),
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
+            resume: None,
         }
     }
 

@@ -130,14 +130,17 @@ pub async fn resumed_upload(store: &Store) {
             store.upload_part(&upload, u32::try_from(n).unwrap(), chunk.clone(), sha(&chunk)).await.expect("part");
         assert_eq!((part.sha256, part.size), (sha(&chunk), PART as u64));
     }
-    // The process that did this is gone; another one knows the name and the id.
-    let again = Upload { name: "resumed".into(), id: upload.id.clone() };
+    // The process that did this is gone; another one knows the name.
+    assert_eq!(store.find_upload("resume").await, Ok(None), "a name that this one begins with");
+    let again = store.find_upload("resumed").await.expect("asked").expect("found");
+    assert_eq!(again, upload);
     let mut held: Vec<Part> = store.list_parts(&again).await.expect("listed");
     assert_eq!(held.iter().map(|p| (p.number, p.size)).collect::<Vec<_>>(), [(1, PART as u64), (2, PART as u64)]);
     assert_eq!(held[0].sha256, sha(&body[..PART]));
     let rest = body.slice(2 * PART..);
     held.push(store.upload_part(&again, 3, rest.clone(), sha(&rest)).await.expect("part"));
     store.complete_upload(&again, &held).await.expect("completed");
+    assert_eq!(store.find_upload("resumed").await, Ok(None), "a completed one");
     assert_eq!(store.promote("resumed", body.len() as u64, &digest, &meta("large")).await, Ok(Put::Created));
     assert_eq!(store.read_recording(&digest, body.len() as u64).await, Ok(body));
 }

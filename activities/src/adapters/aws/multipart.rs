@@ -62,6 +62,21 @@ impl S3OrgStore {
         }
     }
 
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Upload>, Fault> {
+        let key = staging(name);
+        // One page: names are digests, none begins with another, and a thousand attempts at one file are not left open.
+        let listed = self.org.s3.list_multipart_uploads().bucket(&self.org.bucket).prefix(&key).send().await;
+        let listed = match listed {
+            Ok(l) => l,
+            Err(e) => return Err(self.fail("ListMultipartUploads", &e).await),
+        };
+        let same = listed.uploads().iter().filter(|u| u.key() == Some(&key));
+        let latest = same
+            .map(|u| (u.initiated().map(|t| (t.secs(), t.subsec_nanos())), u.upload_id().unwrap_or_default().to_owned()))
+            .max();
+        Ok(latest.map(|(_, id)| Upload { name: name.to_owned(), id }))
+    }
+
     pub(super) async fn part(&self, upload: &Upload, n: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault> {
         let size = body.len() as u64;
         let sent = self

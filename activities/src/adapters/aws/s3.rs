@@ -140,6 +140,10 @@ impl OrgStore for S3OrgStore {
         self.begin(plain(name)?).await
     }
 
+    async fn find_upload(&self, name: &str) -> Result<Option<Upload>, Fault> {
+        self.find(plain(name)?).await
+    }
+
     async fn upload_part(&self, upload: &Upload, number: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault> {
         self.part(upload, number, body, sha256).await
     }

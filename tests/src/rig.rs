@@ -1,0 +1,280 @@
+//! A worker in this process whose share, store and queues are the fakes that the contract suites hold to the real
+//! parts' promises, against a real Temporal server: for failing and repeating each step at will.
+
+use async_trait::async_trait;
+use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
+use leadline_activities::adapters::smb_fake::FakeShare;
+use leadline_activities::codec::{data_converter, parse_keys, random_keys};
+use leadline_activities::content_cache::ContentCache;
+use leadline_activities::deps::{Deps, Shares};
+use leadline_activities::engine::Engine;
+use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
+use leadline_activities::ports::share::Share;
+use leadline_activities::ports::stacks::{
+    ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks,
+};
+use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_activities::worker::{Capacity, worker};
+use leadline_domain::lifecycle::Intake;
+use leadline_domain::{
+    ArchiveRule, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule, ShareId,
+    SharePath, WorkerGroup,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+use temporalio_sdk::Runtime;
+use temporalio_sdk::runtime::RuntimeOptions;
+
+/// One organization's fakes.
+pub struct Lane {
+    /// Organization.
+    pub org: OrgId,
+    /// Its share.
+    pub share: Arc<FakeShare>,
+    /// Its bucket.
+    pub store: Arc<FakeStore>,
+    /// Its part of the ingest queue.
+    pub ingest: Arc<FakeQueue>,
+    /// Its part of the audit queue.
+    pub audit: Arc<FakeQueue>,
+    config: ShareConfig,
+}
+
+/// See the module. The worker ends with it.
+pub struct Rig {
+    /// A lane for each organization.
+    pub lanes: BTreeMap<String, Arc<Lane>>,
+    /// Temporal, as activities use it.
+    pub engine: Engine,
+    /// Task queue of the worker.
+    pub queue: String,
+    stop: Option<Box<dyn Fn() + Send + Sync>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// The share that every organization of a rig has.
+#[must_use]
+pub fn share_id() -> ShareId {
+    ShareId::parse("ward").expect("a share id")
+}
+
+impl Rig {
+    /// A worker for these organizations. `name` keeps rigs on one server apart, at most 12 characters.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn start(temporal: &str, name: &str, orgs: &[&str], archive: &ArchiveRule, small_bytes: u64) -> Self {
+        let facts = EnvFacts {
+            env: EnvId::parse(name).expect("an environment id"),
+            account: "111111111111".into(),
+            region: "us-east-1".into(),
+            jurisdictions: BTreeSet::from(["us".parse().expect("a jurisdiction")]),
+        };
+        let stores = FakeOrgStores::new();
+        let (mut lanes, mut configs) = (BTreeMap::new(), BTreeMap::new());
+        for org in orgs {
+            let id = OrgId::parse(org).expect("an organization id");
+            let placement = Placement::resolve(&id, "us", &facts).expect("allowed");
+            let scope = OrgScope::new(id.clone(), placement);
+            let config = ShareConfig {
+                address: "127.0.0.1:1".into(),
+                share: "ward".into(),
+                folder: SharePath::new("in"),
+                group: WorkerGroup::parse("main").expect("a group"),
+                settle: SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 500, ..SettleRule::default() },
+                archive: archive.clone(),
+                reconcile_ms: 1_000,
+                only: vec![],
+                ignore: vec![],
+                small_bytes,
+                max_bytes: 1 << 40,
+                require_encryption: false,
+            };
+            let lane = Lane {
+                org: id.clone(),
+                share: FakeShare::new(),
+                store: stores.of(&scope),
+                ingest: FakeQueue::fifo(),
+                audit: FakeQueue::standard(),
+                config: config.clone(),
+            };
+            lane.share.make_folder("in");
+            lanes.insert((*org).to_owned(), Arc::new(lane));
+            configs.insert(id, OrgConfig { scope, shares: BTreeMap::from([(share_id(), config)]) });
+        }
+        let registry = Arc::new(Registry::fixed(Snapshot { facts, orgs: configs }));
+        let queue = registry.env().task_queue(&WorkerGroup::parse("main").expect("a group"));
+        let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
+            Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
+        };
+        let deps = Arc::new(Deps {
+            registry,
+            shares: Arc::new(LaneShares(lanes.clone())),
+            stores,
+            ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
+            audit_queue: routed(|l| Arc::clone(&l.audit), "/organization"),
+            stacks: Arc::new(Nothing),
+            secrets: Arc::new(Nothing),
+            cache: ContentCache::new(64 << 20),
+        });
+        let client = connect(temporal).await;
+        let (engine, theirs) = (Engine::new(client.clone()), client);
+        let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
+        let thread = std::thread::spawn(move || run(theirs, &deps, told));
+        let stop = Some(tell.await.expect("the worker starts"));
+        Self { lanes, engine, queue, stop, thread: Some(thread) }
+    }
+
+    /// An organization's lane.
+    #[must_use]
+    pub fn lane(&self, org: &str) -> &Arc<Lane> {
+        &self.lanes[org]
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop();
+        }
+        if let Some(t) = self.thread.take() {
+            let _ = t.join();
+        }
+    }
+}
+
+impl Lane {
+    /// What a lifecycle of a file that is on the share begins with, seen unchanged for ten seconds.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn intake(&self, path: &str) -> Intake {
+        let wanted = SharePath::new(path);
+        let listing = self.share.list(&SharePath::new("in"), &[]).await.expect("listed");
+        let entry = listing.files.into_iter().find(|e| e.path == wanted).expect("the file is on the share");
+        Intake {
+            org: self.org.clone(),
+            share: share_id(),
+            fingerprint: Fingerprint { path: entry.path, stat: entry.stat },
+            quiet_ms: 10_000,
+            settle: self.config.settle.clone(),
+            archive: self.config.archive.clone(),
+            small_bytes: self.config.small_bytes,
+            max_bytes: self.config.max_bytes,
+            resume: None,
+        }
+    }
+}
+
+fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<dyn Fn() + Send + Sync>>) {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tokio.block_on(async {
+        let options = RuntimeOptions::builder().build().expect("options");
+        let runtime = Runtime::from_current_tokio(options).expect("the Temporal runtime");
+        let group = WorkerGroup::parse("main").expect("a group");
+        let mut w = worker(&runtime, client, deps, &group, Capacity::default()).expect("a worker");
+        let _ = told.send(Box::new(w.shutdown_handle()));
+        w.run().await.expect("the worker runs");
+    });
+}
+
+/// A client with encrypted payloads.
+///
+/// # Panics
+/// When Temporal does not answer.
+pub async fn connect(temporal: &str) -> Client {
+    static KEYS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
+    let connection = Connection::connect(ConnectionOptions::new(url).build()).await.expect("Temporal answers");
+    let keys = parse_keys(KEYS.get_or_init(random_keys)).expect("payload keys");
+    let options = ClientOptions::new("default").data_converter(data_converter(Arc::new(keys))).build();
+    Client::new(connection, options).expect("a client")
+}
+
+struct LaneShares(BTreeMap<String, Arc<Lane>>);
+
+#[async_trait]
+impl Shares for LaneShares {
+    async fn open(&self, org: &OrgId, _share: &ShareId) -> Result<Arc<dyn Share>, Fault> {
+        match self.0.get(org.as_str()) {
+            Some(l) => Ok(Arc::clone(&l.share) as Arc<dyn Share>),
+            None => Err(Fault::new(FaultCode::ConfigUnknownOrg, "not of this rig")),
+        }
+    }
+    fn forget(&self, _org: &OrgId, _share: &ShareId) {}
+}
+
+/// One queue that gives each organization's messages to a fake of its own.
+struct Routed {
+    queues: BTreeMap<String, Arc<FakeQueue>>,
+    field: &'static str,
+}
+
+#[async_trait]
+impl Queue for Routed {
+    async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>> {
+        let mut out = Vec::new();
+        for m in messages {
+            let body: serde_json::Value = serde_json::from_str(&m.body).expect("a message is JSON");
+            let org = body.pointer(self.field).and_then(|o| o.as_str()).expect("a message names its organization");
+            out.extend(self.queues[org].send(std::slice::from_ref(m)).await);
+        }
+        out
+    }
+    async fn receive(&self, _max: u32, _wait_s: u32) -> Result<Vec<Incoming>, Fault> {
+        Err(unused())
+    }
+    async fn delete(&self, _receipts: &[String]) -> Result<(), Fault> {
+        Err(unused())
+    }
+    async fn depth(&self) -> Result<(u64, u64), Fault> {
+        Err(unused())
+    }
+}
+
+/// Parts that files do not touch.
+struct Nothing;
+
+fn unused() -> Fault {
+    Fault::new(FaultCode::BugInvariant, "not part of a rig")
+}
+
+#[async_trait]
+impl Stacks for Nothing {
+    async fn describe(&self, _: &str) -> Result<Option<StackState>, Fault> {
+        Err(unused())
+    }
+    async fn template(&self, _: &str) -> Result<Option<String>, Fault> {
+        Err(unused())
+    }
+    async fn create_change_set(&self, _: &str, _: &str, _: &str, _: &BTreeMap<String, String>) -> Result<(), Fault> {
+        Err(unused())
+    }
+    async fn change_set(&self, _: &str, _: &str) -> Result<ChangeSetState, Fault> {
+        Err(unused())
+    }
+    async fn execute(&self, _: &str, _: &str) -> Result<(), Fault> {
+        Err(unused())
+    }
+    async fn discard(&self, _: &str, _: &str) -> Result<(), Fault> {
+        Err(unused())
+    }
+    async fn events(&self, _: &str) -> Result<Vec<StackEvent>, Fault> {
+        Err(unused())
+    }
+    async fn delete(&self, _: &str) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Secrets for Nothing {
+    async fn share_credentials(&self, _: &OrgScope, _: &ShareId) -> Result<ShareCredentials, Fault> {
+        Err(unused())
+    }
+    fn forget(&self, _: &OrgScope, _: &ShareId) {}
+    async fn put_share_credentials(&self, _: &OrgScope, _: &ShareId, _: &ShareCredentials) -> Result<(), Fault> {
+        Err(unused())
+    }
+}

@@ -1,0 +1,222 @@
+//! Every step of a file's lifecycle failed, and done and then failed, on a real Temporal server: the file still has its
+//! one outcome, its one message, and its bytes where they belong.
+
+use futures::future::join_all;
+use leadline_activities::adapters::aws_fake::Planned;
+use leadline_activities::engine::Started;
+use leadline_domain::lifecycle::Outcome;
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
+use leadline_formats::synth::SynthFormat;
+use leadline_tests::fleet::recording;
+use leadline_tests::harness::temporal::Temporal;
+use leadline_tests::rig::{Lane, Rig, share_id};
+use leadline_workflows::ids;
+use leadline_workflows::ingest_batch::BatchItem;
+use leadline_workflows::recording_lifecycle::FileReport;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const PATH: &str = "in/DOE_JANE.dcm";
+
+/// Where a fault is planned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    Share(&'static str),
+    Store(&'static str),
+    Ingest,
+    Audit,
+}
+
+const SMALL: &[At] = &[
+    At::Share("observe"),
+    At::Share("read"),
+    At::Share("mkdir"),
+    At::Share("rename"),
+    At::Store("put_recording"),
+    At::Ingest,
+    At::Audit,
+];
+
+const LARGE: &[At] = &[
+    At::Share("open"),
+    At::Share("next"),
+    At::Store("begin_upload"),
+    At::Store("upload_part"),
+    At::Store("complete_upload"),
+    At::Store("promote"),
+];
+
+fn codes(at: At) -> [FaultCode; 3] {
+    use FaultCode as F;
+    match at {
+        At::Share(_) => [F::ShareUnreachable, F::ShareTimeout, F::ShareAccessDenied],
+        At::Store(_) => [F::StoreUnreachable, F::StoreThrottled, F::StoreAccessDenied],
+        At::Ingest | At::Audit => [F::QueueUnreachable, F::QueueThrottled, F::QueueAccessDenied],
+    }
+}
+
+/// All plans for a place: failed once, failed four times, done and failed, refused until a human mends it.
+fn plans(at: At) -> Vec<Vec<Planned>> {
+    let [lost, busy, refused] = codes(at).map(|c| Fault::new(c, "planned"));
+    vec![
+        vec![Planned::Fail(lost.clone())],
+        vec![Planned::Fail(lost.clone()); 4],
+        vec![Planned::FailAfter(lost.clone())],
+        vec![Planned::FailAfter(lost.clone()), Planned::Fail(busy.clone()), Planned::FailAfter(lost)],
+        vec![Planned::Fail(busy)],
+        vec![Planned::Fail(refused)],
+    ]
+}
+
+fn plan(lane: &Lane, at: At, what: &[Planned]) {
+    for p in what {
+        match at {
+            At::Share(method) => lane.share.faults.plan(method, p.clone()),
+            At::Store(method) => lane.store.faults.plan(method, p.clone()),
+            At::Ingest => lane.ingest.faults.plan("send", p.clone()),
+            At::Audit => lane.audit.faults.plan("send", p.clone()),
+        }
+    }
+}
+
+/// Starts the lifecycle of a file and waits for its end.
+async fn lifecycle(rig: &Rig, lane: &Lane, path: &str) -> FileReport {
+    let intake = lane.intake(path).await;
+    let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+    let started = rig.engine.start_lifecycle(&rig.queue, &intake, false).await.expect("started");
+    assert_eq!(started, Started::Running);
+    let end = tokio::time::Instant::now() + LIMIT;
+    loop {
+        match rig.engine.how_ended(&id).await.expect("described") {
+            Started::Ended(Some(report)) => return report,
+            Started::Ended(None) => panic!("{}: the lifecycle failed", lane.org),
+            Started::Running => assert!(tokio::time::Instant::now() < end, "{}: no end", lane.org),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The promises: one object with these bytes, one message, the outcome on record once, the copy in the archive.
+fn judge(lane: &Lane, report: &FileReport, bytes: &[u8], what: &str) {
+    let digest = Digest::of(bytes);
+    assert!(
+        matches!(report.outcome(), Some(Outcome::Delivered { .. })),
+        "{what}: {:?} {:?}",
+        report.outcome(),
+        report.lifecycle.retry
+    );
+    let stored = lane.store.recordings();
+    assert_eq!(stored.len(), 1, "{what}: objects");
+    assert!(stored[0].0 == digest && stored[0].1 == bytes, "{what}: another content");
+    assert_eq!(lane.ingest.accepted().len(), 1, "{what}: messages");
+    assert!(lane.ingest.accepted()[0].body.contains(&digest.to_hex()), "{what}: another recording's message");
+    assert_eq!(lane.store.open_uploads(), 0, "{what}: an upload is left open");
+    assert!(lane.store.staged().is_empty(), "{what}: something is left in staging");
+    let mut entries: Vec<String> = lane.audit.accepted().into_iter().map(|m| m.dedup_id).collect();
+    entries.dedup();
+    assert!((1..=2).contains(&entries.len()), "{what}: audit entries {entries:?}");
+    let paths = lane.share.paths();
+    assert!(paths.len() == 1 && paths[0].starts_with("_archive/"), "{what}: {} files on the share", paths.len());
+    assert_eq!(lane.share.content(&paths[0]).as_deref(), Some(bytes), "{what}: the clinic's copy");
+}
+
+async fn each_step(name: &str, places: &[At], small_bytes: u64) {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let cases: Vec<(String, At, Vec<Planned>)> = places
+        .iter()
+        .flat_map(|at| plans(*at).into_iter().map(move |p| (*at, p)))
+        .enumerate()
+        .map(|(n, (at, p))| (format!("org-{n}"), at, p))
+        .collect();
+    let orgs: Vec<&str> = cases.iter().map(|(o, _, _)| o.as_str()).collect();
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let rig = Rig::start(&temporal.address(), name, &orgs, &archive, small_bytes).await;
+    join_all(cases.iter().enumerate().map(|(n, (org, at, planned))| {
+        let rig = &rig;
+        async move {
+            let lane = rig.lane(org);
+            let bytes = recording(SynthFormat::Dicom, n as u64);
+            lane.share.put(PATH, &bytes);
+            let intake_first = lane.intake(PATH).await;
+            plan(lane, *at, planned);
+            let report = lifecycle(rig, lane, PATH).await;
+            let what = format!("{at:?} {planned:?}");
+            judge(lane, &report, &bytes, &what);
+            let left = lane.share.faults.left() + lane.store.faults.left() + lane.ingest.faults.left();
+            // What was done in spite of its fault need not be tried again.
+            assert!(left + lane.audit.faults.left() < planned.len(), "{what}: the planned fault never happened");
+            assert_eq!(report.intake.file_key(), intake_first.file_key());
+        }
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_of_a_small_file() {
+    each_step("steps-small", SMALL, 8 << 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_of_a_large_file() {
+    // Everything above 16 KiB counts as large here.
+    each_step("steps-large", LARGE, 16 << 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_of_a_batch() {
+    const FILES: u64 = 20;
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let cases: Vec<(String, At, Vec<Planned>)> = SMALL
+        .iter()
+        .flat_map(|at| plans(*at).into_iter().map(move |p| (*at, p)))
+        .enumerate()
+        .map(|(n, (at, p))| (format!("org-{n}"), at, p))
+        .collect();
+    let orgs: Vec<&str> = cases.iter().map(|(o, _, _)| o.as_str()).collect();
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let rig = Rig::start(&temporal.address(), "steps-batch", &orgs, &archive, 8 << 20).await;
+    let contents: Vec<Vec<u8>> = (0..FILES).map(|n| recording(SynthFormat::Scp, n)).collect();
+    join_all(cases.iter().map(|(org, at, planned)| {
+        let (rig, contents) = (&rig, &contents);
+        async move {
+            let (lane, what) = (rig.lane(org), format!("{at:?} {planned:?}"));
+            let mut files = Vec::new();
+            for (n, bytes) in contents.iter().enumerate() {
+                let path = format!("in/{n}.scp");
+                lane.share.put(&path, bytes);
+                files.push(lane.intake(&path).await);
+            }
+            plan(lane, *at, planned);
+            let id = format!("batch/{org}");
+            rig.engine.start_batch(&rig.queue, &id, &files).await.expect("started");
+            let items = rig.engine.batch_result(&id).await.expect("ended");
+            assert_eq!(items.len(), files.len(), "{what}");
+            for (item, intake) in items.iter().zip(&files) {
+                let left_id = ids::lifecycle(&intake.org, &share_id(), &intake.file_key());
+                let end = tokio::time::Instant::now() + LIMIT;
+                let outcome = match item {
+                    BatchItem::Done(r) => r.lifecycle.outcome.clone(),
+                    BatchItem::Left { workflow_id } => {
+                        assert_eq!(*workflow_id, left_id);
+                        loop {
+                            match rig.engine.how_ended(&left_id).await.expect("described") {
+                                Started::Ended(r) => break r.and_then(|r| r.lifecycle.outcome),
+                                Started::Running => assert!(tokio::time::Instant::now() < end, "{what}: no end"),
+                            }
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                        }
+                    }
+                    BatchItem::Running => None,
+                };
+                assert!(matches!(outcome, Some(Outcome::Delivered { .. })), "{what}: {outcome:?}");
+            }
+            assert_eq!(lane.store.recordings().len(), contents.len(), "{what}: objects");
+            assert_eq!(lane.ingest.accepted().len(), contents.len(), "{what}: messages");
+            assert!(lane.share.paths().iter().all(|p| p.starts_with("_archive/")), "{what}: files left");
+            assert_eq!(lane.share.paths().len(), contents.len(), "{what}: files lost");
+        }
+    }))
+    .await;
+}
