@@ -10,9 +10,7 @@ use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
-use leadline_activities::ports::stacks::{
-    ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks,
-};
+use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::lifecycle::Intake;

@@ -9,11 +9,13 @@ use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
+use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig, share_id};
-use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
+use leadline_workflows::{RecordingLifecycle, ids};
 use std::time::Duration;
+use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PATH: &str = "in/DOE_JANE.dcm";
@@ -219,4 +221,39 @@ async fn every_step_of_a_batch() {
         }
     }))
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifecycle_that_waits_says_for_what() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let rig = Rig::start(&temporal.address(), "waits", &["org-small", "org-large"], &archive, 16 << 10).await;
+    for (org, size, method) in [("org-small", 3_000usize, "read"), ("org-large", 300_000, "next")] {
+        let lane = rig.lane(org);
+        lane.share.put("in/a.bin", &vec![b'x'; size]);
+        let intake = lane.intake("in/a.bin").await;
+        let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+        for code in [FaultCode::ShareLogonRefused, FaultCode::ShareAccessDenied] {
+            lane.share.faults.fail(method, 2, &Fault::new(code, "planned"));
+        }
+        rig.engine.start_lifecycle(&rig.queue, &intake, false).await.expect("started");
+        let handle = rig.engine.client().get_workflow_handle::<RecordingLifecycle>(&id);
+        let codes = std::sync::Mutex::new(Vec::new());
+        eventually("both faults have shown", LIMIT, || {
+            let (handle, codes) = (&handle, &codes);
+            async move {
+                let options = WorkflowQueryOptions::default();
+                let report = handle.query(RecordingLifecycle::report, (), options).await.ok().flatten()?;
+                codes.lock().expect("not poisoned").extend(report.lifecycle.retry.as_ref().map(|r| r.fault.code));
+                // It need not wait for the end of its patience.
+                let _ = handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await;
+                (report.outcome().is_some()).then_some(())
+            }
+        })
+        .await;
+        let mut codes = codes.into_inner().expect("not poisoned");
+        codes.dedup();
+        assert_eq!(codes, [FaultCode::ShareLogonRefused, FaultCode::ShareAccessDenied], "{org}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use leadline_domain::{Fault, FaultCode};
 use std::time::Duration;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_workflow::common::error::IncomingError;
 use temporalio_workflow::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, LocalActivityOptions, RetryPolicy,
@@ -61,12 +62,28 @@ pub fn fault_of(e: &ActivityExecutionError) -> Fault {
     match e.reason() {
         Some(IncomingError::Application(a)) => match a.details::<Fault>() {
             Ok(Some(f)) => f,
-            _ => {
-                let code = a.type_name().and_then(FaultCode::parse).unwrap_or(FaultCode::BugInvariant);
-                Fault::new(code, "activity failed without details")
-            }
+            _ => by_type(a.type_name()),
         },
-        Some(IncomingError::Timeout(_)) => Fault::new(FaultCode::EngineUnreachable, "the step took too long"),
-        _ => Fault::new(FaultCode::BugInvariant, "activity ended without a failure of its own"),
+        Some(IncomingError::Timeout(_)) => timeout(),
+        Some(_) => Fault::new(FaultCode::BugInvariant, "activity ended without a failure of its own"),
+        // The failure of a local activity comes bare, without the wrapper that has a cause.
+        None => match e.failure().and_then(|f| f.failure_info.as_ref()) {
+            Some(FailureInfo::ApplicationFailureInfo(info)) => info
+                .details
+                .as_ref()
+                .and_then(|d| serde_json::from_slice(&d.payloads.first()?.data).ok())
+                .unwrap_or_else(|| by_type(Some(&info.r#type))),
+            Some(FailureInfo::TimeoutFailureInfo(_)) => timeout(),
+            _ => Fault::new(FaultCode::BugInvariant, "activity ended without a failure of its own"),
+        },
     }
+}
+
+fn timeout() -> Fault {
+    Fault::new(FaultCode::EngineUnreachable, "the step took too long")
+}
+
+fn by_type(name: Option<&str>) -> Fault {
+    let code = name.and_then(FaultCode::parse).unwrap_or(FaultCode::BugInvariant);
+    Fault::new(code, "activity failed without details")
 }

@@ -72,7 +72,9 @@ impl S3OrgStore {
         };
         let same = listed.uploads().iter().filter(|u| u.key() == Some(&key));
         let latest = same
-            .map(|u| (u.initiated().map(|t| (t.secs(), t.subsec_nanos())), u.upload_id().unwrap_or_default().to_owned()))
+            .map(|u| {
+                (u.initiated().map(|t| (t.secs(), t.subsec_nanos())), u.upload_id().unwrap_or_default().to_owned())
+            })
             .max();
         Ok(latest.map(|(_, id)| Upload { name: name.to_owned(), id }))
     }
