@@ -1,13 +1,14 @@
 //! A worker in this process whose share, store and queues are the fakes that the contract suites hold to the real
 //! parts' promises, against a real Temporal server: for failing and repeating each step at will.
 
+use crate::harness::tools::eventually;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
 use leadline_activities::adapters::smb_fake::FakeShare;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
-use leadline_activities::engine::Engine;
+use leadline_activities::engine::{Engine, Started};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
@@ -18,8 +19,11 @@ use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule, ShareId,
     SharePath, WorkerGroup,
 };
+use leadline_workflows::ids;
+use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
@@ -63,6 +67,20 @@ impl Rig {
     /// # Panics
     /// When Temporal does not take it.
     pub async fn start(temporal: &str, name: &str, orgs: &[&str], archive: &ArchiveRule, small_bytes: u64) -> Self {
+        Self::with_client(connect(temporal).await, name, orgs, archive, small_bytes).await
+    }
+
+    /// The same with a client of the caller's.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn with_client(
+        client: Client,
+        name: &str,
+        orgs: &[&str],
+        archive: &ArchiveRule,
+        small_bytes: u64,
+    ) -> Self {
         let facts = EnvFacts {
             env: EnvId::parse(name).expect("an environment id"),
             account: "111111111111".into(),
@@ -116,12 +134,35 @@ impl Rig {
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
-        let client = connect(temporal).await;
         let (engine, theirs) = (Engine::new(client.clone()), client);
         let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
         let thread = std::thread::spawn(move || run(theirs, &deps, told));
         let stop = Some(tell.await.expect("the worker starts"));
         Self { lanes, engine, queue, stop, thread: Some(thread) }
+    }
+
+    /// Starts the lifecycle of a file.
+    ///
+    /// # Panics
+    /// When Temporal does not take it, or one runs or ran already.
+    pub async fn begin(&self, intake: &Intake) -> String {
+        let started = self.engine.start_lifecycle(&self.queue, intake, false).await.expect("started");
+        assert_eq!(started, Started::Running);
+        ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
+    }
+
+    /// Waits for the end of a lifecycle.
+    ///
+    /// # Panics
+    /// When it fails, or after `limit`.
+    pub async fn ended(&self, id: &str, limit: Duration) -> FileReport {
+        eventually(id, limit, || async {
+            match self.engine.how_ended(id).await.expect("described") {
+                Started::Ended(report) => Some(report.expect("a lifecycle that ends has a report")),
+                Started::Running => None,
+            }
+        })
+        .await
     }
 
     /// An organization's lane.
@@ -175,6 +216,18 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
         let _ = told.send(Box::new(w.shutdown_handle()));
         w.run().await.expect("the worker runs");
     });
+}
+
+/// A client without encryption, for histories that are kept and read.
+///
+/// # Panics
+/// When Temporal does not answer.
+pub async fn connect_plain(temporal: &str) -> Client {
+    let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
+    // Histories keep the identity; that of a machine is not to be kept.
+    let options = ConnectionOptions::new(url).identity("leadline-tests".to_owned()).build();
+    let connection = Connection::connect(options).await.expect("Temporal answers");
+    Client::new(connection, ClientOptions::new("default").build()).expect("a client")
 }
 
 /// A client with encrypted payloads.

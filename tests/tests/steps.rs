@@ -81,23 +81,6 @@ fn plan(lane: &Lane, at: At, what: &[Planned]) {
     }
 }
 
-/// Starts the lifecycle of a file and waits for its end.
-async fn lifecycle(rig: &Rig, lane: &Lane, path: &str) -> FileReport {
-    let intake = lane.intake(path).await;
-    let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
-    let started = rig.engine.start_lifecycle(&rig.queue, &intake, false).await.expect("started");
-    assert_eq!(started, Started::Running);
-    let end = tokio::time::Instant::now() + LIMIT;
-    loop {
-        match rig.engine.how_ended(&id).await.expect("described") {
-            Started::Ended(Some(report)) => return report,
-            Started::Ended(None) => panic!("{}: the lifecycle failed", lane.org),
-            Started::Running => assert!(tokio::time::Instant::now() < end, "{}: no end", lane.org),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// The promises: one object with these bytes, one message, the outcome on record once, the copy in the archive.
 fn judge(lane: &Lane, report: &FileReport, bytes: &[u8], what: &str) {
     let digest = Digest::of(bytes);
@@ -142,7 +125,8 @@ async fn each_step(name: &str, places: &[At], small_bytes: u64) {
             lane.share.put(PATH, &bytes);
             let intake_first = lane.intake(PATH).await;
             plan(lane, *at, planned);
-            let report = lifecycle(rig, lane, PATH).await;
+            let id = rig.begin(&intake_first).await;
+            let report = rig.ended(&id, LIMIT).await;
             let what = format!("{at:?} {planned:?}");
             judge(lane, &report, &bytes, &what);
             let left = lane.share.faults.left() + lane.store.faults.left() + lane.ingest.faults.left();
@@ -197,18 +181,11 @@ async fn every_step_of_a_batch() {
             assert_eq!(items.len(), files.len(), "{what}");
             for (item, intake) in items.iter().zip(&files) {
                 let left_id = ids::lifecycle(&intake.org, &share_id(), &intake.file_key());
-                let end = tokio::time::Instant::now() + LIMIT;
                 let outcome = match item {
                     BatchItem::Done(r) => r.lifecycle.outcome.clone(),
                     BatchItem::Left { workflow_id } => {
                         assert_eq!(*workflow_id, left_id);
-                        loop {
-                            match rig.engine.how_ended(&left_id).await.expect("described") {
-                                Started::Ended(r) => break r.and_then(|r| r.lifecycle.outcome),
-                                Started::Running => assert!(tokio::time::Instant::now() < end, "{what}: no end"),
-                            }
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                        }
+                        rig.ended(&left_id, LIMIT).await.lifecycle.outcome
                     }
                     BatchItem::Running => None,
                 };
@@ -233,11 +210,10 @@ async fn a_lifecycle_that_waits_says_for_what() {
         let lane = rig.lane(org);
         lane.share.put("in/a.bin", &vec![b'x'; size]);
         let intake = lane.intake("in/a.bin").await;
-        let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
         for code in [FaultCode::ShareLogonRefused, FaultCode::ShareAccessDenied] {
             lane.share.faults.fail(method, 2, &Fault::new(code, "planned"));
         }
-        rig.engine.start_lifecycle(&rig.queue, &intake, false).await.expect("started");
+        let id = rig.begin(&intake).await;
         let handle = rig.engine.client().get_workflow_handle::<RecordingLifecycle>(&id);
         let codes = std::sync::Mutex::new(Vec::new());
         eventually("both faults have shown", LIMIT, || {

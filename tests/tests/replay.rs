@@ -1,0 +1,210 @@
+//! Recorded histories, replayed: a change of workflow code that breaks workflows under way fails here.
+//!
+//! `cargo test -p leadline-tests --test replay -- --ignored` records them anew; see `tests/histories/README.md` for when
+//! that is right.
+
+use leadline_activities::adapters::aws_fake::Planned;
+use leadline_domain::{ArchiveRule, Fault, FaultCode};
+use leadline_formats::synth::SynthFormat;
+use leadline_tests::fleet::recording;
+use leadline_tests::harness::temporal::Temporal;
+use leadline_tests::harness::tools::{eventually, root};
+use leadline_tests::rig::{Rig, connect_plain, share_id};
+use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch, ids};
+use std::path::PathBuf;
+use std::time::Duration;
+use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
+use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn folder() -> PathBuf {
+    root().join("tests/histories")
+}
+
+fn replayer() -> WorkflowReplayer {
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<RecordingLifecycle>()
+        .and_then(|o| o.register_workflow::<IngestBatch>())
+        .and_then(|o| o.register_workflow::<ShareWatch>())
+        .and_then(|o| o.register_workflow::<ApplyEnvironment>())
+        .and_then(|o| o.register_workflow::<OnboardOrganization>())
+        .expect("workflows are registered");
+    WorkflowReplayer::new(options.build()).expect("a replayer")
+}
+
+#[tokio::test]
+async fn recorded_histories_replay() {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
+        .expect("recorded histories")
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 10, "only {} recorded histories", files.len());
+    let replayer = replayer();
+    for f in files {
+        let text = std::fs::read(&f).expect("read");
+        let history = WorkflowHistory::from_json(&text).expect("a history");
+        if let Err(e) = replayer.replay_workflow(history).await {
+            panic!("{} does not replay: running workflows like it would break: {e}", f.display());
+        }
+    }
+}
+
+/// The replayer itself: the same history under code that does something else must fail.
+#[tokio::test]
+async fn changed_code_is_noticed() {
+    let options = WorkflowReplayerOptions::new().register_workflow::<changed::Other>().expect("registered").build();
+    let replayer = WorkflowReplayer::new(options).expect("a replayer");
+    let text = std::fs::read(folder().join("small.json")).expect("read");
+    let history = WorkflowHistory::from_json(&text).expect("a history");
+    assert!(replayer.replay_workflow(history).await.is_err());
+}
+
+mod changed {
+    #![allow(missing_docs)] // the macros' constants
+    use leadline_domain::lifecycle::Intake;
+    use std::time::Duration;
+    use temporalio_macros::{workflow, workflow_methods};
+    use temporalio_workflow::{WorkflowContext, WorkflowResult};
+
+    #[workflow]
+    #[derive(Default)]
+    pub struct Other;
+
+    #[workflow_methods]
+    impl Other {
+        #[run(name = "RecordingLifecycle")]
+        pub async fn run(ctx: &mut WorkflowContext<Self>, _intake: Intake) -> WorkflowResult<()> {
+            ctx.timer(Duration::from_secs(1)).await;
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes tests/histories"]
+async fn record() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let moved = ArchiveRule::Move { folder: "_archive".into() };
+    let orgs: Vec<String> =
+        ["small", "quiet", "duplicate", "too-large", "retried", "withdrawn", "pending", "batch", "watch", "nudged"]
+            .map(String::from)
+            .to_vec();
+    let orgs: Vec<&str> = orgs.iter().map(String::as_str).collect();
+    let client = connect_plain(&temporal.address()).await;
+    let rig = Rig::with_client(client.clone(), "histories", &orgs, &moved, 8 << 20).await;
+    let left = Rig::with_client(client.clone(), "leave", &["left"], &ArchiveRule::Leave, 8 << 20).await;
+    let large = Rig::with_client(client, "large", &["large"], &moved, 16 << 10).await;
+    let dicom = recording(SynthFormat::Dicom, 1);
+    let lost = Fault::new(FaultCode::ShareUnreachable, "planned");
+
+    for (rig, org) in [(&rig, "small"), (&left, "left"), (&large, "large")] {
+        let lane = rig.lane(org);
+        lane.share.put("in/a.dcm", &dicom);
+        let id = rig.begin(&lane.intake("in/a.dcm").await).await;
+        rig.ended(&id, LIMIT).await;
+        keep(rig, &id, org).await;
+    }
+
+    let lane = rig.lane("quiet");
+    lane.share.put("in/a.bin", b"some bytes");
+    let mut intake = lane.intake("in/a.bin").await;
+    intake.quiet_ms = 0;
+    let id = rig.begin(&intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "quiet").await;
+
+    let lane = rig.lane("duplicate");
+    for name in ["in/a.dcm", "in/b.dcm"] {
+        lane.share.put(name, &dicom);
+        let id = rig.begin(&lane.intake(name).await).await;
+        rig.ended(&id, LIMIT).await;
+        keep(&rig, &id, "duplicate").await;
+    }
+
+    let lane = rig.lane("too-large");
+    lane.share.put("in/a.dcm", &dicom);
+    let mut intake = lane.intake("in/a.dcm").await;
+    intake.max_bytes = 10;
+    let id = rig.begin(&intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "too-large").await;
+
+    let lane = rig.lane("retried");
+    lane.share.put("in/a.dcm", &dicom);
+    let intake = lane.intake("in/a.dcm").await;
+    lane.share.faults.plan("read", Planned::Fail(lost.clone()));
+    lane.store.faults.plan("put_recording", Planned::FailAfter(Fault::new(FaultCode::StoreUnreachable, "planned")));
+    lane.ingest.faults.plan("send", Planned::Fail(Fault::new(FaultCode::QueueThrottled, "planned")));
+    lane.audit.faults.plan("send", Planned::FailAfter(Fault::new(FaultCode::QueueUnreachable, "planned")));
+    let id = rig.begin(&intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "retried").await;
+
+    let lane = rig.lane("pending");
+    lane.share.put("in/a.dcm", &dicom);
+    let intake = lane.intake("in/a.dcm").await;
+    lane.share.faults.fail("rename", 5, &lost);
+    let id = rig.begin(&intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "pending").await;
+
+    let lane = rig.lane("withdrawn");
+    lane.share.put("in/a.dcm", &dicom);
+    let intake = lane.intake("in/a.dcm").await;
+    lane.share.delete("in/a.dcm");
+    let id = rig.begin(&intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "withdrawn").await;
+
+    let lane = rig.lane("nudged");
+    lane.share.put("in/a.dcm", &dicom[..1000]);
+    let id = rig.begin(&lane.intake("in/a.dcm").await).await;
+    let handle = rig.engine.client().get_workflow_handle::<RecordingLifecycle>(&id);
+    handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    eventually("it has looked again", LIMIT, || async { (lane.share.calls("observe") >= 2).then_some(()) }).await;
+    lane.share.put("in/a.dcm", &dicom);
+    // The version is new: its quiet time has to pass, or a nudge comes too early and the timer has the last word.
+    let _ = handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await;
+    rig.ended(&id, LIMIT).await;
+    keep(&rig, &id, "nudged").await;
+
+    let lane = rig.lane("batch");
+    let mut files = Vec::new();
+    for n in 0..12u64 {
+        let path = format!("in/{n}.scp");
+        lane.share.put(&path, &recording(SynthFormat::Scp, n));
+        files.push(lane.intake(&path).await);
+    }
+    lane.share.faults.plan("rename", Planned::FailAfter(lost.clone()));
+    lane.store.faults.fail("put_recording", 1, &Fault::new(FaultCode::StoreUnreachable, "planned"));
+    rig.engine.start_batch(&rig.queue, "batch/recorded", &files).await.expect("started");
+    rig.engine.batch_result("batch/recorded").await.expect("ended");
+    keep(&rig, "batch/recorded", "batch").await;
+
+    let lane = rig.lane("watch");
+    lane.share.put("in/a.dcm", &dicom);
+    let id = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
+    eventually("the watch delivers", LIMIT, || async { (lane.ingest.accepted().len() == 1).then_some(()) }).await;
+    let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&id);
+    handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    assert_eq!(id, ids::watch(&lane.org, &share_id()));
+    eventually("the watch has stopped", LIMIT, || async {
+        let options = temporalio_client::WorkflowDescribeOptions::default();
+        let d = handle.describe(options).await.expect("described");
+        (d.status() != temporalio_client::WorkflowExecutionStatus::Running).then_some(())
+    })
+    .await;
+    keep(&rig, &id, "watch").await;
+}
+
+async fn keep(rig: &Rig, id: &str, name: &str) {
+    let handle = rig.engine.client().get_workflow_handle::<UntypedWorkflow>(id);
+    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.expect("a history");
+    std::fs::create_dir_all(folder()).expect("folder");
+    std::fs::write(folder().join(format!("{name}.json")), history).expect("written");
+}
