@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{Fault, FaultCode, Fingerprint, OrgId, ShareId};
-use leadline_workflows::contracts::WatchInput;
+use leadline_workflows::contracts::{WatchInput, WatchStatus};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::{IngestBatch, RecordingLifecycle, ShareWatch, ids};
@@ -145,8 +145,12 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn running_batches(&self, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
+        self.running("IngestBatch", org, share).await
+    }
+
+    async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
         let query = format!(
-            "WorkflowType = 'IngestBatch' AND ExecutionStatus = 'Running' AND {} = '{}'",
+            "WorkflowType = '{kind}' AND ExecutionStatus = 'Running' AND {} = '{}'",
             ids::SEARCH_ATTRIBUTES[1],
             ids::share_value(org, share)
         );
@@ -160,6 +164,46 @@ impl Engine {
             );
         }
         Ok(out)
+    }
+
+    /// Makes the watch of a share, and every lifecycle of a file of it that waits, try again now. Returns how many
+    /// lifecycles were told.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn retry_share(&self, org: &OrgId, share: &ShareId) -> Result<u64, Fault> {
+        let watch = self.client.get_workflow_handle::<ShareWatch>(ids::watch(org, share));
+        match watch.signal(ShareWatch::restart, (), WorkflowSignalOptions::default()).await {
+            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => {}
+            Err(e) => return Err(interaction_fault(&e)),
+        }
+        let mut told = 0;
+        for id in self.running("RecordingLifecycle", org, share).await? {
+            let handle = self.client.get_workflow_handle::<RecordingLifecycle>(&id);
+            match handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await {
+                Ok(()) => told += 1,
+                Err(WorkflowInteractionError::NotFound(_)) => {}
+                Err(e) => return Err(interaction_fault(&e)),
+            }
+        }
+        Ok(told)
+    }
+
+    /// What the watch of a share said in its last heartbeat; `None` if it does not run, or no worker has it at the
+    /// moment.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn watch_status(&self, org: &OrgId, share: &ShareId) -> Result<Option<WatchStatus>, Fault> {
+        let handle = self.client.get_workflow_handle::<ShareWatch>(ids::watch(org, share));
+        let description = match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) => d.raw_description,
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(e) => return Err(interaction_fault(&e)),
+        };
+        let said = description.pending_activities.first().and_then(|a| a.heartbeat_details.as_ref());
+        // The client has decrypted what describes the workflow.
+        Ok(said.and_then(|d| serde_json::from_slice(&d.payloads.first()?.data).ok()))
     }
 
     /// Starts the watch of a share unless it runs.

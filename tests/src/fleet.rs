@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::harness::stack::{Clinic, Stack};
 use leadline_domain::Digest;
 use leadline_formats::synth::{Spec, SynthFormat};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -119,25 +119,44 @@ async fn in_two(device: &Device, job: &Job, pause: Duration) -> smb2::Result<()>
     f.close().await
 }
 
-/// What the queue must hold in the end: the digests of each organization's files.
-#[must_use]
-pub fn expected(jobs: &[Job]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for j in jobs {
-        out.entry(j.org.clone()).or_default().insert(Digest::of(&j.bytes).to_hex());
-    }
-    out
-}
-
 /// Takes messages until each expected digest of each organization came, and a while longer to see whether one comes
 /// twice.
 ///
 /// # Panics
 /// When one is missing after `limit`, came twice, or was never written.
 pub fn judge_messages(stack: &Stack, jobs: &[Job], limit: Duration) {
-    let want: BTreeSet<(String, String)> =
-        expected(jobs).into_iter().flat_map(|(o, d)| d.into_iter().map(move |d| (o.clone(), d))).collect();
-    let mut got: Vec<(String, String)> = Vec::new();
+    let mut got = await_messages(stack, jobs, limit);
+    // Everything has come; nothing may be under way any more that sends it once more.
+    stack.await_quiet(limit);
+    got.extend(stack.take_messages("ingest").iter().map(parts));
+    judge(jobs, &got);
+}
+
+/// The same while other files may still be under way.
+///
+/// # Panics
+/// As [`judge_messages`].
+pub fn judge_messages_of(stack: &Stack, jobs: &[Job], limit: Duration) {
+    let got = await_messages(stack, jobs, limit);
+    judge(jobs, &got);
+}
+
+fn judge(jobs: &[Job], got: &[Parts]) {
+    let distinct: BTreeSet<_> = got.iter().cloned().collect();
+    assert_eq!(distinct.len(), got.len(), "a recording came twice");
+    assert_eq!(distinct, wanted(jobs), "a message for something that no device wrote as a whole");
+}
+
+/// Organization and digest.
+type Parts = (String, String);
+
+fn wanted(jobs: &[Job]) -> BTreeSet<Parts> {
+    jobs.iter().map(|j| (j.org.clone(), Digest::of(&j.bytes).to_hex())).collect()
+}
+
+fn await_messages(stack: &Stack, jobs: &[Job], limit: Duration) -> Vec<Parts> {
+    let want = wanted(jobs);
+    let mut got: Vec<Parts> = Vec::new();
     let end = Instant::now() + limit;
     while got.len() < want.len() && Instant::now() < end {
         got.extend(stack.take_messages("ingest").iter().map(parts));
@@ -150,15 +169,10 @@ pub fn judge_messages(stack: &Stack, jobs: &[Job], limit: Duration) {
         want.len(),
         stack.run_text(&["file", "list", "--env", "test", "--show-paths", "--limit", "1000"])
     );
-    // Everything has come; nothing may be under way any more that sends it once more.
-    stack.await_quiet(limit);
-    got.extend(stack.take_messages("ingest").iter().map(parts));
-    let distinct: BTreeSet<_> = got.iter().cloned().collect();
-    assert_eq!(distinct.len(), got.len(), "a recording came twice");
-    assert_eq!(distinct, want, "a message for something that no device wrote as a whole");
+    got
 }
 
-fn parts(m: &serde_json::Value) -> (String, String) {
+fn parts(m: &serde_json::Value) -> Parts {
     let of = |name: &str| m["data"][name].as_str().unwrap_or_default().to_owned();
     (of("organization"), of("sha256"))
 }

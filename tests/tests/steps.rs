@@ -3,7 +3,6 @@
 
 use futures::future::join_all;
 use leadline_activities::adapters::aws_fake::Planned;
-use leadline_activities::engine::Started;
 use leadline_domain::lifecycle::Outcome;
 use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
 use leadline_formats::synth::SynthFormat;

@@ -21,13 +21,14 @@ const BLOCKED: Duration = Duration::from_secs(60);
 pub struct ShareWatch {
     input: WatchInput,
     stop: bool,
+    restart: bool,
 }
 
 #[workflow_methods]
 impl ShareWatch {
     #[init]
     fn new(_ctx: &WorkflowContextView, input: WatchInput) -> Self {
-        Self { input, stop: false }
+        Self { input, stop: false, restart: false }
     }
 
     /// Runs until stopped; begins a new history each time the activity asks for it.
@@ -40,26 +41,37 @@ impl ShareWatch {
         let ended = {
             let mut watching = ctx.execute_activity(Watching::watch_share, input.clone(), options);
             select! {
-                _ = ctx.wait_condition(|s| s.stop) => None,
+                _ = ctx.wait_condition(|s| s.stop || s.restart) => None,
                 r = watching => Some(r),
             }
         };
         match ended {
             None => {
                 token.cancel();
-                return Ok(());
+                if ctx.state(|s| s.stop) {
+                    return Ok(());
+                }
             }
             Some(Err(e)) if fault_of(&e).class() != FaultClass::Transient => {
                 ctx.set_current_details(fault_of(&e).to_string());
                 select! {
                     _ = ctx.timer(BLOCKED) => {}
-                    _ = ctx.wait_condition(|s| s.stop) => return Ok(()),
+                    _ = ctx.wait_condition(|s| s.stop || s.restart) => {}
+                }
+                if ctx.state(|s| s.stop) {
+                    return Ok(());
                 }
             }
             Some(_) => {}
         }
         ctx.continue_as_new(input, ContinueAsNewOptions::default())?;
         Ok(())
+    }
+
+    /// A human mended what it waits for: begins anew at once instead of at the end of its patience.
+    #[signal]
+    pub fn restart(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.restart = true;
     }
 
     /// Stops watching; files under way go on in their own lifecycles.

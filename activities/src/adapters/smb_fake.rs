@@ -332,9 +332,14 @@ impl Share for FakeShare {
                 if !path.is_under(folder) || except.iter().any(|x| path.is_under(x)) {
                     continue;
                 }
-                d.allowed(&path)?;
                 let n = &d.nodes[*node];
-                let reason = if let Some(above) = temporary_above(folder, &path) {
+                let denied = d.denied.iter().find(|f| path.is_under(f));
+                let reason = if let Some(above) = denied {
+                    if !closed.insert(above.clone()) {
+                        continue;
+                    }
+                    Some(Skipped::Denied)
+                } else if let Some(above) = temporary_above(folder, &path) {
                     if !closed.insert(above) {
                         continue;
                     }

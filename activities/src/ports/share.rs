@@ -22,6 +22,8 @@ pub enum Skipped {
     TemporaryName,
     /// Marked hidden or system by the server.
     Hidden,
+    /// A folder below the watched one that this user may not list: a human has to see to it, the rest is carried.
+    Denied,
 }
 
 /// What a listing found.
@@ -69,8 +71,8 @@ pub trait FileReader: Send {
 /// needs several answers (a listing, a new connection first) waits so long for each at most.
 #[async_trait]
 pub trait Share: Send + Sync {
-    /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder). All of it or
-    /// a fault: a folder below that may not be read is not left out.
+    /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder). A folder below
+    /// that may not be listed is counted as [`Skipped::Denied`]; one that is gone when its turn comes is left out.
     ///
     /// # Errors
     /// `share.folder_missing`, `share.access_denied`, and the connection faults.

@@ -5,7 +5,8 @@ use super::tracker::{Due, Ready, Tracker};
 use super::{Status, update};
 use crate::deps::Deps;
 use crate::engine::{Engine, Started};
-use crate::ports::share::{Hint, Listing, Share};
+use crate::metrics::METRICS;
+use crate::ports::share::{Hint, Listing, Share, Skipped};
 use crate::registry::ShareConfig;
 use futures::StreamExt;
 use leadline_domain::{ArchiveRule, Fault, FaultCode, SharePath};
@@ -171,7 +172,14 @@ impl Session<'_> {
         self.start(ready);
         self.check_open().await?;
         let pending = self.tracker.pending() as u64;
+        let denied = skipped.get(&Skipped::Denied).map(|n| {
+            let fault = Fault::new(FaultCode::ShareAccessDenied, format!("{n} folders below may not be listed"));
+            METRICS.fault(fault.code);
+            tracing::error!(%fault, "part of the share waits for a human");
+            fault
+        });
         update(self.status, |s| {
+            s.fault = denied;
             s.listed = listed as u64;
             s.skipped = skipped.iter().map(|(k, n)| (format!("{k:?}"), *n)).collect();
             if ignored > 0 {

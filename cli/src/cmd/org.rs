@@ -5,9 +5,11 @@ use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
+use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
 use leadline_provisioning::plan_org;
+use leadline_workflows::contracts::WatchStatus;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,13 +42,21 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
     },
+    /// Try again now whatever waits: the watch of each share, and every file. For when something was mended.
+    Retry {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
     /// The organizations placed in an environment.
     List {
         /// Environment.
         #[arg(long)]
         env: EnvId,
     },
-    /// One organization: what it owns, and its shares.
+    /// One organization: what it owns, its shares, and how the watch of each gets on.
     Show {
         /// Organization.
         org: OrgId,
@@ -65,6 +75,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Onboard { org, env, credentials, allow } => {
             onboard(g, &org, &env, credentials.as_deref(), &allow).await
         }
+        Command::Retry { org, env } => retry(g, &org, &env).await,
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }
@@ -120,6 +131,20 @@ async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allo
     apply::done(&status, g.output)
 }
 
+async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {
+    let site = Site::load(g, env)?;
+    let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
+    let engine = Engine::new(site.temporal().await?);
+    for (share, _) in o.watched() {
+        let files = engine.retry_share(org, share).await?;
+        match g.output {
+            Format::Json => output::json(&json!({"organization": org, "share": share, "files": files})),
+            Format::Text => output::line(&format!("{org}/{share}: the watch and {files} files try again")),
+        }
+    }
+    Ok(Code::Ok)
+}
+
 async fn list(g: &Global, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
     let (deps, _) = site.deps().await?;
@@ -148,10 +173,16 @@ async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     let (deps, _) = site.deps().await?;
     let stack = deps.stacks.describe(&scope.stack()).await?;
     let status = stack.as_ref().map_or("not onboarded", |s| s.status.as_str());
+    let engine = Engine::new(site.temporal().await?);
+    let mut watches = BTreeMap::new();
+    for (id, _) in o.watched() {
+        watches.insert(id.clone(), engine.watch_status(org, id).await?);
+    }
     if g.output == Format::Json {
         output::json(&json!({
             "organization": o, "stack": scope.stack(), "status": status, "bucket": scope.bucket(),
             "role": scope.role_arn(), "key": scope.key_alias(), "outputs": stack.as_ref().map(|s| &s.outputs),
+            "watches": watches,
         }));
         return Ok(Code::Ok);
     }
@@ -166,11 +197,19 @@ async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
         .shares
         .iter()
         .map(|(id, s)| {
-            let watched = if s.enabled { "yes" } else { "no" };
-            vec![id.to_string(), s.place(), s.group.to_string(), watched.into(), scope.share_secret(id)]
+            let watch = watches.get(id).map_or("not watched".into(), |w| watch(w.as_ref()));
+            vec![id.to_string(), s.place(), s.group.to_string(), scope.share_secret(id), watch]
         })
         .collect();
     output::line("");
-    output::table(&["SHARE", "PLACE", "GROUP", "WATCHED", "SECRET"], &rows);
+    output::table(&["SHARE", "PLACE", "GROUP", "SECRET", "WATCH"], &rows);
     Ok(Code::Ok)
+}
+
+fn watch(w: Option<&WatchStatus>) -> String {
+    match w {
+        None => "not running, or no worker has it".into(),
+        Some(WatchStatus { fault: Some(f), .. }) => format!("waits: {f}; see docs/faults/{}.md", f.code),
+        Some(s) => format!("watching, {} files there, {} pending", s.listed, s.pending),
+    }
 }

@@ -88,6 +88,15 @@ impl Samba {
         assert!(out.status.success(), "samba did not start: {}", String::from_utf8_lossy(&out.stderr));
     }
 
+    /// Changes what a share is served with and starts the server again.
+    ///
+    /// # Panics
+    /// When there is no such share, or the server does not start.
+    pub fn serve(&mut self, share: &str, change: impl FnOnce(&mut ShareSpec)) {
+        change(self.shares.iter_mut().find(|s| s.name == share).expect("a share of this name"));
+        self.restart();
+    }
+
     /// `host:port`.
     #[must_use]
     pub fn address(&self) -> String {

@@ -68,7 +68,6 @@ pub struct Stack {
     pub samba: Samba,
     /// Who is on it.
     pub clinics: Vec<Clinic>,
-    binary: PathBuf,
     _keep: Option<tempfile::TempDir>,
 }
 
@@ -98,7 +97,7 @@ impl Stack {
     /// When a server does not start.
     #[must_use]
     pub fn start_in(dir: &Path, clinics: &[Clinic], ports: Ports) -> Self {
-        let binary = binary();
+        let _ = binary();
         std::fs::create_dir_all(dir.join("environments/orgs")).expect("state folder");
         // smbd changes to the share's user, who must be able to pass through.
         let _ = Command::new("chmod").args(["755"]).arg(dir).status();
@@ -118,7 +117,7 @@ impl Stack {
             let temporal = Temporal::start_on(dir, super::tools::free_port(), ui);
             (temporal, aws.join().expect("AWS endpoint"), samba.join().expect("samba"))
         });
-        let stack = Self { dir: dir.to_owned(), temporal, aws, samba, clinics: clinics.to_vec(), binary, _keep: None };
+        let stack = Self { dir: dir.to_owned(), temporal, aws, samba, clinics: clinics.to_vec(), _keep: None };
         stack.write_environments();
         stack
     }
@@ -203,14 +202,8 @@ reconcile_s = 5
     /// A command of the binary with everything set to reach this stack.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut c = Command::new(&self.binary);
-        c.args(args)
-            .env("LEADLINE_ENVIRONMENTS", self.environments())
-            .env("AWS_ACCESS_KEY_ID", ACCOUNT)
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env_remove("AWS_PROFILE")
-            .stdin(Stdio::null());
+        let mut c = command(args);
+        c.env("LEADLINE_ENVIRONMENTS", self.environments());
         c
     }
 
@@ -334,6 +327,19 @@ reconcile_s = 5
         }
         all
     }
+}
+
+/// A command of the binary, as root of the local endpoint.
+#[must_use]
+pub fn command(args: &[&str]) -> Command {
+    let mut c = Command::new(binary());
+    c.args(args)
+        .env("AWS_ACCESS_KEY_ID", ACCOUNT)
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env_remove("AWS_PROFILE")
+        .stdin(Stdio::null());
+    c
 }
 
 /// Builds the binary in the profile of this very program and says where it is.

@@ -11,7 +11,7 @@ mod read;
 mod watch;
 mod wire;
 
-use crate::ports::share::{FileReader, Hints, Listing, Share};
+use crate::ports::share::{FileReader, Hints, Listing, Share, Skipped};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -120,6 +120,9 @@ impl Share for SmbShare {
                 Some((f, Ok(entries))) => waiting.extend(list::sort(&f, &entries, except, &mut out)),
                 // A folder below may have gone meanwhile; the watched one must be there.
                 Some((f, Err(e))) if e.code == FaultCode::ShareFolderMissing && f.path != *folder => {}
+                Some((f, Err(e))) if e.code == FaultCode::ShareAccessDenied && f.path != *folder => {
+                    *out.skipped.entry(Skipped::Denied).or_insert(0) += 1;
+                }
                 Some((_, Err(e))) => return Err(e),
             }
         }
