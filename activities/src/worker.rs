@@ -7,6 +7,7 @@ use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch};
 use std::sync::Arc;
+use std::time::Duration;
 use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
@@ -28,6 +29,9 @@ impl Default for Capacity {
     }
 }
 
+/// At a stop, what is short ends by itself; a watch or a large upload is told after this time and goes on elsewhere.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// A worker for one group of an environment. The caller runs it.
 ///
 /// # Errors
@@ -41,6 +45,7 @@ pub fn worker(
 ) -> Result<Worker, anyhow::Error> {
     let queue = deps.registry.env().task_queue(group);
     let options = WorkerOptions::new(queue)
+        .graceful_shutdown_period(GRACE)
         .tuner(
             TunerHolder::builder()
                 .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.workflow_tasks))

@@ -72,6 +72,15 @@ pub struct FileStat {
     pub changed: u64,
 }
 
+impl FileStat {
+    /// Whether both are of the same file with the same content, as far as the server tells: a rename changes the change
+    /// time and nothing else.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        (self.file_id, self.size, self.modified) == (other.file_id, other.size, other.modified)
+    }
+}
+
 /// The cheap identity of one version of a file on a share: where it is, which file it is, how long it is and when it
 /// was written. Never confused with a content digest: it has another type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

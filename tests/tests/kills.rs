@@ -70,7 +70,8 @@ async fn each_part_killed_while_devices_write() {
         fleet::judge_messages(&stack, &all, LIMIT);
         fleet::judge_archive(&stack, &all, LIMIT);
     });
-    worker.stop(Duration::from_secs(10));
+    let ended = worker.stop(Duration::from_secs(20));
+    assert!(ended.is_some_and(|s| s.success()), "a worker that is told to stop ends by itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,5 +119,6 @@ async fn each_part_killed_in_the_middle_of_a_backlog() {
         fleet::judge_messages(&stack, &all, LIMIT);
         fleet::judge_archive(&stack, &all, LIMIT);
     });
-    worker.stop(Duration::from_secs(10));
+    let ended = worker.stop(Duration::from_secs(20));
+    assert!(ended.is_some_and(|s| s.success()), "a worker that is told to stop ends by itself");
 }

@@ -94,7 +94,7 @@ async fn faults_of_the_share_in_memory() {
 
     let lost = Fault::new(FaultCode::ShareUnreachable, "planned");
     fake.faults.plan("rename", Planned::FailAfter(lost.clone()));
-    assert_eq!(fake.rename(&p("in/a"), &p("in/c")).await, Err(lost.clone()));
+    assert_eq!(fake.rename(&p("in/a"), &p("in/c"), None).await, Err(lost.clone()));
     assert_eq!(fake.paths(), ["in/b", "in/c"], "it happened, and the answer was lost");
     fake.faults.fail("next", 1, &lost);
     let mut reader = fake.open(&p("in/c"), 0).await.unwrap();
@@ -155,7 +155,8 @@ async fn what_a_user_may_not() {
     std::fs::write(samba.path("fixed").join("a"), b"x").unwrap();
     let fixed = open(&|c| c.share = "fixed".into());
     assert_eq!(fixed.observe(&p("a")).await.unwrap().writer, Writer::Absent);
-    for refused in [fixed.rename(&p("a"), &p("b")).await, fixed.remove(&p("a")).await, fixed.mkdir(&p("c")).await] {
+    for refused in [fixed.rename(&p("a"), &p("b"), None).await, fixed.remove(&p("a")).await, fixed.mkdir(&p("c")).await]
+    {
         assert_eq!(code(refused), Some(FaultCode::ShareAccessDenied));
     }
 }
@@ -233,9 +234,9 @@ async fn an_encrypted_share_is_read_and_nothing_is_in_clear() {
         }
         assert_eq!(read, MARK.len() * 200_000);
         s.mkdir(&p("in/to")).await.unwrap();
-        s.rename(&p("in/a.dcm"), &p("in/to/a.dcm")).await.unwrap();
+        s.rename(&p("in/a.dcm"), &p("in/to/a.dcm"), None).await.unwrap();
         share::hinted(watch.as_mut(), &p("in/to/a.dcm")).await;
-        s.rename(&p("in/to/a.dcm"), &p("in/a.dcm")).await.unwrap();
+        s.rename(&p("in/to/a.dcm"), &p("in/a.dcm"), None).await.unwrap();
         assert_eq!(seen.load(Ordering::Relaxed), clear, "{share} {require}");
     }
 }
@@ -348,8 +349,8 @@ async fn what_may_be_repeated_is_and_a_rename_is_not() {
     cut.store(true, Ordering::Relaxed);
     assert_eq!(ward.read(&p("a"), 1).await.unwrap(), "x");
     cut.store(true, Ordering::Relaxed);
-    assert_eq!(code(ward.rename(&p("a"), &p("b")).await), Some(FaultCode::ShareUnreachable));
-    ward.rename(&p("a"), &p("b")).await.unwrap();
+    assert_eq!(code(ward.rename(&p("a"), &p("b"), None).await), Some(FaultCode::ShareUnreachable));
+    ward.rename(&p("a"), &p("b"), None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

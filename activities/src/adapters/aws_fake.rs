@@ -14,7 +14,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What calls of a method shall do, in the order they are made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Planned {
     /// Fail and do nothing.
     Fail(Fault),
@@ -22,6 +22,19 @@ pub enum Planned {
     FailAfter(Fault),
     /// Do it.
     Pass,
+    /// Let something else happen first, then do it: what devices do in the middle of a step.
+    Meanwhile(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fail(fault) => write!(f, "Fail({fault:?})"),
+            Self::FailAfter(fault) => write!(f, "FailAfter({fault:?})"),
+            Self::Pass => f.write_str("Pass"),
+            Self::Meanwhile(_) => f.write_str("Meanwhile"),
+        }
+    }
 }
 
 /// Faults to come, by method name, e.g. `put_recording`.
@@ -49,7 +62,12 @@ impl FaultPlan {
 
     /// `Err`: fail at once. `Ok(Some)`: fail afterwards.
     pub(crate) fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
-        match lock(&self.0).get_mut(method).and_then(VecDeque::pop_front) {
+        let next = lock(&self.0).get_mut(method).and_then(VecDeque::pop_front);
+        match next {
+            Some(Planned::Meanwhile(what)) => {
+                what();
+                Ok(None)
+            }
             Some(Planned::Fail(f)) => Err(f),
             Some(Planned::FailAfter(f)) => Ok(Some(f)),
             Some(Planned::Pass) | None => Ok(None),

@@ -392,9 +392,12 @@ impl Share for FakeShare {
         })
     }
 
-    async fn rename(&self, from: &SharePath, to: &SharePath) -> Result<(), Fault> {
+    async fn rename(&self, from: &SharePath, to: &SharePath, version: Option<&FileStat>) -> Result<(), Fault> {
         self.call("rename", |d| {
             let node = d.find(from)?;
+            if version.is_some_and(|v| !d.stat(node).same_content(v)) {
+                return Err(fault(FaultCode::ShareFileChanged));
+            }
             d.allowed(to)?;
             if d.nodes[node].writers > 0 {
                 return Err(fault(FaultCode::ShareFileLocked));

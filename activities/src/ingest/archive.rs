@@ -31,30 +31,27 @@ async fn move_away(
     folder: &str,
     date: &str,
 ) -> Result<ArchiveState, Fault> {
-    let source = stat(share, path).await?;
-    let mut made = false;
+    let (mut made, mut gone) = (false, false);
     for to in candidates(folder, date, path) {
-        if source.is_none() {
-            // Gone: moved by an earlier run of this step, or taken by someone else.
-            return match stat(share, &to).await? {
-                None => Ok(ArchiveState::Gone),
-                Some(s) if same_content(&s, stored) => Ok(ArchiveState::Moved),
-                Some(_) => continue,
-            };
+        if !gone {
+            if !made {
+                // A folder that is there costs one round trip; it must not be guessed, the clinic may remove it.
+                share.mkdir(&to.parent()).await?;
+                made = true;
+            }
+            match share.rename(path, &to, Some(stored)).await {
+                Ok(()) => return Ok(ArchiveState::Moved),
+                Err(f) if f.code == FaultCode::ShareNameTaken => continue,
+                Err(f) if f.code == FaultCode::ShareFileChanged => return Ok(ArchiveState::Changed),
+                Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => gone = true,
+                Err(f) => return Err(f),
+            }
         }
-        if source.as_ref().is_some_and(|s| !same_content(s, stored)) {
-            return Ok(ArchiveState::Changed);
-        }
-        if !made {
-            // A folder that is there costs one round trip; it must not be guessed, the clinic may remove it.
-            share.mkdir(&to.parent()).await?;
-            made = true;
-        }
-        match share.rename(path, &to).await {
-            Ok(()) => return Ok(ArchiveState::Moved),
-            Err(f) if f.code == FaultCode::ShareNameTaken => {}
-            Err(f) if f.code == FaultCode::ShareFileGone => return Ok(ArchiveState::Gone),
-            Err(f) => return Err(f),
+        // Gone: moved by an earlier run of this step, or taken by someone else.
+        match stat(share, &to).await? {
+            None => return Ok(ArchiveState::Gone),
+            Some(s) if s.same_content(stored) => return Ok(ArchiveState::Moved),
+            Some(_) => {}
         }
     }
     Err(Fault::new(FaultCode::ShareNameTaken, "a thousand files of this name are in the archive folder of the day"))
@@ -66,9 +63,4 @@ async fn stat(share: &dyn Share, path: &SharePath) -> Result<Option<FileStat>, F
         Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => Ok(None),
         Err(f) => Err(f),
     }
-}
-
-/// A rename changes the change time and nothing else.
-fn same_content(a: &FileStat, b: &FileStat) -> bool {
-    a.file_id == b.file_id && a.size == b.size && a.modified == b.modified
 }

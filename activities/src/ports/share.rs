@@ -99,12 +99,14 @@ pub trait Share: Send + Sync {
     /// `share.file_gone`, `share.access_denied`, `share.file_locked`, and the connection faults.
     async fn open(&self, path: &SharePath, offset: u64) -> Result<Box<dyn FileReader>, Fault>;
 
-    /// Renames without replacing, and not while a writer has the file open.
+    /// Renames without replacing, and not while a writer has the file open. With a `version` only the very file that has
+    /// this number, size and modification time; the server is asked with the file held, so that no other can take its
+    /// place in between.
     ///
     /// # Errors
-    /// `share.name_taken` if the target exists, `share.file_gone` (the target's folder too), `share.file_locked`,
+    /// `share.file_changed` if it is another version, `share.name_taken` if the target exists, `share.file_gone` (the target's folder too), `share.file_locked`,
     /// `share.access_denied`, and the connection faults. After a lost connection the rename may have happened: look at both names.
-    async fn rename(&self, from: &SharePath, to: &SharePath) -> Result<(), Fault>;
+    async fn rename(&self, from: &SharePath, to: &SharePath, version: Option<&FileStat>) -> Result<(), Fault>;
 
     /// Removes a file, and not while a writer has it open.
     ///

@@ -201,11 +201,10 @@ impl Session<'_> {
         for f in self.tracker.open().into_iter().take(CHECKS) {
             let id =
                 ids::lifecycle(&self.input.org, &self.input.share, &f.file_key(&self.input.org, &self.input.share));
-            if let Started::Ended(Some(report)) = self.engine.how_ended(&id).await?
-                && let Some(outcome) = report.outcome()
-            {
-                let l = &report.lifecycle;
-                self.tracker.ended(&f.path, &l.stat, outcome, l.archive);
+            let Started::Ended(report) = self.engine.how_ended(&id).await? else { continue };
+            match report.as_ref().and_then(|r| Some((r.outcome()?, &r.lifecycle))) {
+                Some((outcome, l)) => self.tracker.ended(&f.path, &l.stat, outcome, l.archive),
+                None => self.tracker.forgotten(&f.path),
             }
         }
         Ok(())

@@ -121,6 +121,10 @@ impl Tracker {
                 }
                 Some(Known::Closed { stat }) if stat == e.stat => Known::Closed { stat },
                 Some(Known::Closed { .. }) | None => Known::Pending(Watched::new(e.stat.clone(), now, quiet)),
+                // Another file took the name; the lifecycle of the one before finds that out by itself.
+                Some(Known::Open { watched, .. }) if watched.stat.file_id != e.stat.file_id => {
+                    Known::Pending(Watched::new(e.stat.clone(), now, quiet))
+                }
                 Some(Known::Open { mut watched, nudged }) => {
                     if watched.stat != e.stat {
                         watched.next_look_ms = now;
@@ -211,6 +215,10 @@ impl Tracker {
                 *known = Known::Starting;
                 Due::Start(ready)
             }
+            Known::Open { watched, .. } if watched.stat.file_id != look.stat.file_id => {
+                *known = Known::Pending(Watched::new(look.stat.clone(), now, quiet));
+                Due::Nothing
+            }
             Known::Open { watched, nudged } => {
                 if watched.looked(look, now, quiet) && nudged.as_ref() != Some(&watched.stat) {
                     *nudged = Some(watched.stat.clone());
@@ -262,6 +270,11 @@ impl Tracker {
                 self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
             }
         }
+    }
+
+    /// Temporal does not know the lifecycle of this file: it was ended from outside. What is there is new.
+    pub(super) fn forgotten(&mut self, path: &SharePath) {
+        self.files.remove(path);
     }
 
     /// Marks a file as dealt with in an earlier life of the watch.
@@ -380,6 +393,23 @@ mod tests {
         t.ended(&path(), &stat(1), &w, ArchiveState::Untouched);
         t.listed(&[Entry { path: path(), stat: stat(1) }], 0);
         assert_eq!(t.pending(), 1);
+    }
+
+    #[test]
+    fn a_file_that_takes_the_name_of_one_under_way_is_new() {
+        let other = Observation { stat: FileStat { file_id: 2, ..stat(7) }, writer: Writer::Absent };
+        for by_listing in [true, false] {
+            let mut t = tracker();
+            t.opened(&path(), &stat(1), true, 0);
+            if by_listing {
+                t.listed(&[Entry { path: path(), stat: other.stat.clone() }], 10);
+            } else {
+                t.touched(path(), 10);
+                assert_eq!(t.looked(&path(), Some(&other), 10), Due::Nothing);
+            }
+            assert_eq!((t.pending(), t.open().len()), (1, 0));
+            assert!(matches!(t.looked(&path(), Some(&other), 500), Due::Start(_)));
+        }
     }
 
     #[test]

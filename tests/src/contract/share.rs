@@ -335,22 +335,24 @@ pub async fn renames(share: &dyn Share, device: &dyn Device) {
     let (a, to) = (path("c-rename", "a"), path("c-rename", "to/a"));
     device.put("c-rename/a", b"one").await;
     let before = stat(share, &a).await;
-    share.rename(&a, &to).await.expect("renames");
+    share.rename(&a, &to, None).await.expect("renames");
     let after = stat(share, &to).await;
     assert_eq!((after.file_id, after.size, after.modified), (before.file_id, 3, before.modified));
-    assert_eq!(code(share.rename(&a, &to).await), Some(FaultCode::ShareFileGone));
+    assert_eq!(code(share.rename(&a, &to, None).await), Some(FaultCode::ShareFileGone));
     device.put("c-rename/a", b"other").await;
-    assert_eq!(code(share.rename(&a, &to).await), Some(FaultCode::ShareNameTaken));
+    assert_eq!(code(share.rename(&a, &to, None).await), Some(FaultCode::ShareNameTaken));
     assert_eq!(share.read(&a, 5).await, Ok(Bytes::from_static(b"other")));
     assert_eq!(share.read(&to, 3).await, Ok(Bytes::from_static(b"one")));
     let none = path("c-rename", "none/a");
-    assert_eq!(code(share.rename(&a, &none).await), Some(FaultCode::ShareFileGone), "no such folder");
+    assert_eq!(code(share.rename(&a, &none, None).await), Some(FaultCode::ShareFileGone), "no such folder");
     let mut f = device.create("c-rename/a").await;
-    assert_eq!(code(share.rename(&a, &path("c-rename", "to/b")).await), Some(FaultCode::ShareFileLocked));
+    assert_eq!(code(share.rename(&a, &path("c-rename", "to/b"), None).await), Some(FaultCode::ShareFileLocked));
     f.write(0, b"goes on").await;
     f.close().await;
     let strange = path("c-rename", "to/a (2)_Ä%.dcm");
-    share.rename(&a, &strange).await.expect("renames");
+    assert_eq!(code(share.rename(&a, &strange, Some(&before)).await), Some(FaultCode::ShareFileChanged));
+    let now = stat(share, &a).await;
+    share.rename(&a, &strange, Some(&now)).await.expect("renames");
     assert_eq!(share.read(&strange, 7).await, Ok(Bytes::from_static(b"goes on")));
 }
 

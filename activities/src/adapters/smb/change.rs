@@ -5,7 +5,8 @@
 //! is met with SHARING_VIOLATION, by the server, in the same step.
 
 use super::connection::Link;
-use super::wire;
+use super::{look, wire};
+use leadline_domain::FileStat;
 use smb2::Result;
 use smb2::encode_path;
 use smb2::msg::create::CreateDisposition;
@@ -19,14 +20,33 @@ const RENAME: u8 = 10;
 /// FileDispositionInformation (MS-FSCC 2.4.11).
 const DISPOSITION: u8 = 13;
 
-/// Renames without replacing.
-pub(super) async fn rename(link: &Link, from: &str, to: &str) -> Result<()> {
+/// Renames without replacing. `false`: the file is not of this version, and nothing was done.
+pub(super) async fn rename(link: &Link, from: &str, to: &str, version: Option<&FileStat>) -> Result<bool> {
     let name: Vec<u8> = encode_path(to).encode_utf16().flat_map(u16::to_le_bytes).collect();
     // ReplaceIfExists = 0, 7 reserved bytes, RootDirectory = 0.
     let mut buffer = vec![0; 16];
     buffer.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
     buffer.extend_from_slice(&name);
-    set(link, from, RENAME, buffer).await
+    let Some(version) = version else { return set(link, from, RENAME, buffer).await.map(|()| true) };
+    let options = wire::NON_DIRECTORY | wire::THE_LINK_ITSELF;
+    let create = wire::open(from, FileAccessMask::DELETE, wire::DENY_WRITE, options);
+    let (file, number) = link.bounded(wire::keep(link, &create, (Command::QueryInfo, &wire::number()))).await?;
+    let stat = look::stat_of(&file, wire::numbered(&number)?);
+    let renamed = if stat.same_content(version) {
+        let tree = Some(link.tree.tree_id);
+        let request = set_info(RENAME, buffer, file.file_id);
+        let done = link.bounded(link.conn.execute(Command::SetInfo, &request, tree)).await;
+        done.and_then(|f| wire::succeeded(f, Command::SetInfo)).map(|_| true)
+    } else {
+        Ok(false)
+    };
+    // Held open it would make a device's next open fail.
+    let closed = link.bounded(link.tree.close_handle(&mut link.conn.clone(), file.file_id)).await;
+    renamed.and_then(|r| closed.map(|()| r))
+}
+
+fn set_info(class: u8, buffer: Vec<u8>, file_id: FileId) -> SetInfoRequest {
+    SetInfoRequest { info_type: InfoType::File, file_info_class: class, additional_information: 0, file_id, buffer }
 }
 
 /// Removes a file.
@@ -37,13 +57,7 @@ pub(super) async fn remove(link: &Link, path: &str) -> Result<()> {
 async fn set(link: &Link, path: &str, class: u8, buffer: Vec<u8>) -> Result<()> {
     let options = wire::NON_DIRECTORY | wire::THE_LINK_ITSELF;
     let create = wire::open(path, FileAccessMask::DELETE, wire::DENY_WRITE, options);
-    let request = SetInfoRequest {
-        info_type: InfoType::File,
-        file_info_class: class,
-        additional_information: 0,
-        file_id: FileId::SENTINEL,
-        buffer,
-    };
+    let request = set_info(class, buffer, FileId::SENTINEL);
     let (_, done) = link.bounded(wire::once(link, &create, (Command::SetInfo, &request))).await?;
     wire::succeeded(done, Command::SetInfo).map(|_| ())
 }

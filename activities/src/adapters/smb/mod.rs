@@ -19,7 +19,7 @@ use connection::Link;
 use errors::{Doing, fault, loses_connection};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use leadline_domain::{Fault, FaultCode, Observation, SharePath};
+use leadline_domain::{Fault, FaultCode, FileStat, Observation, SharePath};
 use line::Line;
 use smb2::types::Dialect;
 use std::time::Duration;
@@ -163,9 +163,14 @@ impl Share for SmbShare {
         .await
     }
 
-    async fn rename(&self, from: &SharePath, to: &SharePath) -> Result<(), Fault> {
+    async fn rename(&self, from: &SharePath, to: &SharePath, version: Option<&FileStat>) -> Result<(), Fault> {
         // Not repeated: after a lost connection it may have happened.
-        self.run(Doing::Rename, false, |l| async move { change::rename(&l, from.expose(), to.expose()).await }).await
+        let rename = |l: Link| async move { change::rename(&l, from.expose(), to.expose(), version).await };
+        if self.run(Doing::Rename, false, rename).await? {
+            Ok(())
+        } else {
+            Err(Fault::new(FaultCode::ShareFileChanged, "another version of the file is there"))
+        }
     }
 
     async fn remove(&self, path: &SharePath) -> Result<(), Fault> {
