@@ -81,7 +81,13 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
                 return Err(Failure::new(format!("no file with key {key} is known to Temporal in {env}")));
             };
             match g.output {
-                Format::Json => output::json(&f.json(show_paths)),
+                Format::Json => {
+                    let mut v = f.json(show_paths);
+                    if let Some((actions, events)) = spent(&client, f).await {
+                        (v["actions"], v["history_events"]) = (json!(actions), json!(events));
+                    }
+                    output::json(&v);
+                }
                 Format::Text => show(&client, f, show_paths).await,
             }
         }
@@ -257,13 +263,15 @@ async fn show(client: &Client, f: &Found, path: bool) {
     for e in l.evidence() {
         output::line(&format!("- {e}"));
     }
-    let events = client
-        .get_workflow_handle::<UntypedWorkflow>(&f.workflow_id)
-        .fetch_history(WorkflowFetchHistoryOptions::default())
-        .into_events()
-        .await;
-    if let Ok(events) = events {
+    if let Some((actions, events)) = spent(client, f).await {
         output::line("");
-        say("cost", &format!("{} Temporal actions, {} history events", cost::actions(&events), events.len()));
+        say("cost", &format!("{actions} Temporal actions, {events} history events"));
     }
+}
+
+/// Temporal actions and history events of the workflow that carried the file; a batch's are those of all its files.
+async fn spent(client: &Client, f: &Found) -> Option<(u64, usize)> {
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(&f.workflow_id);
+    let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.ok()?;
+    Some((cost::actions(&events), events.len()))
 }

@@ -272,6 +272,25 @@ reconcile_s = 5
         Owned::start(&mut c)
     }
 
+    /// The metrics of the worker that was started last, in the Prometheus text format; `None` if it does not answer.
+    #[must_use]
+    pub fn metrics(&self) -> Option<String> {
+        use std::io::{Read as _, Write as _};
+        let mut logs: Vec<_> = std::fs::read_dir(&self.dir).ok()?.flatten().map(|e| e.path()).collect();
+        logs.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("worker-")));
+        let number = |p: &Path| p.file_stem()?.to_str()?.strip_prefix("worker-")?.parse::<u32>().ok();
+        let log = std::fs::read_to_string(logs.into_iter().max_by_key(|p| number(p))?).ok()?;
+        let lines = log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+        let at = lines
+            .filter_map(|l| l["fields"]["metrics"].as_str().or(l["metrics"].as_str()).map(str::to_owned))
+            .next()?;
+        let mut s = std::net::TcpStream::connect(at).ok()?;
+        s.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        s.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
     /// All that workers logged.
     #[must_use]
     pub fn worker_logs(&self) -> String {

@@ -1,0 +1,91 @@
+//! A large file: in parts, with bounded memory, going on after the worker or the store was killed in the middle.
+
+use leadline_domain::Digest;
+use leadline_tests::fleet::{self, Job};
+use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::tools::wait_for;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(180);
+const SETTLE: &str = "settle = { strong_quiet_ms = 100, weak_quiet_ms = 60000, unverifiable_quiet_ms = 500, stalled_after_ms = 86400000 }";
+const SIZE: usize = 320 << 20;
+/// Of a worker, in KiB, whatever the size of a file.
+const MEMORY_KIB: u64 = 128 << 10;
+
+/// Bytes that no two parts share.
+fn content(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut out = Vec::with_capacity(len);
+    while out.len() < len {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
+    }
+    out.truncate(len);
+    out
+}
+
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// Bytes below a folder of the machine.
+fn bytes_below(dir: &std::path::Path) -> u64 {
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| if e.path().is_dir() { bytes_below(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle() {
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let mut stack = Stack::start(std::slice::from_ref(&clinic));
+    let mut worker = stack.worker();
+    let _ = stack.device("st-mary").await;
+    stack.provision();
+    let mut all = Vec::new();
+    for (n, what) in ["worker", "store"].into_iter().enumerate() {
+        let job = Job { org: "st-mary".into(), path: format!("in/{what}.bin"), bytes: content(SIZE, n as u64 + 1) };
+        // On the server itself: over SMB a device would take longer than the upload.
+        let path = stack.samba.path("ward").join(&job.path);
+        std::fs::write(&path, &job.bytes).expect("written");
+        let _ =
+            std::process::Command::new("chown").args([&clinic.user(), &path.to_string_lossy().into_owned()]).status();
+        let before = requests(&stack, "UploadPart");
+        wait_for("some parts are there", LIMIT, || requests(&stack, "UploadPart") >= before + 8);
+        if what == "worker" {
+            worker.kill();
+            worker = stack.worker();
+        } else {
+            // The endpoint forgets uploads when it is killed: what is resumed is not there any more.
+            stack.aws.kill();
+            stack.aws.restart();
+        }
+        fleet::judge_messages(&stack, std::slice::from_ref(&job), LIMIT);
+        all.push(job);
+    }
+    let peak = peak_kib(worker.pid());
+    assert!(peak <= MEMORY_KIB, "the worker took {peak} KiB");
+    fleet::judge_archive(&stack, &all, LIMIT);
+    let stored = bytes_below(&stack.dir.join("aws/s3"));
+    assert!(stored >= 2 * SIZE as u64, "{stored} bytes are stored");
+    let digests: Vec<String> = all.iter().map(|j| Digest::of(&j.bytes).to_hex()).collect();
+    for f in stack.files() {
+        assert!(digests.iter().any(|d| f["sha256"] == d.as_str()), "another content was stored");
+    }
+    worker.stop(Duration::from_secs(20));
+}
+
+/// Requests of an operation of S3 that the running worker has made.
+fn requests(stack: &Stack, operation: &str) -> u64 {
+    let text = stack.metrics().unwrap_or_default();
+    let wanted = format!("operation=\"{operation}\"");
+    text.lines()
+        .filter(|l| l.starts_with("leadline_aws_requests_total") && l.contains(&wanted))
+        .filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum::<f64>() as u64
+}

@@ -1,0 +1,182 @@
+//! What must not leave: names of patients and files, in anything that is not encrypted. And what a file may cost.
+
+use futures::StreamExt as _;
+use leadline_activities::cost::actions;
+use leadline_formats::synth::{Patient, Sex, Spec, SynthFormat};
+use leadline_tests::fleet::{self, Job, jobs};
+use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::tools::wait_for;
+use leadline_tests::rig::connect_plain;
+use std::path::Path;
+use std::time::Duration;
+use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowListOptions};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const SETTLE: &str = "settle = { strong_quiet_ms = 100, weak_quiet_ms = 60000, unverifiable_quiet_ms = 1000, stalled_after_ms = 86400000 }";
+/// In file names, folders, and in the files' own patient fields.
+const MARKERS: [&str; 3] = ["ZEPHYRINA", "QUIXOTE", "MRN-77421"];
+
+/// Whether a text holds a marker, in any of the encodings that it could travel in.
+fn leaks(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes).to_uppercase();
+    for m in MARKERS {
+        let wide: String = m.chars().flat_map(|c| [c, '\0']).collect();
+        if text.contains(m) || text.contains(&wide) {
+            return Some(m.to_owned());
+        }
+    }
+    None
+}
+
+fn scan(path: &Path, except: &[&str], found: &mut Vec<String>) {
+    if except.iter().any(|e| path.ends_with(e)) {
+        return;
+    }
+    if path.is_dir() {
+        for e in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            scan(&e.path(), except, found);
+        }
+    } else if let Some(m) = std::fs::read(path).ok().and_then(|b| leaks(&b)) {
+        found.push(format!("{m} in {}", path.display()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_leaves() {
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let mut worker = stack.worker();
+    let device = stack.device("st-mary").await;
+    stack.provision();
+    let mut spec = Spec::new(5);
+    spec.patient = Some(Patient {
+        family: "QUIXOTE".into(),
+        given: "ZEPHYRINA".into(),
+        id: "MRN-77421".into(),
+        birth: None,
+        sex: Sex::Unknown,
+    });
+    let mut all = Vec::new();
+    device.mkdir("in/QUIXOTE ward").await.expect("made");
+    for (n, format) in
+        [SynthFormat::Dicom, SynthFormat::Aecg, SynthFormat::Hl7v2, SynthFormat::MuseXml].into_iter().enumerate()
+    {
+        let bytes = format.write(&spec).expect("made").remove(0).bytes;
+        let path = format!("in/QUIXOTE ward/ZEPHYRINA QUIXOTE MRN-77421 {n}.ecg");
+        device.put(&path, &bytes).await.expect("written");
+        all.push(Job { org: "st-mary".into(), path, bytes });
+    }
+    // A file that waits, a duplicate, and a backlog through a batch, with a refusal in between.
+    let half = &all[0].bytes[..1000];
+    device.put("in/QUIXOTE half.dcm", half).await.expect("written");
+    device.put("in/ZEPHYRINA again.dcm", &all[0].bytes).await.expect("written");
+    for (n, job) in jobs("st-mary", "ZEPHYRINA", 30, 9).into_iter().enumerate() {
+        let path = format!("in/QUIXOTE {n}.{}", job.path.rsplit('.').next().unwrap_or("x"));
+        device.put(&path, &job.bytes).await.expect("written");
+        all.push(Job { path, ..job });
+    }
+    fleet::judge_messages_of(&stack, &all, LIMIT);
+    wait_for("a duplicate is linked", LIMIT, || stack.files().iter().any(|f| f["state"] == "duplicate"));
+
+    // What people and programs see without asking for paths.
+    for args in [
+        &["file", "list", "--env", "test", "--limit", "1000"][..],
+        &["file", "list", "--env", "test", "--output", "json"],
+        &["org", "show", "st-mary", "--env", "test"],
+        &["queue", "receive", "--env", "test", "--queue", "audit", "--max", "1000"],
+        &["doctor", "--env", "test"],
+    ] {
+        let text = stack.run_text(args);
+        assert_eq!(leaks(text.as_bytes()), None, "{args:?}: {text}");
+    }
+    for f in stack.files() {
+        let text = stack.run_text(&["file", "show", f["file"].as_str().unwrap_or_default(), "--env", "test"]);
+        assert_eq!(leaks(text.as_bytes()), None, "file show: {text}");
+    }
+    worker.stop(Duration::from_secs(20));
+    // Logs, Temporal's database, queues and stacks at the endpoint; not the share, and not the objects themselves.
+    let mut found = Vec::new();
+    scan(&stack.dir, &["samba", "aws/s3"], &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    let objects = stack.dir.join("aws/s3");
+    let mut keys = Vec::new();
+    names(&objects, &mut keys);
+    assert!(!keys.is_empty(), "objects are looked for in the wrong place");
+    assert_eq!(leaks(keys.join("\n").as_bytes()), None);
+}
+
+fn names(path: &Path, out: &mut Vec<String>) {
+    for e in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        out.push(e.file_name().to_string_lossy().into_owned());
+        if e.path().is_dir() {
+            names(&e.path(), out);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_costs_little() {
+    const FILES: u64 = 200;
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let device = stack.device("st-mary").await;
+    let all = jobs("st-mary", "old", FILES, 2);
+    for j in &all {
+        device.put(&j.path, &j.bytes).await.expect("written");
+    }
+    let mut worker = stack.worker();
+    stack.provision();
+    let before = requests(&stack);
+    fleet::judge_messages(&stack, &all, LIMIT);
+    let after = requests(&stack);
+    let spent = |service: &str| {
+        let sum = |r: &[(String, f64)]| r.iter().filter(|(k, _)| k.contains(service)).map(|(_, n)| n).sum::<f64>();
+        sum(&after) - sum(&before)
+    };
+    let client = connect_plain(&stack.temporal.address()).await;
+    let mut batches = 0;
+    let mut spent_actions = 0;
+    for kind in ["IngestBatch", "RecordingLifecycle"] {
+        let mut found = client.list_workflows(format!("WorkflowType = '{kind}'"), WorkflowListOptions::default());
+        while let Some(w) = found.next().await {
+            let id = w.expect("listed").id().to_owned();
+            let handle = client.get_workflow_handle::<UntypedWorkflow>(&id);
+            let options = WorkflowFetchHistoryOptions::default();
+            let events = handle.fetch_history(options).into_events().await.expect("a history");
+            spent_actions += actions(&events);
+            batches += 1;
+        }
+    }
+    let per = |n: f64| n / FILES as f64;
+    assert!(batches > 0);
+    assert!(per(spent_actions as f64) <= 0.1, "{spent_actions} Temporal actions for {FILES} files");
+    let (s3, sqs) = (per(spent("S3")), per(spent("SQS")));
+    assert!(s3 <= 2.0, "{s3} S3 requests a file");
+    assert!(sqs <= 0.3, "{sqs} SQS requests a file");
+
+    // One alone.
+    let one = jobs("st-mary", "new", 1, 3);
+    device.put(&one[0].path, &one[0].bytes).await.expect("written");
+    fleet::judge_messages(&stack, &one, LIMIT);
+    let last = requests(&stack);
+    let files = stack.files();
+    let file = files.iter().find(|f| f["path"] == one[0].path.as_str()).expect("listed");
+    let key = file["file"].as_str().expect("a key");
+    let shown: serde_json::Value =
+        serde_json::from_str(&stack.ok(&["file", "show", key, "--env", "test", "--output", "json"])).expect("JSON");
+    let n = shown["actions"].as_u64().expect("actions are told");
+    assert!(n <= 3, "{n} Temporal actions for one file alone");
+    let sum = |r: &[(String, f64)], s: &str| r.iter().filter(|(k, _)| k.contains(s)).map(|(_, n)| n).sum::<f64>();
+    assert!(sum(&last, "S3") - sum(&after, "S3") <= 2.0);
+    assert!(sum(&last, "SQS") - sum(&after, "SQS") <= 2.0);
+    worker.stop(Duration::from_secs(20));
+}
+
+/// AWS requests of the worker so far, by the labels of its metrics.
+fn requests(stack: &Stack) -> Vec<(String, f64)> {
+    let text = stack.metrics().expect("the worker serves its metrics");
+    text.lines()
+        .filter(|l| l.starts_with("leadline_aws_requests_total"))
+        .filter_map(|l| Some((l.rsplit_once(' ')?.0.to_owned(), l.rsplit_once(' ')?.1.parse().ok()?)))
+        .collect()
+}
