@@ -1,5 +1,6 @@
 //! End-to-end, contract and replay tests of leadline against real parts, and the harness that starts them.
 
+pub mod bench;
 pub mod contract;
 pub mod demo;
 pub mod device;

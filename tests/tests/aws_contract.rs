@@ -117,7 +117,7 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         "s3:ListMultipartUploadParts"
     ]);
     let may = json!([
-        allow(&json!("s3:ListBucket"), &json!(bucket)),
+        allow(&json!(["s3:ListBucket", "s3:ListBucketMultipartUploads"]), &json!(bucket)),
         allow(&objects, &json!(format!("{bucket}/*"))),
         allow(&json!("secretsmanager:GetSecretValue"), &json!(secret)),
     ]);

@@ -1,0 +1,90 @@
+//! One large file.
+
+use super::parts::Parts;
+use super::table::Row;
+use crate::harness::tools::wait_for;
+use bytes::Bytes;
+use leadline_activities::ports::share::Share;
+use leadline_domain::SharePath;
+use sha2::{Digest as _, Sha256};
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(1800);
+const PART: usize = 8 << 20;
+
+/// A file of `mib` MiB beside the slower of a raw SMB read and a raw multipart upload of as many bytes.
+///
+/// # Panics
+/// When it is not delivered.
+pub async fn large(p: &Parts<'_>, mib: u64, rows: &mut Vec<Row>) {
+    p.put("raw", []);
+    let path = p.on_disk("raw/large.bin");
+    write(&path, mib);
+    p.put("raw", []);
+    #[allow(clippy::cast_precision_loss)] // MiB
+    let rate = |took: Duration| mib as f64 / took.as_secs_f64();
+
+    let share = p.share();
+    let began = Instant::now();
+    let mut reader = share.open(&SharePath::new("raw/large.bin"), 0).await.expect("opened");
+    let mut read = 0;
+    while let Some(chunk) = reader.next().await.expect("read") {
+        read += chunk.len() as u64;
+    }
+    assert_eq!(read, mib << 20);
+    let smb = rate(began.elapsed());
+    drop(reader);
+
+    let store = p.store().await;
+    let body = Bytes::from(vec![0x5A; PART]);
+    let sum: [u8; 32] = Sha256::digest(&body).into();
+    let began = Instant::now();
+    let upload = store.begin_upload("bench-raw").await.expect("begun");
+    let mut running = tokio::task::JoinSet::new();
+    let mut parts = Vec::new();
+    for n in 1..=u32::try_from(mib / 8).expect("a number of parts") {
+        while running.len() >= 3 {
+            parts.push(running.join_next().await.expect("one runs").expect("it ends"));
+        }
+        let (store, upload, body) = (store.clone(), upload.clone(), body.clone());
+        running.spawn(async move { store.upload_part(&upload, n, body, sum).await.expect("uploaded") });
+    }
+    parts.extend(running.join_all().await);
+    parts.sort_by_key(|p| p.number);
+    store.complete_upload(&upload, &parts).await.expect("completed");
+    let raw = rate(began.elapsed());
+
+    let worker = p.stack.worker();
+    let device = p.stack.device(&p.clinic.org).await;
+    device.put("in/first.bin", b"the watch runs once this is delivered").await.expect("written");
+    tokio::task::block_in_place(|| wait_for("the watch runs", LIMIT, || p.files_below("in") == 0));
+    std::fs::rename(&path, p.on_disk("in/large.bin")).expect("renamed");
+    let began = Instant::now();
+    tokio::task::block_in_place(|| wait_for("it is archived", LIMIT, || p.files_below("in") == 0));
+    let took = began.elapsed();
+    let slower = if smb < raw { ("raw SMB read", smb) } else { ("raw multipart upload", raw) };
+    let what = format!("one file of {mib} MiB, quiet time included");
+    rows.push(Row::new(&what, rate(took), "MiB/s").beside(slower.0, slower.1).least(0.9));
+    rows.push(Row::new("  raw SMB read", smb, "MiB/s"));
+    rows.push(Row::new("  raw multipart upload, completed", raw, "MiB/s"));
+    rows.push(Row::new("  peak memory of the worker", Parts::peak_mib(worker.pid()), "MiB").most(128.0));
+    let got = tokio::task::block_in_place(|| p.stack.take_messages("ingest").len());
+    assert_eq!(got, 2, "messages");
+    drop(worker);
+}
+
+/// Bytes of which no two parts are the same.
+fn write(path: &std::path::Path, mib: u64) {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path).expect("created"));
+    let mut block = vec![0u8; 1 << 20];
+    let mut state = 1u64;
+    for _ in 0..mib {
+        for eight in block.chunks_exact_mut(8) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            eight.copy_from_slice(&(state ^ (state >> 29)).to_le_bytes());
+        }
+        out.write_all(&block).expect("written");
+    }
+    out.flush().expect("written");
+}

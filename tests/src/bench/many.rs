@@ -1,0 +1,145 @@
+//! Many small files.
+
+use super::parts::Parts;
+use super::table::Row;
+use crate::harness::tools::wait_for;
+use futures::StreamExt;
+use leadline_activities::engine::Started;
+use leadline_activities::ports::share::Share;
+use leadline_domain::lifecycle::Intake;
+use leadline_domain::{ArchiveRule, Fingerprint, SettleRule, ShareId, SharePath};
+use leadline_formats::synth::{Spec, SynthFormat};
+use leadline_workflows::ids;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// About 50 KB, whole, and different from every other.
+fn file(seed: u64) -> Vec<u8> {
+    let mut spec = Spec::new(seed);
+    (spec.seconds, spec.sample_rate_hz) = (8, 250);
+    SynthFormat::Dicom.write(&spec).expect("a recording is made").remove(0).bytes
+}
+
+/// Names and contents; `from` keeps phases apart.
+fn files(n: u64, from: u64) -> Vec<(String, Vec<u8>)> {
+    (from..from + n).map(|s| (format!("ecg-{s:06}.dcm"), file(s))).collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // counts of files and bytes stay far below 2^52
+fn rate(n: u64, took: Duration) -> f64 {
+    n as f64 / took.as_secs_f64()
+}
+
+/// A backlog that lies on the share when the worker starts, beside `rclone copy` of the same files.
+///
+/// # Panics
+/// When a file is not delivered, or rclone fails.
+pub fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
+    let all = files(n, 1_000_000);
+    let size = all.iter().map(|f| f.1.len() as u64).sum::<u64>() / n;
+    p.put("copy", all.clone());
+    let mut best = Duration::MAX;
+    for (round, transfers) in ["8", "16", "32"].into_iter().enumerate() {
+        let mut c = p.rclone();
+        c.args(["copy", &format!("src:{}/copy", p.clinic.share), &format!("dst:rclone-{round}")]);
+        c.args(["--transfers", transfers, "--checkers", transfers, "--no-traverse", "--no-check-dest", "--quiet"]);
+        let began = Instant::now();
+        assert!(c.status().expect("rclone runs").success(), "rclone failed");
+        best = best.min(began.elapsed());
+    }
+    p.put("new", all);
+    std::fs::rename(p.on_disk("new"), p.on_disk("in/backlog")).expect("renamed");
+    let began = Instant::now();
+    let mut worker = p.stack.worker();
+    wait_for("the backlog is archived", LIMIT, || p.files_below("in/backlog") == 0);
+    let took = began.elapsed();
+    let got = p.stack.take_messages("ingest").len() as u64;
+    assert_eq!(got, n, "messages for a backlog of {n} files");
+    let what = format!("backlog of {n} files of {} KB, from worker start", size / 1000);
+    rows.push(Row::new(&what, rate(n, took), "files/s").beside("rclone copy", rate(n, best)).least(1.0));
+    rows.push(Row::new("  peak memory of the worker", Parts::peak_mib(worker.pid()), "MiB").most(128.0));
+    worker.stop(Duration::from_secs(20));
+}
+
+/// Files with a lifecycle each, started as fast as Temporal takes them.
+///
+/// # Panics
+/// When a lifecycle fails.
+pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
+    // Not in the watched folder: what starts them is this program.
+    p.put("one-by-one", files(n, 2_000_000));
+    let share = p.share();
+    let entries = share.list(&SharePath::new("one-by-one"), &[]).await.expect("listed").files;
+    let engine = p.engine().await;
+    let worker = p.stack.worker();
+    let id = ShareId::parse(&p.clinic.share).expect("an id");
+    let queue = "leadline-test-main";
+    let began = Instant::now();
+    let ids: Vec<String> = futures::stream::iter(entries)
+        .map(|e| {
+            let intake = Intake {
+                org: p.org(),
+                share: id.clone(),
+                fingerprint: Fingerprint { path: e.path, stat: e.stat },
+                quiet_ms: 60_000,
+                settle: SettleRule::default(),
+                archive: ArchiveRule::Move { folder: "_archive".into() },
+                small_bytes: 8 << 20,
+                max_bytes: 1 << 40,
+                resume: None,
+            };
+            let engine = &engine;
+            async move {
+                engine.start_lifecycle(queue, &intake, false).await.expect("started");
+                ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
+            }
+        })
+        .buffer_unordered(16)
+        .collect()
+        .await;
+    tokio::task::block_in_place(|| wait_for("they are archived", LIMIT, || p.files_below("one-by-one") == 0));
+    let took = began.elapsed();
+    for id in ids {
+        let ended = engine.how_ended(&id).await.expect("described");
+        assert!(matches!(ended, Started::Ended(Some(_)) | Started::Running), "a lifecycle failed");
+    }
+    let got = tokio::task::block_in_place(|| p.stack.take_messages("ingest").len() as u64);
+    assert_eq!(got, n, "messages for {n} files");
+    rows.push(Row::new(&format!("{n} files with a lifecycle each"), rate(n, took), "files/s"));
+    drop(worker);
+}
+
+/// From the last write of a device to the message, for files one at a time.
+///
+/// # Panics
+/// When a file is not delivered.
+pub async fn latency(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
+    let worker = p.stack.worker();
+    let device = p.stack.device(&p.clinic.org).await;
+    // The watch runs once it has delivered something.
+    device.put("in/first.dcm", &file(2_999_999)).await.expect("written");
+    tokio::task::block_in_place(|| wait_for("the watch runs", LIMIT, || p.files_below("in") == 0));
+    let mut written = std::collections::BTreeMap::new();
+    for (name, bytes) in files(n, 3_000_000) {
+        let path = format!("in/{name}");
+        device.put(&path, &bytes).await.expect("written");
+        written.insert(path, SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis());
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    tokio::task::block_in_place(|| wait_for("they are archived", LIMIT, || p.files_below("in") == 0));
+    let mut took: Vec<i64> = tokio::task::block_in_place(|| p.stack.files())
+        .iter()
+        .filter_map(|f| {
+            let at = i64::try_from(*written.get(f["path"].as_str()?)?).ok()?;
+            Some(f["times"]["enqueued_ms"].as_i64()? - at)
+        })
+        .collect();
+    assert_eq!(took.len() as u64, n, "files in the list");
+    took.sort_unstable();
+    #[allow(clippy::cast_precision_loss)] // milliseconds
+    let at = |q: usize| took[(took.len() * q / 100).min(took.len() - 1)] as f64 / 1000.0;
+    rows.push(Row::new(&format!("last write to message, {n} files, p50"), at(50), "s").most(0.5));
+    rows.push(Row::new("last write to message, p99", at(99), "s").most(2.0));
+    drop(worker);
+}

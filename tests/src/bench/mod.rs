@@ -1,0 +1,11 @@
+//! Measuring leadline beside what people know, in the same run, on the same parts.
+
+mod large;
+mod many;
+mod parts;
+mod table;
+
+pub use large::large;
+pub use many::{backlog, latency, singles};
+pub use parts::Parts;
+pub use table::{Row, Rows};

@@ -1,0 +1,50 @@
+//! `script/bench`: leadline beside what people know, on the same parts in the same run.
+#![expect(clippy::print_stdout, reason = "a program that shows something")]
+#![expect(clippy::print_stderr, reason = "its progress")]
+
+use leadline_tests::bench::{Parts, Rows, backlog, large, latency, singles};
+use leadline_tests::harness::stack::{Clinic, Stack};
+
+const SETTLE: &str = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 200, stalled_after_ms = 86400000 }";
+
+#[tokio::main]
+async fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let number = |name: &str, default: u64| {
+        let given = args.iter().position(|a| a == name).and_then(|n| args.get(n + 1));
+        given.map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name} wants a number")))
+    };
+    let (files, ones, paced, mib) =
+        (number("--files", 5_000), number("--singles", 500), number("--paced", 300), number("--large-mib", 1_024));
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    note("starting Temporal, an AWS endpoint and a Samba server on loopback; provisioning");
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let p = Parts { stack: &stack, clinic: &clinic };
+    let mut worker = stack.worker();
+    let _ = stack.device("st-mary").await;
+    tokio::task::block_in_place(|| stack.provision());
+    worker.stop(std::time::Duration::from_secs(20));
+
+    let mut rows = Rows::default();
+    if files > 0 {
+        note(&format!("a backlog of {files} files, and rclone with 8, 16 and 32 transfers, the best of which counts"));
+        tokio::task::block_in_place(|| backlog(&p, files, &mut rows.0));
+    }
+    if ones > 0 {
+        note(&format!("{ones} files with a lifecycle each"));
+        singles(&p, ones, &mut rows.0).await;
+    }
+    if paced > 0 {
+        note(&format!("{paced} files, one every 150 ms"));
+        latency(&p, paced, &mut rows.0).await;
+    }
+    if mib > 0 {
+        note(&format!("one file of {mib} MiB"));
+        large(&p, mib, &mut rows.0).await;
+    }
+    if args.iter().any(|a| a == "json") { println!("{}", rows.json()) } else { print!("{}", rows.text()) }
+}
+
+fn note(s: &str) {
+    eprintln!("bench: {s}");
+}
