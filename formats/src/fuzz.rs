@@ -175,9 +175,16 @@ fn names(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// What the fuzz targets found once must not come back. Named after what was wrong.
+    /// Runs everything, and each parser with every place where a content can be in two pieces.
     fn holds(family: &str, bytes: &[u8]) {
         run(family, bytes);
+        for split in 1..bytes.len() {
+            let (first, second) = bytes.split_at(split);
+            for (whole, halves) in parsers(family).into_iter().zip(parsers(family)) {
+                let once = forced(whole, std::iter::once(bytes));
+                assert_eq!(once, forced(halves, [first, second].into_iter()), "{family} in two pieces at {split}");
+            }
+        }
     }
 
     #[test]
@@ -187,5 +194,51 @@ mod tests {
                 holds(family, bytes);
             }
         }
+    }
+
+    // What the targets found, named after what was wrong.
+
+    #[test]
+    fn an_xml_declaration_is_one_wherever_it_is_torn() {
+        holds("xml", b"<?xml version=\"1.0\"?><a><b>");
+        holds("xml", b"<?x");
+    }
+
+    #[test]
+    fn sections_that_overlap_or_repeat_do_not_mix() {
+        let mut record = vec![0u8; 200];
+        record[2..6].copy_from_slice(&200u32.to_le_bytes());
+        record[10..14].copy_from_slice(&46u32.to_le_bytes());
+        for (i, (id, len, index)) in [(6u16, 60u32, 60u32), (6, 70, 80), (1, 60, 100)].into_iter().enumerate() {
+            let at = 22 + i * 10;
+            record[at..at + 2].copy_from_slice(&id.to_le_bytes());
+            record[at + 2..at + 6].copy_from_slice(&len.to_le_bytes());
+            record[at + 6..at + 10].copy_from_slice(&index.to_le_bytes());
+        }
+        for (i, byte) in record[52..].iter_mut().enumerate() {
+            *byte = i as u8;
+        }
+        holds("scp", &record);
+    }
+
+    #[test]
+    fn a_short_head_does_not_decide_the_format() {
+        // A matrix of level 4 as far as 64 bytes tell, and a file of level 5 by its byte 124.
+        let mut bytes = b"\x1e\0\0\0\x02\0\0\0\xe4\0\0\0\0\0\0\0\x04\0\0\0val\0".to_vec();
+        bytes.resize(124, b' ');
+        bytes.extend(b"\0\x01IM\x0e\x04\0\0\x40\x06\0\0");
+        bytes.resize(228, 7);
+        assert!(quick_look(&bytes[..64], &bytes, bytes.len() as u64).is_none());
+        holds("mat", &bytes);
+    }
+
+    #[test]
+    fn a_broken_movie_in_a_short_film_is_partial() {
+        let mut film = b"\0\0\0\x14ftypisom\0\0\0\x01isom".to_vec();
+        film.extend(b"\0\0\0\x10moov\x7f\0\0\x08mvhd");
+        film.extend(b"\0\0\x10\0mdat");
+        film.resize(200, 9);
+        assert_eq!(inspect_bytes(&film).verdict, Verdict::Partial);
+        holds("mp4", &film);
     }
 }
