@@ -33,9 +33,6 @@ mod sniff;
 mod verdict;
 mod xml;
 
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzz;
 pub mod sets;
 pub mod synth;
 pub mod wfdb;

@@ -18,9 +18,6 @@ use temporalio_workflow::{
 /// Where an apply stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplyStatus {
-    /// Digest of the plan that is being applied, hexadecimal.
-    #[serde(default)]
-    pub plan: String,
     /// The step under way, in words.
     pub step: String,
     /// What it waits for, if a human has to mend something.
@@ -119,33 +116,27 @@ async fn apply_stack<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
     plan: &StackPlan,
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
-    let outputs = loop {
-        let prepared = step!(
+    let prepared = step!(
+        ctx,
+        "making the change set",
+        ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
+    );
+    let outputs = match prepared {
+        Prepared::NoChange => step!(
             ctx,
-            "making the change set",
-            ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
-        );
-        let Prepared::Ready(changes) = prepared else {
-            break step!(
+            "reading outputs",
+            ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
+        ),
+        Prepared::Ready(changes) => {
+            ctx.state_mut(|s| s.status().changes = changes);
+            step!(
                 ctx,
-                "reading outputs",
-                ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
-            );
-        };
-        ctx.state_mut(|s| {
-            s.status().changes = changes;
-            s.status().step = "executing the change set".to_owned();
-        });
-        match ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow()).await {
-            Ok(outputs) => break outputs,
-            // A change set is executed once: after a rollback the plan needs a new one.
-            Err(e) => pause(ctx, &e).await?,
+                "executing the change set",
+                ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow())
+            )
         }
     };
-    ctx.state_mut(|s| {
-        s.status().paused = None;
-        s.status().outputs = outputs;
-    });
+    ctx.state_mut(|s| s.status().outputs = outputs);
     Ok(())
 }
 
@@ -153,8 +144,7 @@ async fn apply_stack<W: Applying + 'static>(
 impl ApplyEnvironment {
     #[init]
     fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
-        Self { plan, status, resumes: 0 }
+        Self { plan, status: ApplyStatus::default(), resumes: 0 }
     }
 
     /// Runs until the stack is as planned.
@@ -183,8 +173,7 @@ impl ApplyEnvironment {
 impl OnboardOrganization {
     #[init]
     fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
-        Self { plan, status, resumes: 0 }
+        Self { plan, status: ApplyStatus::default(), resumes: 0 }
     }
 
     /// Runs until the organization's files are being watched.

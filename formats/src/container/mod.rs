@@ -2,5 +2,5 @@
 
 pub(crate) mod gzip;
 pub(crate) mod members;
-pub(crate) mod tar;
+mod tar;
 pub(crate) mod zip;

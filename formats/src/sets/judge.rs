@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Role, Unit};
-use crate::{Evidence, Format, Part, Verdict};
+use crate::{Evidence, Part, Verdict};
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberState {
-    /// What kind of file it is.
-    pub format: Format,
+    /// Bytes in the file.
+    pub len: u64,
     /// The verdict on the file by itself.
     pub verdict: Verdict,
 }
@@ -24,14 +24,11 @@ pub struct SetVerdict {
 }
 
 impl SetVerdict {
-    /// A verdict without a finding.
-    #[must_use]
-    pub fn complete() -> Self {
+    pub(crate) fn complete() -> Self {
         Self { verdict: Verdict::Complete, evidence: Vec::new() }
     }
 
-    /// Adds a finding: the weightier verdict stays.
-    pub fn add(&mut self, verdict: Verdict, fact: Evidence) {
+    pub(crate) fn add(&mut self, verdict: Verdict, fact: Evidence) {
         self.verdict = self.verdict.max(verdict);
         if self.evidence.len() < crate::Inspection::MAX_EVIDENCE && !self.evidence.contains(&fact) {
             self.evidence.push(fact);
@@ -51,7 +48,7 @@ pub fn set_verdict(unit: &Unit, state: impl Fn(&str) -> Option<MemberState>) -> 
             None => set.add(Verdict::Partial, Evidence::Missing { part: Part::Companion }),
             Some(_) if member.role == Role::Marker => {}
             Some(state) if state.verdict != Verdict::Complete => {
-                set.add(state.verdict, Evidence::Inner { format: state.format, verdict: state.verdict });
+                set.add(state.verdict, Evidence::Inner { format: crate::Format::Unknown, verdict: state.verdict });
             }
             Some(_) => {}
         }

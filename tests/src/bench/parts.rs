@@ -1,5 +1,6 @@
 //! The parts of a stack, used directly for what leadline is measured beside.
 
+use crate::fleet::digests;
 use crate::harness::stack::{ACCOUNT, Clinic, Stack};
 use crate::harness::tools::tools;
 use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings};
@@ -8,7 +9,7 @@ use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::store::{OrgStore, OrgStores};
 use leadline_activities::secret::Secret;
-use leadline_domain::{EnvFacts, EnvId, EnvScope, OrgId, OrgScope, Placement, WorkerGroup};
+use leadline_domain::{EnvFacts, EnvId, EnvScope, OrgId, OrgScope, Placement};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -37,15 +38,6 @@ impl Parts<'_> {
     async fn aws(&self) -> Aws {
         let settings = AwsSettings { endpoint_url: Some(self.stack.aws.url()), assume_worker_role: true };
         Aws::connect_as(&EnvScope::new(&Self::facts()), &settings, ACCOUNT, "test").await
-    }
-
-    /// The task queue of the worker.
-    ///
-    /// # Panics
-    /// Never.
-    #[must_use]
-    pub fn task_queue(&self) -> String {
-        EnvScope::new(&Self::facts()).task_queue(&WorkerGroup::parse("main").expect("a group"))
     }
 
     /// The clinic's organization.
@@ -114,6 +106,12 @@ impl Parts<'_> {
         }
         let status = Command::new("chown").arg("-R").arg(self.clinic.user()).arg(&dir).status();
         assert!(status.is_ok_and(|s| s.success()), "chown");
+    }
+
+    /// How many different contents are in the archive.
+    #[must_use]
+    pub fn archived(&self) -> usize {
+        digests(&self.on_disk("_archive")).len()
     }
 
     /// How many files are below a folder.
