@@ -183,7 +183,7 @@ fn inspect(bytes: &[u8], piece: usize) -> Duration {
 #[test]
 fn memory_is_bounded_and_time_is_linear() {
     for (name, make) in MAKERS {
-        let bytes = make(6 << 20);
+        let bytes = make(5 << 20);
         HELD.reset_peak_usage();
         let before = HELD.current_usage();
         inspect(&bytes, PIECE);
@@ -193,7 +193,7 @@ fn memory_is_bounded_and_time_is_linear() {
     for (name, make) in MAKERS {
         // In one piece, so that a scan of all that follows would show each time it is made. Quadratic work takes 64
         // times as long for 8 times as much; what a busy machine adds is less.
-        let (small, large) = (make(256 << 10), make(2 << 20));
+        let (small, large) = (make(128 << 10), make(1 << 20));
         let best = |bytes: &[u8]| (0..3).map(|_| inspect(bytes, bytes.len())).min().unwrap_or_default();
         let (short, long) = (best(&small).max(Duration::from_millis(1)), best(&large));
         let ratio = long.as_secs_f64() / short.as_secs_f64();
