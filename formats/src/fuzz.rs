@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn the_wide_end_record_of_an_archive_has_one_length() {
+        let mut archive = b"PK\x06\x06\x2c\0\0\0\0\0\0\0".to_vec();
+        archive.resize(42, 1);
+        archive.extend(b"PK\x05\x06");
+        archive.resize(80, 0);
+        holds("zip", &archive);
+    }
+
+    #[test]
     fn a_short_head_does_not_decide_the_format() {
         // A matrix of level 4 as far as 64 bytes tell, and a file of level 5 by its byte 124.
         let mut bytes = b"\x1e\0\0\0\x02\0\0\0\xe4\0\0\0\0\0\0\0\x04\0\0\0val\0".to_vec();

@@ -384,9 +384,13 @@ impl Machine for Zip {
             END => self.end_record(window, at),
             END64 if window.len() < 40 => Step::Need(40),
             END64 => {
+                // What lies behind the fixed part is passed over like any other bytes.
+                let len = u64_le(window, 4).saturating_add(12).min(56) as usize;
+                if window.len() < len {
+                    return Step::Need(len);
+                }
                 self.declared = Some(u64_le(window, 32));
-                let len = u64_le(window, 4).saturating_add(12);
-                Step::Take(usize::try_from(len).map_or(window.len(), |len| len.min(56)).min(window.len()))
+                Step::Take(len)
             }
             LOCATOR64 if window.len() < 20 => Step::Need(20),
             LOCATOR64 => Step::Take(20),
