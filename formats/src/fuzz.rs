@@ -231,6 +231,14 @@ mod tests {
     }
 
     #[test]
+    fn a_weak_mark_between_records_is_none_wherever_a_piece_ends() {
+        for mark in [b"PK\x05\x05", b"PK\x06\x07", b"PK\x06\x08"] {
+            let gap = [b"PK\x03\x03 no record ", &mark[..], b"\x10\0\x10\0 "].concat();
+            holds("zip", &[&gap[..], b"PK\x03\x04\x14\0\0\0\x08\0", &[0; 20], &[0xFF; 30]].concat());
+        }
+    }
+
+    #[test]
     fn a_short_head_does_not_decide_the_format() {
         // A matrix of level 4 as far as 64 bytes tell, and a file of level 5 by its byte 124.
         let mut bytes = b"\x1e\0\0\0\x02\0\0\0\xe4\0\0\0\0\0\0\0\x04\0\0\0val\0".to_vec();
