@@ -97,10 +97,15 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn nudge(&self, org: &OrgId, share: &ShareId, file: &Fingerprint) -> Result<(), Fault> {
-        let id = ids::lifecycle(org, share, &file.file_key(org, share));
-        let handle = self.client.get_workflow_handle::<RecordingLifecycle>(&id);
+        self.nudge_id(&ids::lifecycle(org, share, &file.file_key(org, share))).await.map(drop)
+    }
+
+    /// `false`: it has ended.
+    async fn nudge_id(&self, id: &str) -> Result<bool, Fault> {
+        let handle = self.client.get_workflow_handle::<RecordingLifecycle>(id);
         match handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await {
-            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
             Err(e) => Err(interaction_fault(&e)),
         }
     }
@@ -179,12 +184,7 @@ impl Engine {
         }
         let mut told = 0;
         for id in self.running("RecordingLifecycle", org, share).await? {
-            let handle = self.client.get_workflow_handle::<RecordingLifecycle>(&id);
-            match handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await {
-                Ok(()) => told += 1,
-                Err(WorkflowInteractionError::NotFound(_)) => {}
-                Err(e) => return Err(interaction_fault(&e)),
-            }
+            told += u64::from(self.nudge_id(&id).await?);
         }
         Ok(told)
     }

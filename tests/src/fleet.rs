@@ -28,6 +28,14 @@ pub fn recording(format: SynthFormat, seed: u64) -> Vec<u8> {
     format.write(&Spec::new(seed)).expect("a recording is made").remove(0).bytes
 }
 
+/// Fills a block, of a multiple of 8 bytes, with bytes that come only once; `state` is any odd number at first.
+pub fn noise(block: &mut [u8], state: &mut u64) {
+    for eight in block.chunks_exact_mut(8) {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        eight.copy_from_slice(&(*state ^ (*state >> 29)).to_le_bytes());
+    }
+}
+
 /// `n` files of different formats and contents for an organization, below `in/<prefix>-`.
 #[must_use]
 pub fn jobs(org: &str, prefix: &str, n: u64, seed: u64) -> Vec<Job> {

@@ -1,6 +1,7 @@
 //! A worker in this process whose share, store and queues are the fakes that the contract suites hold to the real
 //! parts' promises, against a real Temporal server: for failing and repeating each step at will.
 
+use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::eventually;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
@@ -81,12 +82,7 @@ impl Rig {
         archive: &ArchiveRule,
         small_bytes: u64,
     ) -> Self {
-        let facts = EnvFacts {
-            env: EnvId::parse(name).expect("an environment id"),
-            account: "111111111111".into(),
-            region: "us-east-1".into(),
-            jurisdictions: BTreeSet::from(["us".parse().expect("a jurisdiction")]),
-        };
+        let facts = facts(name);
         let stores = FakeOrgStores::new();
         let (mut lanes, mut configs) = (BTreeMap::new(), BTreeMap::new());
         for org in orgs {
@@ -218,16 +214,29 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
     });
 }
 
+/// A client of a server, with options.
+async fn client(temporal: &str, options: ClientOptions) -> Client {
+    let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
+    // Histories keep the identity; that of a machine is not to be kept.
+    let connecting = ConnectionOptions::new(url).identity("leadline-tests".to_owned()).build();
+    Client::new(Connection::connect(connecting).await.expect("Temporal answers"), options).expect("a client")
+}
+
 /// A client without encryption, for histories that are kept and read.
 ///
 /// # Panics
 /// When Temporal does not answer.
 pub async fn connect_plain(temporal: &str) -> Client {
-    let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
-    // Histories keep the identity; that of a machine is not to be kept.
-    let options = ConnectionOptions::new(url).identity("leadline-tests".to_owned()).build();
-    let connection = Connection::connect(options).await.expect("Temporal answers");
-    Client::new(connection, ClientOptions::new("default").build()).expect("a client")
+    client(temporal, ClientOptions::new("default").build()).await
+}
+
+/// A client that encrypts with the payload keys of this secret's text.
+///
+/// # Panics
+/// When Temporal does not answer, or the text holds no keys.
+pub async fn connect_with(temporal: &str, keys: &str) -> Client {
+    let keys = parse_keys(keys).expect("payload keys");
+    client(temporal, ClientOptions::new("default").data_converter(data_converter(Arc::new(keys))).build()).await
 }
 
 /// A client with encrypted payloads.
@@ -236,11 +245,21 @@ pub async fn connect_plain(temporal: &str) -> Client {
 /// When Temporal does not answer.
 pub async fn connect(temporal: &str) -> Client {
     static KEYS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
-    let connection = Connection::connect(ConnectionOptions::new(url).build()).await.expect("Temporal answers");
-    let keys = parse_keys(KEYS.get_or_init(random_keys)).expect("payload keys");
-    let options = ClientOptions::new("default").data_converter(data_converter(Arc::new(keys))).build();
-    Client::new(connection, options).expect("a client")
+    connect_with(temporal, KEYS.get_or_init(random_keys)).await
+}
+
+/// What placement needs to know of an environment on the local endpoint.
+///
+/// # Panics
+/// When the name is not an environment id.
+#[must_use]
+pub fn facts(env: &str) -> EnvFacts {
+    EnvFacts {
+        env: EnvId::parse(env).expect("an environment id"),
+        account: ACCOUNT.into(),
+        region: "us-east-1".into(),
+        jurisdictions: BTreeSet::from(["us".parse().expect("a jurisdiction")]),
+    }
 }
 
 struct LaneShares(BTreeMap<String, Arc<Lane>>);

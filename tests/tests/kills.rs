@@ -1,16 +1,47 @@
 //! Each part killed with SIGKILL in the middle of work and started again: nothing lost, nothing enqueued twice.
 
+use Part::{Aws, Samba, Temporal, Worker};
 use leadline_tests::fleet::{self, Login, jobs};
 use leadline_tests::harness::stack::{Clinic, Stack};
-use leadline_tests::harness::tools::wait_for;
+use leadline_tests::harness::tools::{Owned, wait_for};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Every wait here is for a condition; this is when to give up.
 const LIMIT: Duration = Duration::from_secs(180);
-/// Twice the heartbeat timeout of a watch, and some: a part that stays away longer than others expect.
 const SETTLE: &str = "settle = { strong_quiet_ms = 100, weak_quiet_ms = 60000, unverifiable_quiet_ms = 3000, stalled_after_ms = 86400000 }";
+
+/// What is killed.
+#[derive(Clone, Copy)]
+enum Part {
+    Samba,
+    Worker,
+    Temporal,
+    Aws,
+}
+
+/// SIGKILL, and started again.
+fn kill(part: Part, stack: &mut Stack, worker: &mut Owned) {
+    match part {
+        Samba => {
+            stack.samba.kill();
+            stack.samba.restart();
+        }
+        Worker => {
+            worker.kill();
+            *worker = stack.worker();
+        }
+        Temporal => {
+            stack.temporal.kill();
+            stack.temporal.restart();
+        }
+        Aws => {
+            stack.aws.kill();
+            stack.aws.restart();
+        }
+    }
+}
 
 fn clinics() -> [Clinic; 2] {
     [Clinic::new("st-mary", "ward").with(SETTLE), Clinic::new("kings-road", "clinic").with(SETTLE)]
@@ -43,24 +74,7 @@ async fn each_part_killed_while_devices_write() {
         for round in 0..rounds {
             let due = (round + 1) * all.len() / (rounds + 1);
             wait_for("the devices get on", LIMIT, || written.load(Ordering::Relaxed) >= due);
-            match round % 4 {
-                0 => {
-                    stack.samba.kill();
-                    stack.samba.restart();
-                }
-                1 => {
-                    worker.kill();
-                    worker = stack.worker();
-                }
-                2 => {
-                    stack.temporal.kill();
-                    stack.temporal.restart();
-                }
-                _ => {
-                    stack.aws.kill();
-                    stack.aws.restart();
-                }
-            }
+            kill([Samba, Worker, Temporal, Aws][round % 4], &mut stack, &mut worker);
         }
     });
     for w in writing {
@@ -94,27 +108,10 @@ async fn each_part_killed_in_the_middle_of_a_backlog() {
         let archived = |stack: &Stack| {
             clinics.iter().map(|c| fleet::digests(&stack.samba.path(&c.share).join("_archive")).len()).sum::<usize>()
         };
-        for round in 0..4 {
+        for (round, part) in [Aws, Worker, Samba, Temporal].into_iter().enumerate() {
             let due = (round + 1) * all.len() / 8;
             wait_for("the backlog gets on", LIMIT, || archived(&stack) >= due);
-            match round {
-                0 => {
-                    stack.aws.kill();
-                    stack.aws.restart();
-                }
-                1 => {
-                    worker.kill();
-                    worker = stack.worker();
-                }
-                2 => {
-                    stack.samba.kill();
-                    stack.samba.restart();
-                }
-                _ => {
-                    stack.temporal.kill();
-                    stack.temporal.restart();
-                }
-            }
+            kill(part, &mut stack, &mut worker);
         }
         fleet::judge_messages(&stack, &all, LIMIT);
         fleet::judge_archive(&stack, &all, LIMIT);

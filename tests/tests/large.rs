@@ -3,7 +3,7 @@
 use leadline_domain::Digest;
 use leadline_tests::fleet::{self, Job};
 use leadline_tests::harness::stack::{Clinic, Stack};
-use leadline_tests::harness::tools::wait_for;
+use leadline_tests::harness::tools::{peak_kib, wait_for};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(180);
@@ -14,20 +14,9 @@ const MEMORY_KIB: u64 = 128 << 10;
 
 /// Bytes that no two parts share.
 fn content(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut out = Vec::with_capacity(len);
-    while out.len() < len {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        out.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
-    }
-    out.truncate(len);
+    let mut out = vec![0; len];
+    fleet::noise(&mut out, &mut (seed | 1));
     out
-}
-
-fn peak_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(u64::MAX)
 }
 
 /// Bytes below a folder of the machine.
@@ -55,8 +44,8 @@ async fn killed_in_the_middle() {
         std::fs::write(&path, &job.bytes).expect("written");
         let _ =
             std::process::Command::new("chown").args([&clinic.user(), &path.to_string_lossy().into_owned()]).status();
-        let before = requests(&stack, "UploadPart");
-        wait_for("some parts are there", LIMIT, || requests(&stack, "UploadPart") >= before + 8);
+        let before = parts(&stack);
+        wait_for("some parts are there", LIMIT, || parts(&stack) >= before + 8);
         if what == "worker" {
             worker.kill();
             worker = stack.worker();
@@ -68,7 +57,7 @@ async fn killed_in_the_middle() {
         fleet::judge_messages(&stack, std::slice::from_ref(&job), LIMIT);
         all.push(job);
     }
-    let peak = peak_kib(worker.pid());
+    let peak = peak_kib(worker.pid()).expect("the worker runs");
     assert!(peak <= MEMORY_KIB, "the worker took {peak} KiB");
     fleet::judge_archive(&stack, &all, LIMIT);
     let stored = bytes_below(&stack.dir.join("aws/s3"));
@@ -80,12 +69,7 @@ async fn killed_in_the_middle() {
     worker.stop(Duration::from_secs(20));
 }
 
-/// Requests of an operation of S3 that the running worker has made.
-fn requests(stack: &Stack, operation: &str) -> u64 {
-    let text = stack.metrics().unwrap_or_default();
-    let wanted = format!("operation=\"{operation}\"");
-    text.lines()
-        .filter(|l| l.starts_with("leadline_aws_requests_total") && l.contains(&wanted))
-        .filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum::<f64>() as u64
+/// Parts that the running worker has uploaded.
+fn parts(stack: &Stack) -> u64 {
+    stack.aws_requests("operation=\"UploadPart\"").unwrap_or(0)
 }

@@ -129,10 +129,6 @@ async fn a_file_costs_little() {
     let before = requests(&stack);
     fleet::judge_messages(&stack, &all, LIMIT);
     let after = requests(&stack);
-    let spent = |service: &str| {
-        let sum = |r: &[(String, f64)]| r.iter().filter(|(k, _)| k.contains(service)).map(|(_, n)| n).sum::<f64>();
-        sum(&after) - sum(&before)
-    };
     let client = connect_plain(&stack.temporal.address()).await;
     let mut batches = 0;
     let mut spent_actions = 0;
@@ -150,9 +146,9 @@ async fn a_file_costs_little() {
     let per = |n: f64| n / FILES as f64;
     assert!(batches > 0);
     assert!(per(spent_actions as f64) <= 0.1, "{spent_actions} Temporal actions for {FILES} files");
-    let (s3, sqs) = (per(spent("S3")), per(spent("SQS")));
-    assert!(s3 <= 2.0, "{s3} S3 requests a file");
-    assert!(sqs <= 0.3, "{sqs} SQS requests a file");
+    let (s3, sqs) = after.since(&before);
+    assert!(per(s3 as f64) <= 2.0, "{s3} S3 requests for {FILES} files");
+    assert!(per(sqs as f64) <= 0.3, "{sqs} SQS requests for {FILES} files");
 
     // One alone.
     let one = jobs("st-mary", "new", 1, 3);
@@ -166,17 +162,25 @@ async fn a_file_costs_little() {
         serde_json::from_str(&stack.ok(&["file", "show", key, "--env", "test", "--output", "json"])).expect("JSON");
     let n = shown["actions"].as_u64().expect("actions are told");
     assert!(n <= 3, "{n} Temporal actions for one file alone");
-    let sum = |r: &[(String, f64)], s: &str| r.iter().filter(|(k, _)| k.contains(s)).map(|(_, n)| n).sum::<f64>();
-    assert!(sum(&last, "S3") - sum(&after, "S3") <= 2.0);
-    assert!(sum(&last, "SQS") - sum(&after, "SQS") <= 2.0);
+    let (s3, sqs) = last.since(&after);
+    assert!(s3 <= 2 && sqs <= 2, "{s3} S3 and {sqs} SQS requests for one file alone");
     worker.stop(Duration::from_secs(20));
 }
 
-/// AWS requests of the worker so far, by the labels of its metrics.
-fn requests(stack: &Stack) -> Vec<(String, f64)> {
-    let text = stack.metrics().expect("the worker serves its metrics");
-    text.lines()
-        .filter(|l| l.starts_with("leadline_aws_requests_total"))
-        .filter_map(|l| Some((l.rsplit_once(' ')?.0.to_owned(), l.rsplit_once(' ')?.1.parse().ok()?)))
-        .collect()
+/// AWS requests of the worker so far.
+struct Requests {
+    s3: u64,
+    sqs: u64,
+}
+
+impl Requests {
+    /// S3 and SQS requests since then.
+    fn since(&self, then: &Self) -> (u64, u64) {
+        (self.s3 - then.s3, self.sqs - then.sqs)
+    }
+}
+
+fn requests(stack: &Stack) -> Requests {
+    let of = |label| stack.aws_requests(label).expect("the worker serves its metrics");
+    Requests { s3: of("service=\"S3\""), sqs: of("service=\"SQS\"") }
 }

@@ -4,6 +4,7 @@
 //! that is right.
 
 use leadline_activities::adapters::aws_fake::Planned;
+use leadline_domain::lifecycle::Intake;
 use leadline_domain::{ArchiveRule, Fault, FaultCode};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::recording;
@@ -105,34 +106,26 @@ async fn record() {
     for (rig, org) in [(&rig, "small"), (&left, "left"), (&large, "large")] {
         let lane = rig.lane(org);
         lane.share.put("in/a.dcm", &dicom);
-        let id = rig.begin(&lane.intake("in/a.dcm").await).await;
-        rig.ended(&id, LIMIT).await;
-        keep(rig, &id, org).await;
+        through(rig, &lane.intake("in/a.dcm").await, org).await;
     }
 
     let lane = rig.lane("quiet");
     lane.share.put("in/a.bin", b"some bytes");
     let mut intake = lane.intake("in/a.bin").await;
     intake.quiet_ms = 0;
-    let id = rig.begin(&intake).await;
-    rig.ended(&id, LIMIT).await;
-    keep(&rig, &id, "quiet").await;
+    through(&rig, &intake, "quiet").await;
 
     let lane = rig.lane("duplicate");
     for name in ["in/a.dcm", "in/b.dcm"] {
         lane.share.put(name, &dicom);
-        let id = rig.begin(&lane.intake(name).await).await;
-        rig.ended(&id, LIMIT).await;
-        keep(&rig, &id, "duplicate").await;
+        through(&rig, &lane.intake(name).await, "duplicate").await;
     }
 
     let lane = rig.lane("too-large");
     lane.share.put("in/a.dcm", &dicom);
     let mut intake = lane.intake("in/a.dcm").await;
     intake.max_bytes = 10;
-    let id = rig.begin(&intake).await;
-    rig.ended(&id, LIMIT).await;
-    keep(&rig, &id, "too-large").await;
+    through(&rig, &intake, "too-large").await;
 
     let lane = rig.lane("retried");
     lane.share.put("in/a.dcm", &dicom);
@@ -141,25 +134,19 @@ async fn record() {
     lane.store.faults.plan("put_recording", Planned::FailAfter(Fault::new(FaultCode::StoreUnreachable, "planned")));
     lane.ingest.faults.plan("send", Planned::Fail(Fault::new(FaultCode::QueueThrottled, "planned")));
     lane.audit.faults.plan("send", Planned::FailAfter(Fault::new(FaultCode::QueueUnreachable, "planned")));
-    let id = rig.begin(&intake).await;
-    rig.ended(&id, LIMIT).await;
-    keep(&rig, &id, "retried").await;
+    through(&rig, &intake, "retried").await;
 
     let lane = rig.lane("pending");
     lane.share.put("in/a.dcm", &dicom);
     let intake = lane.intake("in/a.dcm").await;
     lane.share.faults.fail("rename", 5, &lost);
-    let id = rig.begin(&intake).await;
-    rig.ended(&id, LIMIT).await;
-    keep(&rig, &id, "pending").await;
+    through(&rig, &intake, "pending").await;
 
     let lane = rig.lane("withdrawn");
     lane.share.put("in/a.dcm", &dicom);
     let intake = lane.intake("in/a.dcm").await;
     lane.share.delete("in/a.dcm");
-    let id = rig.begin(&intake).await;
-    rig.ended(&id, LIMIT).await;
-    keep(&rig, &id, "withdrawn").await;
+    through(&rig, &intake, "withdrawn").await;
 
     let lane = rig.lane("nudged");
     lane.share.put("in/a.dcm", &dicom[..1000]);
@@ -200,6 +187,13 @@ async fn record() {
     })
     .await;
     keep(&rig, &id, "watch").await;
+}
+
+/// A lifecycle from its start to its end, kept.
+async fn through(rig: &Rig, intake: &Intake, name: &str) {
+    let id = rig.begin(intake).await;
+    rig.ended(&id, LIMIT).await;
+    keep(rig, &id, name).await;
 }
 
 async fn keep(rig: &Rig, id: &str, name: &str) {

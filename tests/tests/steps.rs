@@ -104,10 +104,14 @@ fn judge(lane: &Lane, report: &FileReport, bytes: &[u8], what: &str) {
     assert_eq!(lane.share.content(&paths[0]).as_deref(), Some(bytes), "{what}: the clinic's copy");
 }
 
-async fn each_step(name: &str, places: &[At], small_bytes: u64) {
-    let dir = tempfile::tempdir().expect("folder");
-    let temporal = Temporal::start(dir.path());
-    let cases: Vec<(String, At, Vec<Planned>)> = places
+/// Every plan for every place, each with an organization of its own, and the rig that serves them.
+async fn start(
+    temporal: &Temporal,
+    name: &str,
+    places: &[At],
+    small_bytes: u64,
+) -> (Rig, Vec<(String, At, Vec<Planned>)>) {
+    let cases: Vec<_> = places
         .iter()
         .flat_map(|at| plans(*at).into_iter().map(move |p| (*at, p)))
         .enumerate()
@@ -116,6 +120,13 @@ async fn each_step(name: &str, places: &[At], small_bytes: u64) {
     let orgs: Vec<&str> = cases.iter().map(|(o, _, _)| o.as_str()).collect();
     let archive = ArchiveRule::Move { folder: "_archive".into() };
     let rig = Rig::start(&temporal.address(), name, &orgs, &archive, small_bytes).await;
+    (rig, cases)
+}
+
+async fn each_step(name: &str, places: &[At], small_bytes: u64) {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let (rig, cases) = start(&temporal, name, places, small_bytes).await;
     join_all(cases.iter().enumerate().map(|(n, (org, at, planned))| {
         let rig = &rig;
         async move {
@@ -153,15 +164,7 @@ async fn every_step_of_a_batch() {
     const FILES: u64 = 20;
     let dir = tempfile::tempdir().expect("folder");
     let temporal = Temporal::start(dir.path());
-    let cases: Vec<(String, At, Vec<Planned>)> = SMALL
-        .iter()
-        .flat_map(|at| plans(*at).into_iter().map(move |p| (*at, p)))
-        .enumerate()
-        .map(|(n, (at, p))| (format!("org-{n}"), at, p))
-        .collect();
-    let orgs: Vec<&str> = cases.iter().map(|(o, _, _)| o.as_str()).collect();
-    let archive = ArchiveRule::Move { folder: "_archive".into() };
-    let rig = Rig::start(&temporal.address(), "steps-batch", &orgs, &archive, 8 << 20).await;
+    let (rig, cases) = start(&temporal, "steps-batch", SMALL, 8 << 20).await;
     let contents: Vec<Vec<u8>> = (0..FILES).map(|n| recording(SynthFormat::Scp, n)).collect();
     join_all(cases.iter().map(|(org, at, planned)| {
         let (rig, contents) = (&rig, &contents);

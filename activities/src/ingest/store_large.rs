@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
 use leadline_domain::{Digest, Fault, FaultCode};
 use leadline_workflows::contracts::StoreInput;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const IN_FLIGHT: usize = 3;
 const RESTARTS: u32 = 3;
 
 /// What a heartbeat tells. The next attempt asks the store and not the heartbeat, whose last one may be lost.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Progress {
     bytes: u64,
     size: u64,

@@ -3,10 +3,10 @@
 use super::apply::{self, Applying};
 use crate::Global;
 use crate::connect::Site;
-use crate::exit::{Code, Done};
+use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_domain::EnvId;
-use leadline_provisioning::{Severity, plan_env};
+use leadline_provisioning::{Plan, Severity, plan_env};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -50,18 +50,11 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         }
         Command::Plan { env, allow } => {
             let site = Site::load(g, &env)?;
-            let (deps, _) = site.deps().await?;
-            let e = site.environment();
-            let now = apply::current(&deps, &e.scope().stack()).await?;
-            let plan = plan_env(e, now.as_ref(), &allow).map_err(|r| apply::refused(&r))?;
-            Ok(apply::show(&plan, g.output))
+            Ok(apply::show(&plan(&site, &allow).await?, g.output))
         }
         Command::Apply { env, allow } => {
             let site = Site::load(g, &env)?;
-            let (deps, _) = site.deps().await?;
-            let e = site.environment();
-            let now = apply::current(&deps, &e.scope().stack()).await?;
-            let plan = plan_env(e, now.as_ref(), &allow).map_err(|r| apply::refused(&r))?;
+            let plan = plan(&site, &allow).await?;
             output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
             let client = site.temporal().await?;
             let applying = Applying::start(&site, &client, &plan).await?;
@@ -69,4 +62,11 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             apply::done(&status, g.output)
         }
     }
+}
+
+async fn plan(site: &Site, allow: &[String]) -> Result<Plan, Failure> {
+    let e = site.environment();
+    let (deps, _) = site.deps().await?;
+    let now = apply::current(&deps, &e.scope().stack()).await?;
+    plan_env(e, now.as_ref(), allow).map_err(|r| apply::refused(&r))
 }

@@ -2,6 +2,7 @@
 
 use super::parts::Parts;
 use super::table::Row;
+use crate::fleet::noise;
 use crate::harness::tools::wait_for;
 use bytes::Bytes;
 use leadline_activities::ports::share::Share;
@@ -80,10 +81,7 @@ fn write(path: &std::path::Path, mib: u64) {
     let mut block = vec![0u8; 1 << 20];
     let mut state = 1u64;
     for _ in 0..mib {
-        for eight in block.chunks_exact_mut(8) {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            eight.copy_from_slice(&(state ^ (state >> 29)).to_le_bytes());
-        }
+        noise(&mut block, &mut state);
         out.write_all(&block).expect("written");
     }
     out.flush().expect("written");

@@ -74,7 +74,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
     let engine = p.engine().await;
     let worker = p.stack.worker();
     let id = ShareId::parse(&p.clinic.share).expect("an id");
-    let queue = "leadline-test-main";
+    let queue = Parts::task_queue();
     let began = Instant::now();
     let ids: Vec<String> = futures::stream::iter(entries)
         .map(|e| {
@@ -89,7 +89,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
                 max_bytes: 1 << 40,
                 resume: None,
             };
-            let engine = &engine;
+            let (engine, queue) = (&engine, &queue);
             async move {
                 engine.start_lifecycle(queue, &intake, false).await.expect("started");
                 ids::lifecycle(&intake.org, &intake.share, &intake.file_key())

@@ -1,21 +1,19 @@
 //! The parts of a stack, used directly for what leadline is measured beside.
 
-use crate::fleet::digests;
 use crate::harness::stack::{ACCOUNT, Clinic, Stack};
-use crate::harness::tools::tools;
+use crate::harness::tools::{peak_kib, tools};
+use crate::rig::{connect_with, facts};
 use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings};
 use leadline_activities::adapters::smb::{SmbConfig, SmbShare};
-use leadline_activities::codec::{data_converter, parse_keys, random_keys};
+use leadline_activities::codec::random_keys;
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::store::{OrgStore, OrgStores};
 use leadline_activities::secret::Secret;
-use leadline_domain::{EnvFacts, EnvId, EnvScope, OrgId, OrgScope, Placement};
-use std::collections::BTreeSet;
+use leadline_domain::{EnvScope, OrgId, OrgScope, Placement, WorkerGroup};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 
 /// See the module.
 pub struct Parts<'a> {
@@ -26,18 +24,13 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn facts() -> EnvFacts {
-        EnvFacts {
-            env: EnvId::parse("test").expect("an id"),
-            account: ACCOUNT.into(),
-            region: "us-east-1".into(),
-            jurisdictions: BTreeSet::from(["us".parse().expect("a jurisdiction")]),
-        }
+    fn env() -> EnvScope {
+        EnvScope::new(&facts("test"))
     }
 
     async fn aws(&self) -> Aws {
         let settings = AwsSettings { endpoint_url: Some(self.stack.aws.url()), assume_worker_role: true };
-        Aws::connect_as(&EnvScope::new(&Self::facts()), &settings, ACCOUNT, "test").await
+        Aws::connect_as(&Self::env(), &settings, ACCOUNT, "test").await
     }
 
     /// The clinic's organization.
@@ -54,7 +47,7 @@ impl Parts<'_> {
     /// # Panics
     /// When it cannot be opened.
     pub async fn store(&self) -> Arc<dyn OrgStore> {
-        let placement = Placement::resolve(&self.org(), "us", &Self::facts()).expect("allowed");
+        let placement = Placement::resolve(&self.org(), "us", &facts("test")).expect("allowed");
         let scope = OrgScope::new(self.org(), placement);
         AwsOrgStores::new(self.aws().await).open(&scope).await.expect("opened")
     }
@@ -80,12 +73,16 @@ impl Parts<'_> {
     pub async fn engine(&self) -> Engine {
         let secrets = AwsSecrets::new(self.aws().await);
         let text = secrets.environment_secret("leadline/test/payload-keys", random_keys).await.expect("payload keys");
-        let keys = parse_keys(&text).expect("payload keys");
-        let url: temporalio_client::Url =
-            format!("http://{}", self.stack.temporal.address()).parse().expect("an address");
-        let connection = Connection::connect(ConnectionOptions::new(url).build()).await.expect("Temporal answers");
-        let options = ClientOptions::new("default").data_converter(data_converter(Arc::new(keys))).build();
-        Engine::new(Client::new(connection, options).expect("a client"))
+        Engine::new(connect_with(&self.stack.temporal.address(), &text).await)
+    }
+
+    /// The task queue of the worker.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn task_queue() -> String {
+        Self::env().task_queue(&WorkerGroup::parse("main").expect("a group"))
     }
 
     /// A path of the share on the machine.
@@ -106,12 +103,6 @@ impl Parts<'_> {
         }
         let status = Command::new("chown").arg("-R").arg(self.clinic.user()).arg(&dir).status();
         assert!(status.is_ok_and(|s| s.success()), "chown");
-    }
-
-    /// How many different contents are in the archive.
-    #[must_use]
-    pub fn archived(&self) -> usize {
-        digests(&self.on_disk("_archive")).len()
     }
 
     /// How many files are below a folder.
@@ -152,8 +143,7 @@ impl Parts<'_> {
     /// The worker's peak memory, MiB.
     #[must_use]
     pub fn peak_mib(pid: u32) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
+        #[allow(clippy::cast_precision_loss)] // KiB of one process
+        peak_kib(pid).map_or(f64::NAN, |kib| kib as f64 / 1024.0)
     }
 }

@@ -264,22 +264,16 @@ reconcile_s = 5
     /// When it cannot be started.
     #[must_use]
     pub fn worker(&self) -> Owned {
-        let n = std::fs::read_dir(&self.dir)
-            .map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("worker-")).count());
-        let log = std::fs::File::create(self.dir.join(format!("worker-{n}.log"))).expect("log file");
+        let log = std::fs::File::create(self.worker_log(self.workers())).expect("log file");
         let mut c = self.command(&["worker", "--env", "test", "--log-format", "json"]);
         c.stdout(log.try_clone().expect("log file")).stderr(log);
         Owned::start(&mut c)
     }
 
     /// The metrics of the worker that was started last, in the Prometheus text format; `None` if it does not answer.
-    #[must_use]
-    pub fn metrics(&self) -> Option<String> {
+    fn metrics(&self) -> Option<String> {
         use std::io::{Read as _, Write as _};
-        let mut logs: Vec<_> = std::fs::read_dir(&self.dir).ok()?.flatten().map(|e| e.path()).collect();
-        logs.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("worker-")));
-        let number = |p: &Path| p.file_stem()?.to_str()?.strip_prefix("worker-")?.parse::<u32>().ok();
-        let log = std::fs::read_to_string(logs.into_iter().max_by_key(|p| number(p))?).ok()?;
+        let log = std::fs::read_to_string(self.worker_log(self.workers().checked_sub(1)?)).ok()?;
         let lines = log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
         let at = lines
             .filter_map(|l| l["fields"]["metrics"].as_str().or(l["metrics"].as_str()).map(str::to_owned))
@@ -291,16 +285,22 @@ reconcile_s = 5
         Some(text)
     }
 
-    /// All that workers logged.
+    /// Requests to AWS that the running worker has made, of the service or operation that `label` names as its metrics
+    /// do, e.g. `service="S3"`; `None` if it does not answer.
     #[must_use]
-    pub fn worker_logs(&self) -> String {
-        let mut all = String::new();
-        for e in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            if e.file_name().to_string_lossy().starts_with("worker-") {
-                all.push_str(&std::fs::read_to_string(e.path()).unwrap_or_default());
-            }
-        }
-        all
+    pub fn aws_requests(&self, label: &str) -> Option<u64> {
+        let text = self.metrics()?;
+        let of = |l: &&str| l.starts_with("leadline_aws_requests_total") && l.contains(label);
+        Some(text.lines().filter(of).filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
+    }
+
+    /// How many workers were started; their logs are numbered.
+    fn workers(&self) -> usize {
+        (0..).take_while(|n| self.worker_log(*n).exists()).count()
+    }
+
+    fn worker_log(&self, n: usize) -> PathBuf {
+        self.dir.join(format!("worker-{n}.log"))
     }
 
     /// Provisions the environment and every organization, through workflows and CloudFormation. Needs a worker.

@@ -70,6 +70,13 @@ pub fn answers(port: u16) -> bool {
         .is_ok()
 }
 
+/// The most memory that a process has held so far, KiB; `None` if it does not run.
+#[must_use]
+pub fn peak_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find(|l| l.starts_with("VmHWM:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// A process that ends with its owner. SIGKILL by [`Owned::kill`], SIGTERM first when dropped.
 pub struct Owned {
     child: Option<Child>,

@@ -9,7 +9,7 @@ use super::{look, wire};
 use leadline_domain::FileStat;
 use smb2::Result;
 use smb2::encode_path;
-use smb2::msg::create::CreateDisposition;
+use smb2::msg::create::{CreateDisposition, CreateRequest};
 use smb2::msg::query_info::InfoType;
 use smb2::msg::set_info::SetInfoRequest;
 use smb2::types::flags::FileAccessMask;
@@ -28,8 +28,7 @@ pub(super) async fn rename(link: &Link, from: &str, to: &str, version: Option<&F
     buffer.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
     buffer.extend_from_slice(&name);
     let Some(version) = version else { return set(link, from, RENAME, buffer).await.map(|()| true) };
-    let options = wire::NON_DIRECTORY | wire::THE_LINK_ITSELF;
-    let create = wire::open(from, FileAccessMask::DELETE, wire::DENY_WRITE, options);
+    let create = without_writers(from);
     let (file, number) = link.bounded(wire::keep(link, &create, (Command::QueryInfo, &wire::number()))).await?;
     let stat = look::stat_of(&file, wire::numbered(&number)?);
     let renamed = if stat.same_content(version) {
@@ -45,6 +44,11 @@ pub(super) async fn rename(link: &Link, from: &str, to: &str, version: Option<&F
     renamed.and_then(|r| closed.map(|()| r))
 }
 
+/// An open that a writer's own makes fail.
+fn without_writers(path: &str) -> CreateRequest {
+    wire::open(path, FileAccessMask::DELETE, wire::DENY_WRITE, wire::NON_DIRECTORY | wire::THE_LINK_ITSELF)
+}
+
 fn set_info(class: u8, buffer: Vec<u8>, file_id: FileId) -> SetInfoRequest {
     SetInfoRequest { info_type: InfoType::File, file_info_class: class, additional_information: 0, file_id, buffer }
 }
@@ -55,8 +59,7 @@ pub(super) async fn remove(link: &Link, path: &str) -> Result<()> {
 }
 
 async fn set(link: &Link, path: &str, class: u8, buffer: Vec<u8>) -> Result<()> {
-    let options = wire::NON_DIRECTORY | wire::THE_LINK_ITSELF;
-    let create = wire::open(path, FileAccessMask::DELETE, wire::DENY_WRITE, options);
+    let create = without_writers(path);
     let request = set_info(class, buffer, FileId::SENTINEL);
     let (_, done) = link.bounded(wire::once(link, &create, (Command::SetInfo, &request))).await?;
     wire::succeeded(done, Command::SetInfo).map(|_| ())
