@@ -136,6 +136,8 @@ pub async fn latency(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
         })
         .collect();
     assert_eq!(took.len() as u64, n, "files in the list");
+    let got = tokio::task::block_in_place(|| p.stack.take_messages("ingest").len() as u64);
+    assert_eq!(got, n + 1, "messages, with that of the first file");
     took.sort_unstable();
     #[allow(clippy::cast_precision_loss)] // milliseconds
     let at = |q: usize| took[(took.len() * q / 100).min(took.len() - 1)] as f64 / 1000.0;
