@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Reads synthesized recordings with other people's readers.
 
-    python3 -m venv venv && venv/bin/pip install pydicom wfdb pyedflib lxml pypdf ishneholterlib
-    (versions known to work: script/requirements-check.txt)
+    eval "$(script/bootstrap --test --print-env)"
     cargo run -p leadline-formats --example synth_all -- DIR SEED
-    venv/bin/python script/check-synth.py DIR
+    "$LEADLINE_TOOLS/bin/python" script/check-synth.py DIR
+
+script/test does this.
 
 Every file in DIR is checked by the reader of its format, and its samples are compared with those of the CSV export
 of the same recording (same stem). Where the commands are installed, these read along:

@@ -33,6 +33,9 @@ mod sniff;
 mod verdict;
 mod xml;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod sets;
 pub mod synth;
 pub mod wfdb;

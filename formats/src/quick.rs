@@ -42,14 +42,18 @@ pub fn needs(head: &[u8]) -> Needs {
 /// Looks at the first and the last bytes of a content of `len` bytes and says when it is certainly partial.
 ///
 /// `None` means that these ranges do not prove it; the rest has to be read. Whatever this calls partial,
-/// [`crate::inspect`] calls partial as well.
+/// [`crate::inspect`] calls partial as well. Fewer than 4096 bytes of a longer content prove nothing.
 #[must_use]
 pub fn quick_look(head: &[u8], tail: &[u8], len: u64) -> Option<Inspection> {
     if head.len() as u64 >= len {
         let inspection = crate::inspect_bytes(&head[..usize::try_from(len).unwrap_or(head.len())]);
         return (inspection.verdict == Verdict::Partial).then_some(inspection);
     }
-    let (kind, _) = sniff::choose(&head[..head.len().min(sniff::HEAD)], 0);
+    if head.len() < sniff::HEAD {
+        // The whole content could be taken for another format.
+        return None;
+    }
+    let (kind, _) = sniff::choose(&head[..sniff::HEAD], 0);
     let mut inspector = Inspector::new(None);
     inspector.push(head);
     let floor = inspector.floor();

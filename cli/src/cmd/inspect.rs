@@ -1,13 +1,16 @@
 //! `leadline inspect`.
 
+use super::inspect_set;
 use crate::Global;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use leadline_formats::{Inspection, Verdict};
-use serde_json::json;
+use leadline_formats::{Evidence, Inspection, Verdict};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 /// Options.
 #[derive(clap::Args)]
@@ -15,6 +18,23 @@ pub(crate) struct Args {
     /// Files, or folders to look into.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Judge files that belong together as one.
+    ///
+    /// These are sets: a WFDB header with the files that it names or that share its name; an XML file with the PDF of
+    /// its name; an ISHNE .ecg file with its .ann file. In a folder with .done files, each set waits for one. A file
+    /// alone is a set too.
+    #[arg(long)]
+    set: bool,
+}
+
+/// One line of output, or why there is none.
+pub(crate) type Line = std::io::Result<Judged>;
+
+/// What is said of a file or a set.
+pub(crate) struct Judged {
+    pub(crate) verdict: Verdict,
+    pub(crate) text: String,
+    pub(crate) json: Value,
 }
 
 pub(crate) fn run(g: &Global, a: &Args) -> Done {
@@ -23,29 +43,81 @@ pub(crate) fn run(g: &Global, a: &Args) -> Done {
         walk(f, &mut all);
     }
     let mut well = true;
-    for path in all {
-        let r = look(&path);
-        well &= r.as_ref().is_ok_and(|i| i.verdict == Verdict::Complete);
-        match (g.output, r) {
-            (Format::Text, Ok(i)) => output::line(&format!("{}: {}", path.display(), i.summary())),
-            (Format::Text, Err(e)) => output::line(&format!("{}: cannot be read: {e}", path.display())),
-            (Format::Json, Ok(i)) => output::json(&json!({
-                "file": path,
-                "format": i.format,
-                "verdict": i.verdict,
-                "evidence": i.evidence.iter().map(|e| json!({"fact": e, "sentence": e.sentence()})).collect::<Vec<_>>(),
-                "identity": i.identity,
-            })),
-            (Format::Json, Err(e)) => output::json(&json!({"file": path, "error": e.to_string()})),
+    let mut print = |name: &Path, line: Line| match line {
+        Ok(judged) => {
+            well &= judged.verdict == Verdict::Complete;
+            match g.output {
+                Format::Text => output::line(&judged.text),
+                Format::Json => output::json(&judged.json),
+            }
         }
+        Err(e) => {
+            well = false;
+            output::note(&format!("leadline: {}: cannot be read: {e}", name.display()));
+        }
+    };
+    if a.set {
+        let sets = inspect_set::sets(&all);
+        in_order(&sets, inspect_set::judge, |set, line| print(&set.name(), line));
+    } else {
+        in_order(&all, |path| Ok(one(path, &look(path)?)), |path, line| print(path, line));
     }
     Ok(if well { Code::Ok } else { Code::NotWell })
 }
 
-fn look(path: &Path) -> std::io::Result<Inspection> {
-    let file = File::open(path)?;
+fn one(path: &Path, i: &Inspection) -> Judged {
+    Judged {
+        verdict: i.verdict,
+        text: format!("{}: {}", path.display(), i.summary()),
+        json: json!({
+            "file": path.to_string_lossy(),
+            "format": i.format,
+            "verdict": i.verdict,
+            "evidence": facts(&i.evidence),
+            "identity": i.identity,
+        }),
+    }
+}
+
+/// Facts with their sentences.
+pub(crate) fn facts(evidence: &[Evidence]) -> Vec<Value> {
+    evidence.iter().map(|e| json!({"fact": e, "sentence": e.sentence()})).collect()
+}
+
+pub(crate) fn look(path: &Path) -> std::io::Result<Inspection> {
+    let mut file = File::open(path)?;
     let len = file.metadata()?.len();
-    leadline_formats::inspect(&mut BufReader::with_capacity(256 * 1024, file), len)
+    leadline_formats::inspect(&mut file, len)
+}
+
+/// Works on items on all processors and hands the results on in the order of the items.
+fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut each: impl FnMut(&T, R)) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (sender, results) = mpsc::sync_channel(threads * 16 + 1);
+        for _ in 0..threads {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(i) else { return };
+                    if sender.send((i, work(item))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut early, mut due) = (BTreeMap::new(), 0);
+        for (i, result) in results {
+            early.insert(i, result);
+            while let Some(result) = early.remove(&due) {
+                each(&items[due], result);
+                due += 1;
+            }
+        }
+    });
 }
 
 /// Files below `path`, by name; links are not followed.
@@ -55,7 +127,30 @@ fn walk(path: &Path, out: &mut Vec<PathBuf>) {
         out.push(path.to_owned());
         return;
     }
-    let mut inside: Vec<PathBuf> = std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let Ok(entries) = std::fs::read_dir(path) else {
+        // Opening it again says what is wrong.
+        out.push(path.to_owned());
+        return;
+    };
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     inside.sort();
     inside.iter().for_each(|p| walk(p, out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        let items: Vec<u64> = (0..500).collect();
+        let mut seen = Vec::new();
+        let work = |n: &u64| {
+            std::thread::sleep(std::time::Duration::from_micros((n * 7919) % 50));
+            n * 2
+        };
+        in_order(&items, work, |item, result| seen.push((*item, result)));
+        assert_eq!(seen, items.iter().map(|n| (*n, n * 2)).collect::<Vec<_>>());
+        in_order(&[] as &[u64], |n| *n, |_, _| panic!("there is nothing"));
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;
 pub(crate) mod inspect;
+mod inspect_set;
 pub(crate) mod org;
 pub(crate) mod queue;
 pub(crate) mod schema;

@@ -2,5 +2,5 @@
 
 pub(crate) mod gzip;
 pub(crate) mod members;
-mod tar;
+pub(crate) mod tar;
 pub(crate) mod zip;

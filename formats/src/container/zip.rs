@@ -63,6 +63,8 @@ pub(crate) struct Zip {
     bad: Option<Evidence>,
     unchecked: bool,
     gap: Option<u64>,
+    /// Between records, where only those count that [`Zip::seek`] stops at: a piece may end anywhere in between.
+    seeking: bool,
     directory_at: Option<u64>,
     declared: Option<u64>,
     ended_at: Option<u64>,
@@ -83,6 +85,7 @@ impl Zip {
             bad: None,
             unchecked: false,
             gap: None,
+            seeking: false,
             directory_at: None,
             declared: None,
             ended_at: None,
@@ -288,6 +291,7 @@ impl Zip {
     /// Something that is no record: padding, a signing block, or damage. The walk goes on at the next record.
     fn seek(&mut self, window: &[u8], at: u64) -> Step {
         self.gap = self.gap.or(Some(at));
+        self.seeking = true;
         for found in memchr::memmem::find_iter(window, b"PK") {
             let Some(kind) = window.get(found + 2..found + 4) else { return Step::Take(found).or_need(4) };
             if found > 0 && matches!(kind, b"\x01\x02" | b"\x03\x04" | b"\x05\x06" | b"\x06\x06") {
@@ -366,7 +370,13 @@ impl Machine for Zip {
         if window.len() < 4 {
             return Step::Need(4);
         }
-        match u32_le(window, 0) {
+        let kind = u32_le(window, 0);
+        if matches!(kind, LOCAL | CENTRAL | END | END64) {
+            self.seeking = false;
+        } else if self.seeking {
+            return self.seek(window, at);
+        }
+        match kind {
             LOCAL if self.directory_at.is_none() => {
                 let step = self.local(window, at);
                 // An empty member has no data to wait for.
@@ -384,9 +394,13 @@ impl Machine for Zip {
             END => self.end_record(window, at),
             END64 if window.len() < 40 => Step::Need(40),
             END64 => {
+                // What lies behind the fixed part is passed over like any other bytes.
+                let len = u64_le(window, 4).saturating_add(12).min(56) as usize;
+                if window.len() < len {
+                    return Step::Need(len);
+                }
                 self.declared = Some(u64_le(window, 32));
-                let len = u64_le(window, 4).saturating_add(12);
-                Step::Take(usize::try_from(len).map_or(window.len(), |len| len.min(56)).min(window.len()))
+                Step::Take(len)
             }
             LOCATOR64 if window.len() < 20 => Step::Need(20),
             LOCATOR64 => Step::Take(20),

@@ -91,10 +91,9 @@ fn finish_track(track: &Tables<'_>, movie: &mut Movie) {
         return;
     }
     let declared = be(&offsets[4..8]);
-    let entries: Vec<u64> =
-        offsets[8..].chunks_exact(width).take(usize::try_from(declared).unwrap_or(usize::MAX)).map(be).collect();
-    let Some(first) = entries.iter().copied().min() else { return };
-    let Some((last, start)) = entries.iter().copied().enumerate().max_by_key(|(_, offset)| *offset) else { return };
+    let entries = || offsets[8..].chunks_exact(width).take(usize::try_from(declared).unwrap_or(usize::MAX)).map(be);
+    let Some(first) = entries().min() else { return };
+    let Some((last, start)) = entries().enumerate().max_by_key(|(_, offset)| *offset) else { return };
     let end = match chunk_size(track, last as u64 + 1) {
         Some(size) => start.saturating_add(size),
         None => {
@@ -115,19 +114,19 @@ fn chunk_size(track: &Tables<'_>, chunk: u64) -> Option<u64> {
     if runs.len() < 8 || sizes.len() < 12 {
         return None;
     }
-    let runs: Vec<(u64, u64)> = runs[8..].chunks_exact(12).map(|run| (be(&run[..4]), be(&run[4..8]))).collect();
+    let mut runs = runs[8..].chunks_exact(12).map(|run| (be(&run[..4]), be(&run[4..8]))).peekable();
     let (mut before, mut inside) = (0u64, None);
-    for (i, (first, samples)) in runs.iter().enumerate() {
-        let next = runs.get(i + 1).map_or(u64::MAX, |run| run.0);
-        if *first == 0 || next <= *first {
+    while let Some((first, samples)) = runs.next() {
+        let next = runs.peek().map_or(u64::MAX, |run| run.0);
+        if first == 0 || next <= first {
             return None;
         }
         if chunk < next {
-            before = before.checked_add((chunk - first.min(&chunk)).checked_mul(*samples)?)?;
-            inside = Some(*samples);
+            before = before.checked_add((chunk - first.min(chunk)).checked_mul(samples)?)?;
+            inside = Some(samples);
             break;
         }
-        before = before.checked_add((next - first).checked_mul(*samples)?)?;
+        before = before.checked_add((next - first).checked_mul(samples)?)?;
     }
     let inside = inside?;
     let (fixed, count) = (be(&sizes[4..8]), be(&sizes[8..12]));

@@ -35,9 +35,12 @@ impl Pdf {
         const SLACK: u64 = 16;
         let header = self.found.header.unwrap_or(0);
         [offset, offset.saturating_add(header)].into_iter().any(|at| {
-            let near = |place: &u64| *place + SLACK >= at && *place <= at + SLACK;
-            let digits = |place: &u64| *place + SLACK >= at && *place <= at + 24;
-            self.found.tables.iter().any(near) || self.found.streams.iter().any(digits)
+            // Both lists are in the order of the file.
+            let within = |places: &[u64], slack: u64| {
+                let first = places.partition_point(|place| place.saturating_add(SLACK) < at);
+                places.get(first).is_some_and(|place| *place <= at.saturating_add(slack))
+            };
+            within(&self.found.tables, SLACK) || within(&self.found.streams, 24)
         })
     }
 }

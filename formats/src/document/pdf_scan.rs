@@ -71,12 +71,15 @@ impl Found {
         for found in memmem::find_iter(&window[..reach(7)], b"trailer") {
             let text = &window[found..window.len().min(found + AHEAD)];
             let text = &text[..memmem::find(text, b"startxref").unwrap_or(text.len())];
+            // No trailer holds another; without this bound many of them would be read many times.
+            let text = &text[..memmem::find(&text[1..], b"trailer").map_or(text.len(), |at| at + 1)];
             self.dictionary(text);
         }
         for found in memmem::find_iter(&window[..reach(4)], b" obj") {
             let place = at + found as u64;
             self.last_object = Some(place);
             let text = &window[found..window.len().min(found + AHEAD)];
+            let text = &text[..memmem::find(&text[1..], b" obj").map_or(text.len(), |at| at + 1)];
             let text = &text[..memmem::find(text, b"stream").unwrap_or(text.len())];
             let text = &text[..memmem::find(text, b"endobj").unwrap_or(text.len())];
             if memmem::find(text, b"/XRef").is_some_and(|at| !text[at + 5..].starts_with(b"Stm")) {

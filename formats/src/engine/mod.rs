@@ -9,6 +9,8 @@ pub(crate) mod report;
 pub(crate) use nul::NulWatch;
 pub(crate) use report::Report;
 
+use crate::{Evidence, Part, Verdict};
+
 /// What a machine wants next.
 pub(crate) enum Step {
     /// At least this many contiguous bytes from the start of the window, before it can decide. It is shown the same
@@ -141,5 +143,10 @@ impl<M: Machine> Driver<M> {
         }
         let rest = if self.stopped { &[][..] } else { &self.buffer[self.from..] };
         self.machine.finish(rest, self.at, &end, report);
+        // Whatever else is wrong, a content that is shorter than it says of itself is partial.
+        let floor = self.machine.floor();
+        if floor > self.fed && report.verdict < Verdict::Partial {
+            report.partial(Evidence::Short { part: Part::Content, expected: floor, actual: self.fed });
+        }
     }
 }

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Role, Unit};
-use crate::{Evidence, Part, Verdict};
+use crate::{Evidence, Format, Part, Verdict};
 
 /// What is known of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberState {
-    /// Bytes in the file.
-    pub len: u64,
+    /// What kind of file it is.
+    pub format: Format,
     /// The verdict on the file by itself.
     pub verdict: Verdict,
 }
@@ -24,11 +24,14 @@ pub struct SetVerdict {
 }
 
 impl SetVerdict {
-    pub(crate) fn complete() -> Self {
+    /// A verdict without a finding.
+    #[must_use]
+    pub fn complete() -> Self {
         Self { verdict: Verdict::Complete, evidence: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, verdict: Verdict, fact: Evidence) {
+    /// Adds a finding: the weightier verdict stays.
+    pub fn add(&mut self, verdict: Verdict, fact: Evidence) {
         self.verdict = self.verdict.max(verdict);
         if self.evidence.len() < crate::Inspection::MAX_EVIDENCE && !self.evidence.contains(&fact) {
             self.evidence.push(fact);
@@ -48,7 +51,7 @@ pub fn set_verdict(unit: &Unit, state: impl Fn(&str) -> Option<MemberState>) -> 
             None => set.add(Verdict::Partial, Evidence::Missing { part: Part::Companion }),
             Some(_) if member.role == Role::Marker => {}
             Some(state) if state.verdict != Verdict::Complete => {
-                set.add(state.verdict, Evidence::Inner { format: crate::Format::Unknown, verdict: state.verdict });
+                set.add(state.verdict, Evidence::Inner { format: state.format, verdict: state.verdict });
             }
             Some(_) => {}
         }

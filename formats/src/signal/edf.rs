@@ -193,7 +193,8 @@ impl Machine for Edf {
             report.suspect(fact);
         }
         let padded = self.padded_from();
-        let block = end.nul.block().is_some_and(|offset| offset >= padded);
+        // A zero block with text behind it is a hole: the lists of a signal follow each other without a gap.
+        let block = end.nul.block().is_some_and(|offset| offset >= padded.max(end.nul.tail_from()));
         if end.len != expected || end.nul.tail_from() < padded || !(block || end.nul.block().is_none()) {
             end.nul.judge(report);
         }

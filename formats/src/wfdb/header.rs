@@ -1,8 +1,11 @@
 //! The text of a `.hea` file (header(5)).
 
+use std::collections::HashMap;
+
 /// Longest header that is read; a record of 1000 signals has less.
 pub(crate) const LARGEST: usize = 1 << 20;
-const MOST: usize = 100_000;
+/// Signals or segments of one record; bounds the memory that a header takes.
+const MOST: usize = 32_768;
 
 /// A parsed header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +141,10 @@ impl Header {
     #[must_use]
     pub fn files(&self) -> Vec<SignalFile> {
         let mut files: Vec<SignalFile> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for signal in self.signals.iter().filter(|signal| signal.file != "~" && signal.format != 0) {
-            match files.iter_mut().find(|file| file.name == signal.file) {
+            let place = *places.entry(&signal.file).or_insert(files.len());
+            match files.get_mut(place) {
                 Some(file) => {
                     file.per_frame.push(signal.per_frame);
                     file.checksums.push(signal.checksum);

@@ -22,6 +22,8 @@ pub(super) fn local(name: &[u8]) -> &[u8] {
 pub(super) fn next(window: &[u8]) -> Markup<'_> {
     let Some(kind) = window.get(1) else { return Markup::More(2) };
     match kind {
+        // The shortest instruction has five bytes, and so has the start of an XML declaration.
+        b'?' if window.len() < 5 => Markup::More(5),
         b'?' => Markup::Open(Mode::Instruction, 2),
         b'!' => special(window),
         b'/' => match end_of_tag(window) {

@@ -96,16 +96,11 @@ impl Xml {
 
     /// Text up to the next markup.
     fn text(&mut self, window: &[u8], at: u64) -> Step {
-        let mut len = memchr::memchr(b'<', window).unwrap_or(window.len());
-        if len == 0 {
-            return self.markup(window, at);
-        }
-        if let Some(amp) = memchr::memchr(b'&', &window[..len]) {
-            if amp == 0 {
-                return self.reference(window, len, at);
-            }
-            len = amp;
-        }
+        let len = match memchr::memchr2(b'<', b'&', window) {
+            Some(0) if window[0] == b'<' => return self.markup(window, at),
+            Some(0) => return self.reference(window, at),
+            other => other.unwrap_or(window.len()),
+        };
         if self.marks.is_empty() {
             let other = window[..len].iter().position(|c| !c.is_ascii_whitespace());
             if let Some(other) = other
@@ -128,9 +123,11 @@ impl Xml {
     }
 
     /// A reference: only character references can be wrong without a document type definition.
-    fn reference(&mut self, window: &[u8], len: usize, at: u64) -> Step {
+    fn reference(&mut self, window: &[u8], at: u64) -> Step {
         const LONGEST: usize = 64;
-        let end = memchr::memchr(b';', &window[..len.min(LONGEST)]);
+        let near = &window[..window.len().min(LONGEST)];
+        let len = memchr::memchr(b'<', near).unwrap_or(near.len());
+        let end = memchr::memchr(b';', &near[..len]);
         let Some(end) = end else {
             // An ampersand on its own is not well-formed, but senders write it and lose nothing by it.
             return if len < LONGEST && len == window.len() {

@@ -1,0 +1,235 @@
+//! `leadline inspect --set`: files that belong together, and one verdict on them.
+
+use super::inspect::{Judged, Line, facts, look};
+use leadline_formats::sets::{Name, Role, SetRule, SetVerdict, WfdbFiles, group, wfdb_members, wfdb_verdict};
+use leadline_formats::wfdb::{AnnotationCheck, Annotations, Header, SampleCheck, SampleSums, SignalFile};
+use leadline_formats::{Evidence, Format, Inspection, Part, Verdict};
+use serde_json::json;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Files that are judged together. The first member is the one that the set is named after.
+pub(crate) struct Set {
+    members: Vec<(PathBuf, Role)>,
+    /// Its folder has markers, and none is for this set; or it is a marker for nothing.
+    waits: bool,
+    header: Option<Header>,
+}
+
+impl Set {
+    pub(crate) fn name(&self) -> PathBuf {
+        self.members[0].0.clone()
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.members.iter().any(|(other, _)| other == path)
+    }
+}
+
+const MARKER: &str = "done";
+/// A header is read whole; larger ones are judged as a file.
+const HEADER: u64 = 1 << 20;
+
+fn is_marker(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(MARKER))
+}
+
+/// Groups files, by their names and by what the WFDB headers among them say.
+pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
+    let (markers, files): (Vec<_>, Vec<_>) = files.iter().partition(|path| is_marker(path));
+    let by_name: HashMap<String, &PathBuf> = files.iter().map(|p| (p.to_string_lossy().into_owned(), *p)).collect();
+    let stem = |primary: &str, optional: &str| SetRule::Stem {
+        primary: vec![primary.into()],
+        required: Vec::new(),
+        optional: vec![optional.into()],
+    };
+    let rules = [SetRule::Wfdb, stem("xml", "pdf"), stem("ecg", "ann")];
+    let names: Vec<Name> = by_name.keys().map(|name| Name::new(name.as_str())).collect();
+    let mut sets: Vec<Option<Set>> = group(&names, &rules)
+        .into_iter()
+        .map(|unit| {
+            let path = |name: &str| by_name.get(name).map_or_else(|| name.into(), |path| (*path).clone());
+            let members: Vec<_> = unit.members.iter().map(|m| (path(&m.path), m.role)).collect();
+            let header = read_header(&members[0].0);
+            Some(Set { members, waits: false, header })
+        })
+        .collect();
+    join_records(&mut sets);
+    let mut sets: Vec<Set> = sets.into_iter().flatten().collect();
+    mark(&mut sets, &markers);
+    sets
+}
+
+fn read_header(path: &Path) -> Option<Header> {
+    let short = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= HEADER);
+    let header = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("hea")) && short;
+    Header::parse(&std::fs::read(path).ok().filter(|_| header)?).ok()
+}
+
+/// Records take the files that their headers name, and those of several segments the sets of these.
+fn join_records(sets: &mut [Option<Set>]) {
+    let mut places: HashMap<PathBuf, usize> = HashMap::new();
+    for (i, set) in sets.iter().enumerate() {
+        places.extend(set.iter().flat_map(|set| &set.members).map(|(path, _)| (path.clone(), i)));
+    }
+    let segmented = |set: &Option<Set>| set.as_ref().and_then(|s| s.header.as_ref()).map(|h| !h.segments.is_empty());
+    for turn in [false, true] {
+        for i in 0..sets.len() {
+            if segmented(&sets[i]) != Some(turn) {
+                continue;
+            }
+            let Some(mut set) = sets[i].take() else { continue };
+            let folder = set.members[0].0.parent().map(Path::to_owned).unwrap_or_default();
+            for name in set.header.as_ref().map(wfdb_members).unwrap_or_default() {
+                let path = folder.join(name);
+                match places.get(&path).copied() {
+                    _ if set.has(&path) => {}
+                    Some(other) if sets[other].as_ref().is_some_and(|other| other.members[0].0 == path) => {
+                        let taken = sets[other].take().map(|other| other.members).unwrap_or_default();
+                        for (path, role) in taken {
+                            places.insert(path.clone(), i);
+                            set.members.push((path, if role == Role::Primary { Role::Required } else { role }));
+                        }
+                    }
+                    // Another record has it as well, or it lies beside the header and was not asked for.
+                    _ if path.exists() => set.members.push((path, Role::Required)),
+                    _ => {}
+                }
+            }
+            sets[i] = Some(set);
+        }
+    }
+}
+
+/// Gives each set its markers: `a.xml.done` or `a.done`. Where a folder has markers, every set in it waits for one.
+fn mark(sets: &mut Vec<Set>, markers: &[&PathBuf]) {
+    let folders: HashSet<_> = markers.iter().filter_map(|marker| marker.parent()).collect();
+    for set in sets.iter_mut() {
+        set.waits = set.members[0].0.parent().is_some_and(|folder| folders.contains(folder));
+    }
+    let mut places: HashMap<PathBuf, usize> = HashMap::new();
+    for (i, set) in sets.iter().enumerate() {
+        for (path, role) in &set.members {
+            places.insert(path.clone(), i);
+            if *role == Role::Primary {
+                places.insert(path.with_extension(""), i);
+            }
+        }
+    }
+    for marker in markers {
+        match places.get(&marker.with_extension("")) {
+            Some(i) => {
+                sets[*i].waits = false;
+                sets[*i].members.push(((*marker).clone(), Role::Marker));
+            }
+            None => {
+                let members = vec![((*marker).clone(), Role::Marker)];
+                sets.push(Set { members, waits: true, header: None });
+            }
+        }
+    }
+    sets.sort_by(|a, b| a.members[0].0.cmp(&b.members[0].0));
+}
+
+/// Judges a set: the worst of its members, and what they say of each other.
+pub(crate) fn judge(set: &Set) -> Line {
+    let mut all = Vec::new();
+    for (path, role) in &set.members {
+        // A marker says what it says by being there.
+        let inspection = if *role == Role::Marker { None } else { Some(member(set, path, *role)?) };
+        all.push((path, *role, inspection));
+    }
+    let primary = all[0].2.clone();
+    let mut verdict = SetVerdict::complete();
+    if let Some(primary) = &primary {
+        primary.evidence.iter().for_each(|fact| verdict.add(primary.verdict, *fact));
+    }
+    if set.waits {
+        verdict.add(Verdict::Partial, Evidence::Missing { part: Part::Companion });
+    }
+    let mut vouched = HashSet::new();
+    if let Some(header) = &set.header {
+        let disk = Disk { folder: set.name().parent().map(Path::to_owned).unwrap_or_default() };
+        let judged = wfdb_verdict(header, &disk);
+        judged.evidence.iter().for_each(|fact| verdict.add(judged.verdict, *fact));
+        let segments = header.segments.iter().filter_map(|segment| disk.header(&segment.record));
+        let files = segments.flat_map(|header| header.files()).chain(header.files());
+        vouched.extend(files.map(|file| disk.folder.join(file.name)));
+    }
+    for (path, _, inspection) in all.iter().skip(1) {
+        // Samples say nothing by themselves: the header has vouched for them, or not.
+        if let Some(i) = inspection
+            && i.verdict != Verdict::Complete
+            && !vouched.contains(*path)
+        {
+            verdict.add(i.verdict, Evidence::Inner { format: i.format, verdict: i.verdict });
+        }
+    }
+    let (format, identity) = primary.map_or((Format::Unknown, Default::default()), |i| (i.format, i.identity));
+    let members: Vec<_> = all
+        .iter()
+        .map(|(path, role, i)| {
+            let (format, verdict) = (i.as_ref().map(|i| i.format), i.as_ref().map(|i| i.verdict));
+            json!({"file": path.to_string_lossy(), "role": role, "format": format, "verdict": verdict})
+        })
+        .collect();
+    let shown = Inspection { format, verdict: verdict.verdict, evidence: verdict.evidence, identity };
+    let name = set.name();
+    let count = if all.len() == 1 { "1 file".to_owned() } else { format!("{} files", all.len()) };
+    Ok(Judged {
+        verdict: shown.verdict,
+        text: format!("{} ({count}): {}", name.display(), shown.summary()),
+        json: json!({
+            "file": name.to_string_lossy(),
+            "format": shown.format,
+            "verdict": shown.verdict,
+            "evidence": facts(&shown.evidence),
+            "identity": shown.identity,
+            "members": members,
+        }),
+    })
+}
+
+/// What a member is. Beside a WFDB header an annotation list can be told to be closed.
+fn member(set: &Set, path: &Path, role: Role) -> io::Result<Inspection> {
+    let mut inspection = look(path)?;
+    if set.header.is_some() && role == Role::Optional && inspection.format == Format::Unknown {
+        let mut check = AnnotationCheck::default();
+        stream(path, |bytes| check.push(bytes))?;
+        if check.finish() == Annotations::Closed {
+            inspection.verdict = Verdict::Complete;
+            inspection.evidence.clear();
+        }
+    }
+    Ok(inspection)
+}
+
+fn stream(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(()),
+            read => each(&block[..read]),
+        }
+    }
+}
+
+/// The files beside a header.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl WfdbFiles for Disk {
+    fn header(&self, record: &str) -> Option<Header> {
+        read_header(&self.folder.join(format!("{record}.hea")))
+    }
+
+    fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
+        let mut check = SampleCheck::new(file, frames.unwrap_or(0));
+        stream(&self.folder.join(&file.name), |bytes| check.push(bytes)).ok()?;
+        Some(check.finish())
+    }
+}

@@ -1,0 +1,141 @@
+//! `leadline inspect` as an operator and a program use it.
+
+use leadline_formats::synth::{Spec, SynthFormat};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn leadline(arguments: &[&str], files: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_leadline")).arg("inspect").args(arguments).args(files).output().expect("it runs")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+fn keys(line: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Writes a recording in a format and names its files.
+fn synth(folder: &Path, format: SynthFormat) -> Vec<PathBuf> {
+    let mut spec = Spec::new(3);
+    (spec.leads, spec.seconds) = (3, 2);
+    let write = |member: &leadline_formats::synth::Member| {
+        let path = folder.join(&member.name);
+        std::fs::write(&path, &member.bytes).expect("written");
+        path
+    };
+    format.write(&spec).expect("representable").iter().map(write).collect()
+}
+
+fn cut(path: &Path) {
+    let bytes = std::fs::read(path).expect("there");
+    std::fs::write(path, &bytes[..bytes.len() - 100]).expect("written");
+}
+
+#[test]
+fn a_line_a_file_and_a_code_for_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let dicom = synth(folder.path(), SynthFormat::Dicom).remove(0);
+    let scp = synth(&inner, SynthFormat::Scp).remove(0);
+
+    let output = leadline(&[], &[folder.path()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let expected = format!("{}: DICOM waveform: complete\n{}: SCP-ECG: complete\n", dicom.display(), scp.display());
+    assert_eq!(text, expected);
+
+    cut(&scp);
+    let output = leadline(&["--output", "json"], &[&dicom, &scp]);
+    assert_eq!(output.status.code(), Some(3));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        assert_eq!(keys(line), ["evidence", "file", "format", "identity", "verdict"]);
+    }
+    assert_eq!((&lines[0]["format"], &lines[0]["verdict"]), (&"dicom_waveform".into(), &"complete".into()));
+    assert_eq!((&lines[1]["file"], &lines[1]["verdict"]), (&scp.to_str().into(), &"partial".into()));
+    assert_eq!(lines[1]["evidence"][0]["fact"]["kind"], "short");
+    assert!(lines[1]["evidence"][0]["sentence"].as_str().is_some_and(|s| s.starts_with("The record needs at least")));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_is_not_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dicom = synth(folder.path(), SynthFormat::Dicom).remove(0);
+    let output = leadline(&["--output", "json"], &[&folder.path().join("nothing"), &dicom]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(lines(&output).len(), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"), "{output:?}");
+    assert_eq!(leadline(&[], &[]).status.code(), Some(64));
+}
+
+#[test]
+fn a_record_is_judged_with_its_signals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = synth(folder.path(), SynthFormat::Wfdb);
+    let of = |ending: &str| files.iter().find(|p| p.extension().is_some_and(|e| e == ending)).expect("written");
+
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let [line] = &lines(&output)[..] else { panic!("one set: {output:?}") };
+    assert_eq!(keys(line), ["evidence", "file", "format", "identity", "members", "verdict"]);
+    assert_eq!((&line["file"], &line["format"]), (&of("hea").to_str().into(), &"wfdb_header".into()));
+    let members = line["members"].as_array().expect("a list");
+    assert_eq!(members.len(), files.len());
+    assert_eq!((&members[0]["role"], &members[0]["file"]), (&"primary".into(), &line["file"]));
+
+    // The header alone: its signals lie beside it.
+    assert_eq!(leadline(&["--set"], &[of("hea")]).status.code(), Some(0));
+    cut(of("dat"));
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    assert_eq!((output.status.code(), &lines(&output)[0]["verdict"]), (Some(3), &"partial".into()));
+    std::fs::remove_file(of("dat")).expect("removed");
+    let output = leadline(&["--set"], &[folder.path()]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("partial. A signal file is missing."), "{output:?}");
+}
+
+#[test]
+fn a_printout_belongs_to_its_recording_and_is_judged_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let xml = folder.path().join("a.xml");
+    let pdf = folder.path().join("A.PDF");
+    std::fs::rename(synth(folder.path(), SynthFormat::MuseXml).remove(0), &xml).expect("renamed");
+    std::fs::rename(synth(folder.path(), SynthFormat::Pdf).remove(0), &pdf).expect("renamed");
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(lines(&output).len(), 1);
+    cut(&pdf);
+    let output = leadline(&["--set"], &[folder.path()]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let expected = format!("{} (2 files): GE MUSE XML: partial. It contains a PDF that is partial.\n", xml.display());
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn where_there_are_markers_every_set_waits_for_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scp = synth(folder.path(), SynthFormat::Scp).remove(0);
+    let dicom = synth(folder.path(), SynthFormat::Dicom).remove(0);
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(0));
+    let marker = |name: &str| std::fs::write(folder.path().join(name), b"").expect("written");
+    marker(&format!("{}.done", scp.file_name().and_then(|n| n.to_str()).expect("a name")));
+    let verdicts = || -> Vec<String> {
+        let all = lines(&leadline(&["--set", "--output", "json"], &[folder.path()]));
+        all.iter().map(|line| line["verdict"].as_str().expect("a word").to_owned()).collect()
+    };
+    // By name: the .dcm file, which has no marker, and the .scp file.
+    assert_eq!(verdicts(), ["partial", "complete"]);
+    marker(&format!("{}.done", dicom.file_name().and_then(|n| n.to_str()).expect("a name")));
+    assert_eq!(verdicts(), ["complete", "complete"]);
+    // A marker for a file that is not there.
+    marker("zebra.done");
+    assert_eq!(verdicts(), ["complete", "complete", "partial"]);
+}
