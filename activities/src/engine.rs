@@ -2,11 +2,11 @@
 
 use futures::StreamExt;
 use leadline_domain::lifecycle::Intake;
-use leadline_domain::{Fault, FaultCode, Fingerprint, OrgId, ShareId};
+use leadline_domain::{EnvId, Fault, FaultCode, Fingerprint, OrgId, ShareId};
 use leadline_workflows::contracts::{WatchInput, WatchStatus};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::{IngestBatch, RecordingLifecycle, ShareWatch, ids};
+use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch, ids};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
@@ -169,6 +169,21 @@ impl Engine {
             );
         }
         Ok(out)
+    }
+
+    /// Tells an onboarding that waits for a human to go on.
+    ///
+    /// # Errors
+    /// `engine.*`; `engine.refused` if none is under way.
+    pub async fn resume_onboarding(&self, env: &EnvId, org: &OrgId) -> Result<(), Fault> {
+        let handle = self.client.get_workflow_handle::<OnboardOrganization>(ids::onboard(env, org));
+        match handle.signal(OnboardOrganization::resume, (), WorkflowSignalOptions::default()).await {
+            Ok(()) => Ok(()),
+            Err(WorkflowInteractionError::NotFound(_)) => {
+                Err(Fault::new(FaultCode::EngineRefused, format!("no onboarding of {org} is under way")))
+            }
+            Err(e) => Err(interaction_fault(&e)),
+        }
     }
 
     /// Makes the watch of a share, and every lifecycle of a file of it that waits, try again now. Returns how many

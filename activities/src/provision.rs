@@ -124,6 +124,7 @@ fn change_set(plan: &StackPlan) -> String {
 async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
     belongs_here(deps, plan)?;
     let name = change_set(plan);
+    clear_failed_creation(deps, &plan.stack).await?;
     deps.stacks.create_change_set(&plan.stack, &name, &plan.template, &plan.tags).await?;
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
@@ -146,6 +147,27 @@ async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
             ChangeSetState::Pending => tokio::time::sleep(POLL).await,
         }
     }
+}
+
+/// ROLLBACK_COMPLETE is only ever reached by a creation that failed: the stack holds nothing, takes no change set, and has
+/// to go before it can be made.
+async fn clear_failed_creation(deps: &Deps, stack: &str) -> Result<(), Fault> {
+    let deadline = tokio::time::Instant::now() + PREPARE;
+    let mut asked = false;
+    while let Some(s) = deps.stacks.describe(stack).await? {
+        match s.status.as_str() {
+            "ROLLBACK_COMPLETE" if !asked => {
+                tracing::warn!(stack, "removing what a failed creation left");
+                deps.stacks.delete(stack).await?;
+                asked = true;
+            }
+            "ROLLBACK_COMPLETE" | "DELETE_IN_PROGRESS" if asked && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(POLL).await;
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 fn words(c: &ResourceChange) -> String {

@@ -1,6 +1,6 @@
 //! Exit codes, and how a failed command speaks.
 
-use leadline_domain::Fault;
+use leadline_domain::{Fault, FaultClass};
 use std::process::ExitCode;
 
 /// Shown by `leadline help`.
@@ -34,23 +34,32 @@ impl From<Code> for ExitCode {
 
 /// Why a command failed, in a sentence or more.
 #[derive(Debug)]
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    passes: bool,
+}
 
 impl Failure {
     pub(crate) fn new(s: impl Into<String>) -> Self {
-        Self(s.into())
+        Self { text: s.into(), passes: false }
+    }
+
+    /// Whether it goes away by itself: the same may succeed later with nothing mended here.
+    pub(crate) fn passes(&self) -> bool {
+        self.passes
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<Fault> for Failure {
     fn from(f: Fault) -> Self {
-        Self(format!("{f}\n  see docs/faults/{}.md", f.code))
+        let passes = matches!(f.class(), FaultClass::Transient | FaultClass::Throttled);
+        Self { text: format!("{f}\n  see docs/faults/{}.md", f.code), passes }
     }
 }
 

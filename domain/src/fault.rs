@@ -122,6 +122,8 @@ codes! {
     StackTerminal = "stack.terminal_state", Blocked;
     /// A change of the stack failed and was rolled back.
     StackFailed = "stack.failed", Blocked;
+    /// The stack was never made, or was deleted.
+    StackMissing = "stack.missing", Blocked;
     /// The change set is not the plan that was approved.
     StackPlanMismatch = "stack.plan_mismatch", Rejected;
     /// CloudFormation calls the template or request itself wrong.

@@ -199,6 +199,32 @@ async fn files_that_are_strange() {
     assert_eq!(Digest::of(&[]), Digest::of(&std::fs::read(kept).expect("read")));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_name_that_is_taken() {
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let _worker = stack.worker();
+    let _ = stack.device("st-mary").await;
+    let _ = stack.ok(&["env", "apply", "--env", "test"]);
+    let bucket = "leadline-test-st-mary-111111111111";
+    aws(&stack.aws, &format!("c('s3').create_bucket(Bucket='{bucket}')"));
+    let credentials = stack.dir.join("st-mary.credentials.toml").to_string_lossy().into_owned();
+    let onboard = ["org", "onboard", "st-mary", "--env", "test", "--credentials", &credentials];
+    let text = stack.run_text(&onboard);
+    assert!(text.contains("stack.failed") && text.contains("org resume"), "{text}");
+    assert!(stack.run_text(&["doctor", "--env", "test"]).contains("ROLLBACK_COMPLETE"));
+    // Mended: a failed creation leaves nothing in the way of the next.
+    aws(&stack.aws, &format!("c('s3').delete_bucket(Bucket='{bucket}')"));
+    let _ = stack.ok(&["org", "resume", "st-mary", "--env", "test"]);
+    wait_for("the share is watched", LIMIT, || {
+        let _ = stack.run(&onboard);
+        stack.run_text(&["org", "show", "st-mary", "--env", "test"]).contains("watching")
+    });
+    let jobs = [job("st-mary", "in/a.dcm", 9)];
+    put(&stack, &jobs).await;
+    fleet::judge_messages(&stack, &jobs, LIMIT);
+}
+
 #[test]
 fn configuration_that_is_wrong() {
     let dir = tempfile::tempdir().expect("folder");

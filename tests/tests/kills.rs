@@ -119,3 +119,45 @@ async fn each_part_killed_in_the_middle_of_a_backlog() {
     let ended = worker.stop(Duration::from_secs(20));
     assert!(ended.is_some_and(|s| s.success()), "a worker that is told to stop ends by itself");
 }
+
+/// As after a power cut, when everything is switched on at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_started_before_the_servers_waits_for_them() {
+    let clinics = clinics();
+    let mut stack = Stack::start(&clinics);
+    let mut worker = stack.worker();
+    let mut all = Vec::new();
+    for c in &clinics {
+        let _ = stack.device(&c.org).await;
+    }
+    tokio::task::block_in_place(|| stack.provision());
+    for (n, c) in clinics.iter().enumerate() {
+        let mine = jobs(&c.org, "morning", 3, n as u64 + 5);
+        fleet::write_all(&Login::of(&stack, c), &mine, Duration::ZERO, &AtomicUsize::new(0)).await;
+        all.extend(mine);
+    }
+    tokio::task::block_in_place(|| {
+        for part in [Temporal, Aws] {
+            worker.kill();
+            match part {
+                Temporal => stack.temporal.kill(),
+                _ => stack.aws.kill(),
+            }
+            worker = stack.worker();
+            wait_for("the worker tells that it waits", LIMIT, || stack.last_worker_log().contains("cannot start yet"));
+            match part {
+                Temporal => stack.temporal.restart(),
+                _ => stack.aws.restart(),
+            }
+            wait_for("the worker runs", LIMIT, || stack.last_worker_log().contains("worker runs"));
+        }
+        fleet::judge_messages(&stack, &all, LIMIT);
+        fleet::judge_archive(&stack, &all, LIMIT);
+        worker.kill();
+        stack.temporal.kill();
+        worker = stack.worker();
+        wait_for("the worker tells that it waits", LIMIT, || stack.last_worker_log().contains("cannot start yet"));
+    });
+    let ended = worker.stop(Duration::from_secs(20));
+    assert!(ended.is_some_and(|s| s.success()), "a worker that waits can be told to stop");
+}

@@ -18,6 +18,9 @@ use temporalio_workflow::{
 /// Where an apply stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplyStatus {
+    /// Digest of the plan that is being applied, hexadecimal.
+    #[serde(default)]
+    pub plan: String,
     /// The step under way, in words.
     pub step: String,
     /// What it waits for, if a human has to mend something.
@@ -116,27 +119,33 @@ async fn apply_stack<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
     plan: &StackPlan,
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
-    let prepared = step!(
-        ctx,
-        "making the change set",
-        ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
-    );
-    let outputs = match prepared {
-        Prepared::NoChange => step!(
+    let outputs = loop {
+        let prepared = step!(
             ctx,
-            "reading outputs",
-            ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
-        ),
-        Prepared::Ready(changes) => {
-            ctx.state_mut(|s| s.status().changes = changes);
-            step!(
+            "making the change set",
+            ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
+        );
+        let Prepared::Ready(changes) = prepared else {
+            break step!(
                 ctx,
-                "executing the change set",
-                ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow())
-            )
+                "reading outputs",
+                ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
+            );
+        };
+        ctx.state_mut(|s| {
+            s.status().changes = changes;
+            s.status().step = "executing the change set".to_owned();
+        });
+        match ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow()).await {
+            Ok(outputs) => break outputs,
+            // A change set is executed once: after a rollback the plan needs a new one.
+            Err(e) => pause(ctx, &e).await?,
         }
     };
-    ctx.state_mut(|s| s.status().outputs = outputs);
+    ctx.state_mut(|s| {
+        s.status().paused = None;
+        s.status().outputs = outputs;
+    });
     Ok(())
 }
 
@@ -144,7 +153,8 @@ async fn apply_stack<W: Applying + 'static>(
 impl ApplyEnvironment {
     #[init]
     fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        Self { plan, status: ApplyStatus::default(), resumes: 0 }
+        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
+        Self { plan, status, resumes: 0 }
     }
 
     /// Runs until the stack is as planned.
@@ -173,7 +183,8 @@ impl ApplyEnvironment {
 impl OnboardOrganization {
     #[init]
     fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        Self { plan, status: ApplyStatus::default(), resumes: 0 }
+        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
+        Self { plan, status, resumes: 0 }
     }
 
     /// Runs until the organization's files are being watched.

@@ -21,9 +21,11 @@ const ROTATE: Duration = Duration::from_secs(24 * 3600);
 /// Waiting times after a session was lost.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// The same while a human has to mend something.
-const BLOCKED_FIRST: Duration = Duration::from_secs(5);
-const BLOCKED_MAX: Duration = Duration::from_secs(120);
+/// The longest while a human has to mend something.
+const BLOCKED_MAX: Duration = Duration::from_secs(60);
+/// A refused logon is repeated seldom: repeating it often would lock the clinic's account.
+const REFUSED_FIRST: Duration = Duration::from_secs(5);
+const REFUSED_MAX: Duration = Duration::from_secs(120);
 
 /// Implements `leadline_workflows::contracts::Watching`.
 pub struct WatchActivities {
@@ -79,24 +81,27 @@ impl WatchActivities {
 #[tracing::instrument(skip_all, fields(org = %input.org, share = %input.share))]
 async fn watch(deps: &Arc<Deps>, engine: &Engine, input: &WatchInput, status: &Status) {
     let mut state = None;
-    let mut wait = RETRY_FIRST;
+    let mut wait = Duration::ZERO;
     loop {
         let began = tokio::time::Instant::now();
         let Err(fault) = session::run(deps, engine, input, status, &mut state).await;
         report(deps, input, &fault);
         update(status, |s| s.fault = Some(fault.clone()));
-        if began.elapsed() > RETRY_MAX {
-            wait = RETRY_FIRST;
-        }
-        // A refused logon is repeated seldom: repeating it often would lock the clinic's account.
-        let (least, most) = match fault.class() {
-            FaultClass::Blocked if fault.retry_after_ms.is_none() => (BLOCKED_FIRST, BLOCKED_MAX),
-            _ => (wait, RETRY_MAX),
-        };
-        wait = wait.max(least);
+        // A session that went well for a while is not to blame for those before it.
+        let last = if began.elapsed() > RETRY_MAX { Duration::ZERO } else { wait };
+        wait = next_wait(&fault, last);
         tokio::time::sleep(wait.max(Duration::from_millis(fault.retry_after_ms.unwrap_or(0)))).await;
-        wait = (wait * 2).min(most);
     }
+}
+
+/// How long to wait after `fault`, having waited `last` before; zero if it is the first.
+fn next_wait(fault: &Fault, last: Duration) -> Duration {
+    let (first, most) = match (fault.code, fault.class()) {
+        (FaultCode::ShareLogonRefused, _) => (REFUSED_FIRST, REFUSED_MAX),
+        (_, FaultClass::Blocked) => (RETRY_FIRST, BLOCKED_MAX),
+        _ => (RETRY_FIRST, RETRY_MAX),
+    };
+    (last * 2).clamp(first, most)
 }
 
 fn report(deps: &Deps, input: &WatchInput, fault: &Fault) {
@@ -107,5 +112,26 @@ fn report(deps: &Deps, input: &WatchInput, fault: &Fault) {
     match fault.class() {
         FaultClass::Transient | FaultClass::Throttled => tracing::warn!(%fault, "watch interrupted, will go on"),
         _ => tracing::error!(%fault, "watch waits for a human"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(code: FaultCode, n: usize) -> Vec<u128> {
+        let fault = Fault::new(code, "test");
+        std::iter::successors(Some(next_wait(&fault, Duration::ZERO)), |w| Some(next_wait(&fault, *w)))
+            .take(n)
+            .map(|w| w.as_millis())
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_looked_for_soon_and_a_refused_logon_repeated_seldom() {
+        assert_eq!(waits(FaultCode::ShareFolderMissing, 4), [250, 500, 1000, 2000]);
+        assert_eq!(waits(FaultCode::ShareFolderMissing, 10).last(), Some(&60_000));
+        assert_eq!(waits(FaultCode::ShareUnreachable, 8).last(), Some(&10_000));
+        assert_eq!(waits(FaultCode::ShareLogonRefused, 6), [5_000, 10_000, 20_000, 40_000, 80_000, 120_000]);
     }
 }

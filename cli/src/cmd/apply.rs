@@ -57,7 +57,8 @@ pub(crate) enum Applying {
 }
 
 impl Applying {
-    /// Starts the workflow of a plan; one at a time for an environment or organization.
+    /// Starts the workflow of a plan; one at a time for an environment or organization. One that applies the same plan
+    /// already is told to go on, and followed.
     pub(crate) async fn start(site: &Site, client: &Client, plan: &Plan) -> Result<Self, Failure> {
         let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
         let queue = site.environment().scope().task_queue(&main);
@@ -70,20 +71,28 @@ impl Applying {
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .build();
-        let taken = |e: WorkflowStartError| match e {
-            WorkflowStartError::AlreadyStarted { .. } => {
-                Failure::new(format!("{id} is under way already: wait for it, or see it in Temporal"))
-            }
-            WorkflowStartError::Rpc(s) => status_fault(&s).into(),
-            e => Failure::new(e.to_string()),
-        };
-        Ok(if plan.org().is_some() {
-            client.start_workflow(OnboardOrganization::run, input, options).await.map_err(taken)?;
-            Self::Organization(client.get_workflow_handle(&id))
+        let (started, applying) = if plan.org().is_some() {
+            let started = client.start_workflow(OnboardOrganization::run, input, options).await.map(drop);
+            (started, Self::Organization(client.get_workflow_handle(&id)))
         } else {
-            client.start_workflow(ApplyEnvironment::run, input, options).await.map_err(taken)?;
-            Self::Environment(client.get_workflow_handle(&id))
-        })
+            let started = client.start_workflow(ApplyEnvironment::run, input, options).await.map(drop);
+            (started, Self::Environment(client.get_workflow_handle(&id)))
+        };
+        match started {
+            Ok(()) => Ok(applying),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => {
+                if applying.status().await.is_none_or(|s| s.plan != plan.digest()) {
+                    return Err(Failure::new(format!(
+                        "{id} is under way with another plan: wait for it, or end it in Temporal"
+                    )));
+                }
+                output::note("  this plan is being applied already; following it");
+                applying.resume().await?;
+                Ok(applying)
+            }
+            Err(WorkflowStartError::Rpc(s)) => Err(status_fault(&s).into()),
+            Err(e) => Err(Failure::new(e.to_string())),
+        }
     }
 
     async fn status(&self) -> Option<ApplyStatus> {
@@ -159,7 +168,10 @@ impl Applying {
 /// Nothing that this command can mend.
 pub(crate) async fn cannot_mend(f: Fault) -> Result<bool, Failure> {
     match f.code {
-        FaultCode::StackFailed | FaultCode::StackTerminal => Err(f.into()),
+        FaultCode::StackFailed | FaultCode::StackTerminal => {
+            output::note("  it waits; once mended it goes on within a minute, or at once by `leadline org resume ORG`");
+            Err(f.into())
+        }
         _ => Ok(false),
     }
 }

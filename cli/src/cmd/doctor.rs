@@ -5,7 +5,8 @@ use crate::connect::Site;
 use crate::exit::{Code, Done};
 use crate::output::{self, Format};
 use leadline_activities::adapters::aws::who_am_i;
-use leadline_domain::{EnvId, Fault, FaultClass};
+use leadline_activities::deps::Deps;
+use leadline_domain::{EnvId, Fault, FaultClass, FaultCode};
 use serde_json::json;
 
 /// Options.
@@ -25,10 +26,15 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     let mut checks = vec![Check { what: "environment files".into(), result: Ok("valid".into()) }];
     let mut check = |what: String, result: Result<String, Fault>| checks.push(Check { what, result });
-    let aws = site.aws().await;
-    check("AWS credentials".into(), who_am_i(&aws).await);
     let (deps, _) = site.deps().await?;
     let scope = site.environment().scope();
+    let env = &a.env;
+    check(
+        format!("stack {}", scope.stack()),
+        stack(&deps, &scope.stack(), &format!("leadline env apply --env {env}")).await,
+    );
+    let aws = site.aws().await;
+    check("AWS credentials".into(), who_am_i(&aws).await);
     let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));
     check(format!("queue {}", scope.ingest_queue()), depth(deps.ingest_queue.depth().await));
     check(format!("queue {}", scope.audit_queue()), depth(deps.audit_queue.depth().await));
@@ -45,6 +51,16 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     );
     for o in site.config().organizations(&a.env) {
         let org = deps.registry.org(&o.id);
+        if let Ok(c) = &org {
+            let make = format!("leadline org onboard {} --env {env} --credentials FILE", o.id);
+            let made = stack(&deps, &c.scope.stack(), &make).await;
+            let missing = made.as_ref().is_err_and(|f| f.code == FaultCode::StackMissing);
+            check(format!("stack {}", c.scope.stack()), made);
+            // Nothing of it is there: what is in it need not be asked for.
+            if missing {
+                continue;
+            }
+        }
         let store = match &org {
             Ok(c) => match deps.stores.open(&c.scope).await {
                 Ok(s) => s.check().await.map(|()| format!("bucket {} answers", c.scope.bucket())),
@@ -86,6 +102,15 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         }
     }
     Ok(if well { Code::Ok } else { Code::NotWell })
+}
+
+/// A stack that is there and at rest; `make` is the command that makes it.
+async fn stack(deps: &Deps, name: &str, make: &str) -> Result<String, Fault> {
+    match deps.stacks.describe(name).await? {
+        None => Err(Fault::new(FaultCode::StackMissing, format!("there is no such stack yet: run `{make}`"))),
+        Some(s) if s.status.ends_with("_COMPLETE") && !s.status.contains("ROLLBACK") => Ok(s.status),
+        Some(s) => Err(Fault::new(FaultCode::StackFailed, format!("{} {}", s.status, s.reason))),
+    }
 }
 
 fn advice(class: FaultClass) -> &'static str {

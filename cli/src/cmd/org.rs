@@ -50,6 +50,14 @@ pub(crate) enum Command {
         #[arg(long)]
         env: EnvId,
     },
+    /// Tell an onboarding that waits for a human that it can go on.
+    Resume {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
     /// The organizations placed in an environment.
     List {
         /// Environment.
@@ -76,6 +84,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             onboard(g, &org, &env, credentials.as_deref(), &allow).await
         }
         Command::Retry { org, env } => retry(g, &org, &env).await,
+        Command::Resume { org, env } => resume(g, &org, &env).await,
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }
@@ -129,6 +138,13 @@ async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allo
         })
         .await?;
     apply::done(&status, g.output)
+}
+
+async fn resume(g: &Global, org: &OrgId, env: &EnvId) -> Done {
+    let site = Site::load(g, env)?;
+    Engine::new(site.temporal().await?).resume_onboarding(env, org).await?;
+    output::note(&format!("the onboarding of {org} tries again"));
+    Ok(Code::Ok)
 }
 
 async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {

@@ -3,12 +3,22 @@
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::{Global, output};
+use leadline_activities::deps::Deps;
 use leadline_activities::metrics::METRICS;
 use leadline_activities::worker::{Capacity, worker};
-use leadline_domain::{EnvId, WorkerGroup};
+use leadline_domain::{EnvId, Fault, FaultCode, WorkerGroup};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use temporalio_client::tonic;
 use temporalio_sdk::Runtime;
+use temporalio_sdk::error::{WorkerRunError, WorkerValidationError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+/// Waiting times while what it needs to start does not answer.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(15);
 
 /// Options.
 #[derive(clap::Args)]
@@ -36,7 +46,6 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
             .map_err(|_| Failure::new("worker.metrics_address of the environment is not an address and port"))?,
     };
     let (deps, requests) = site.deps().await?;
-    let client = site.temporal().await?;
     let listener = tokio::net::TcpListener::bind(metrics)
         .await
         .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
@@ -45,17 +54,60 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let runtime =
         Runtime::from_current_tokio(temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?)
             .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
-    let mut w = worker(&runtime, client, &deps, &a.group, Capacity::default())
-        .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
-    let stop = w.shutdown_handle();
+    let (told, mut stop) = watch::channel(false);
     tokio::spawn(async move {
         signal().await;
         output::note("leadline: stopping; what is under way is finished or handed over");
-        stop();
+        let _ = told.send(true);
     });
-    tracing::info!(env = %a.env, group = %a.group, metrics = %at, "worker runs");
-    w.run().await.map_err(|e| Failure::new(format!("the worker ended: {e}")))?;
-    Ok(Code::Ok)
+    tracing::info!(env = %a.env, group = %a.group, metrics = %at, "worker starts");
+    let mut wait = RETRY_FIRST;
+    loop {
+        let failure = match serve(&site, &a.group, &runtime, &deps, stop.clone()).await {
+            Ok(()) => return Ok(Code::Ok),
+            Err(f) if f.passes() => f,
+            Err(f) => return Err(f),
+        };
+        tracing::warn!(%failure, "worker cannot start yet, will try again");
+        tokio::select! {
+            _ = stop.wait_for(|s| *s) => return Ok(Code::Ok),
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(RETRY_MAX),
+        }
+    }
+}
+
+/// Works until told to stop. Fails with what passes if Temporal or AWS cannot be reached at the start: a worker that is
+/// started before them, or while they are away, is as good as one that was there before.
+async fn serve(
+    site: &Site,
+    group: &WorkerGroup,
+    runtime: &Runtime,
+    deps: &Arc<Deps>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let client = tokio::select! {
+        _ = stop.wait_for(|s| *s) => return Ok(()),
+        c = site.temporal() => c?,
+    };
+    let mut w = worker(runtime, client, deps, group, Capacity::default())
+        .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
+    let hand_over = w.shutdown_handle();
+    let stopping = tokio::spawn(async move {
+        if stop.wait_for(|s| *s).await.is_ok() {
+            hand_over();
+        }
+    });
+    tracing::info!("worker runs");
+    let ended = w.run().await;
+    stopping.abort();
+    ended.map_err(|e| match &e {
+        WorkerRunError::Validation(WorkerValidationError::NamespaceDescribeError { source, .. })
+            if source.code() != tonic::Code::NotFound && source.code() != tonic::Code::PermissionDenied =>
+        {
+            Fault::new(FaultCode::EngineUnreachable, format!("temporal does not answer: {:?}", source.code())).into()
+        }
+        _ => Failure::new(format!("the worker ended: {e}")),
+    })
 }
 
 /// SIGINT or SIGTERM.

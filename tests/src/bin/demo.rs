@@ -29,6 +29,11 @@ async fn main() -> ExitCode {
     let stack = Stack::start_in(&state, &clinics, Ports { ui: Some(ui) });
     println!("  up after {:.1} s; state in {}", began.elapsed().as_secs_f32(), state.display());
     let mut worker = stack.worker();
+    // Logged on, with the watched folders made, as at a clinic that is about to be onboarded.
+    let mut devices = BTreeMap::new();
+    for c in &clinics {
+        devices.insert(c.org.clone(), stack.device(&c.org).await);
+    }
 
     step("Provisioning the environment and both organizations: workflow, change set, CloudFormation");
     let began = Instant::now();
@@ -52,10 +57,6 @@ async fn main() -> ExitCode {
         })
         .collect();
     let mut table = Table::new(rows);
-    let mut devices = BTreeMap::new();
-    for c in &clinics {
-        devices.insert(c.org.clone(), stack.device(&c.org).await);
-    }
     for later in [false, true] {
         let acts: Vec<usize> = (0..scenes.len()).filter(|n| scenes[*n].later == later).collect();
         let playing = futures::future::join_all(acts.iter().map(|n| scenes[*n].play(&devices[scenes[*n].org])));

@@ -273,7 +273,7 @@ reconcile_s = 5
     /// The metrics of the worker that was started last, in the Prometheus text format; `None` if it does not answer.
     fn metrics(&self) -> Option<String> {
         use std::io::{Read as _, Write as _};
-        let log = std::fs::read_to_string(self.worker_log(self.workers().checked_sub(1)?)).ok()?;
+        let log = self.last_worker_log();
         let lines = log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
         let at = lines
             .filter_map(|l| l["fields"]["metrics"].as_str().or(l["metrics"].as_str()).map(str::to_owned))
@@ -292,6 +292,13 @@ reconcile_s = 5
         let text = self.metrics()?;
         let of = |l: &&str| l.starts_with("leadline_aws_requests_total") && l.contains(label);
         Some(text.lines().filter(of).filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
+    }
+
+    /// Log of the worker that was started last; empty if there is none.
+    #[must_use]
+    pub fn last_worker_log(&self) -> String {
+        let last = self.workers().saturating_sub(1);
+        std::fs::read_to_string(self.worker_log(last)).unwrap_or_default()
     }
 
     /// How many workers were started; their logs are numbered.

@@ -244,6 +244,9 @@ impl Stacks for CfnStacks {
             Err(e) => return Err(fault(Service::CloudFormation, "DescribeChangeSet", &e)),
         };
         let run = self.client.execute_change_set().stack_name(stack).change_set_name(name);
+        // What a change made goes again when the change is rolled back; else a retained bucket would keep its name and
+        // every further attempt would fail on it. What was there before stays.
+        let run = run.retain_except_on_create(true);
         match run.set_client_request_token(token).send().await {
             Ok(_) => Ok(()),
             Err(e) if gone(e.code(), e.message()) => self.executed_before(stack, name).await,
