@@ -16,10 +16,15 @@ say() { printf '%s\n' "$*" >&2; }
 # die TEXT...: says what is wrong and ends with status 1.
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# free_port: a loopback port that was free a moment ago.
+# free_port: a loopback port that was free a moment ago, below those that outgoing connections are given.
 free_port() {
-    python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import random, socket
+while True:
+    try:
+        s = socket.socket(); s.bind(("127.0.0.1", random.randrange(15000, 31000))); break
+    except OSError:
+        pass
+print(s.getsockname()[1])'
 }
 
 # port_answers PORT: whether something takes connections on it.

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -99,9 +100,14 @@ class Endpoint:
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One below those that outgoing connections are given: such a one could be taken before the server has it."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(15000, 31000)))
+            except OSError:
+                continue
+            return s.getsockname()[1]
 
 
 def sha256(content):

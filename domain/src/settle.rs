@@ -153,8 +153,11 @@ fn next_look(quiet_ms: u64, deadline_ms: u64) -> u64 {
 #[must_use]
 pub fn decide(rule: &SettleRule, seen: &Looked<'_>) -> Settling {
     let quiet = seen.quiet_ms;
-    let wait_or = |limit: u64, why: WaitReason, then: Settling| {
-        if quiet >= limit { then } else { Settling::Wait { ms: next_look(quiet, limit), why } }
+    let wait_or = |limit: u64, why: WaitReason, then: Settling| match then {
+        _ if quiet >= limit => then,
+        // Only the rest of the quiet time is missing: a look before its end could change nothing.
+        Settling::Settled(_) => Settling::Wait { ms: (limit - quiet).min(LOOK_MAX_MS), why },
+        _ => Settling::Wait { ms: next_look(quiet, limit), why },
     };
     if seen.writer == Writer::Present {
         return wait_or(rule.stalled_after_ms, WaitReason::WriterPresent, Settling::Quarantine(FaultCode::FileStalled));
@@ -243,6 +246,13 @@ mod tests {
             Just(StructureVerdict::Suspect),
             Just(StructureVerdict::Unverifiable),
         ]
+    }
+
+    #[test]
+    fn content_that_only_has_to_be_quiet_is_looked_at_once_more() {
+        let u = structure(StructureVerdict::Unverifiable);
+        let wait = decide(&SettleRule::default(), &seen(1_000, Writer::Absent, Some(&u)));
+        assert_eq!(wait, Settling::Wait { ms: 29_000, why: WaitReason::Quiet });
     }
 
     proptest! {

@@ -7,3 +7,4 @@ pub mod device;
 pub mod fleet;
 pub mod harness;
 pub mod rig;
+pub mod spent;

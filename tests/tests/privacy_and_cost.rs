@@ -1,15 +1,12 @@
 //! What must not leave: names of patients and files, in anything that is not encrypted. And what a file may cost.
 
-use futures::StreamExt as _;
-use leadline_activities::cost::actions;
 use leadline_formats::synth::{Patient, Sex, Spec, SynthFormat};
 use leadline_tests::fleet::{self, Job, jobs};
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
-use leadline_tests::rig::connect_plain;
+use leadline_tests::spent::{Requests, carrying_actions};
 use std::path::Path;
 use std::time::Duration;
-use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowListOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const SETTLE: &str = "settle = { strong_quiet_ms = 100, weak_quiet_ms = 60000, unverifiable_quiet_ms = 1000, stalled_after_ms = 86400000 }";
@@ -126,26 +123,13 @@ async fn a_file_costs_little() {
     }
     let mut worker = stack.worker();
     stack.provision();
-    let before = requests(&stack);
+    let before = Requests::now(&stack);
     fleet::judge_messages(&stack, &all, LIMIT);
-    let after = requests(&stack);
-    let client = connect_plain(&stack.temporal.address()).await;
-    let mut batches = 0;
-    let mut spent_actions = 0;
-    for kind in ["IngestBatch", "RecordingLifecycle"] {
-        let mut found = client.list_workflows(format!("WorkflowType = '{kind}'"), WorkflowListOptions::default());
-        while let Some(w) = found.next().await {
-            let id = w.expect("listed").id().to_owned();
-            let handle = client.get_workflow_handle::<UntypedWorkflow>(&id);
-            let options = WorkflowFetchHistoryOptions::default();
-            let events = handle.fetch_history(options).into_events().await.expect("a history");
-            spent_actions += actions(&events);
-            batches += 1;
-        }
-    }
+    let after = Requests::now(&stack);
+    let spent = carrying_actions(&stack).await;
     let per = |n: f64| n / FILES as f64;
-    assert!(batches > 0);
-    assert!(per(spent_actions as f64) <= 0.1, "{spent_actions} Temporal actions for {FILES} files");
+    assert!(spent > 0.0);
+    assert!(per(spent) <= 0.1, "{spent} Temporal actions for {FILES} files");
     let (s3, sqs) = after.since(&before);
     assert!(per(s3 as f64) <= 2.0, "{s3} S3 requests for {FILES} files");
     assert!(per(sqs as f64) <= 0.3, "{sqs} SQS requests for {FILES} files");
@@ -154,7 +138,7 @@ async fn a_file_costs_little() {
     let one = jobs("st-mary", "new", 1, 3);
     device.put(&one[0].path, &one[0].bytes).await.expect("written");
     fleet::judge_messages(&stack, &one, LIMIT);
-    let last = requests(&stack);
+    let last = Requests::now(&stack);
     let files = stack.files();
     let file = files.iter().find(|f| f["path"] == one[0].path.as_str()).expect("listed");
     let key = file["file"].as_str().expect("a key");
@@ -165,22 +149,4 @@ async fn a_file_costs_little() {
     let (s3, sqs) = last.since(&after);
     assert!(s3 <= 2 && sqs <= 2, "{s3} S3 and {sqs} SQS requests for one file alone");
     worker.stop(Duration::from_secs(20));
-}
-
-/// AWS requests of the worker so far.
-struct Requests {
-    s3: u64,
-    sqs: u64,
-}
-
-impl Requests {
-    /// S3 and SQS requests since then.
-    fn since(&self, then: &Self) -> (u64, u64) {
-        (self.s3 - then.s3, self.sqs - then.sqs)
-    }
-}
-
-fn requests(stack: &Stack) -> Requests {
-    let of = |label| stack.aws_requests(label).expect("the worker serves its metrics");
-    Requests { s3: of("service=\"S3\""), sqs: of("service=\"SQS\"") }
 }

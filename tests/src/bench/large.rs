@@ -59,10 +59,10 @@ pub async fn large(p: &Parts<'_>, mib: u64, rows: &mut Vec<Row>) {
     let worker = p.stack.worker();
     let device = p.stack.device(&p.clinic.org).await;
     device.put("in/first.bin", b"the watch runs once this is delivered").await.expect("written");
-    tokio::task::block_in_place(|| wait_for("the watch runs", LIMIT, || p.files_below("in") == 0));
+    tokio::task::block_in_place(|| wait_for("the watch runs", LIMIT, || p.is_empty("in")));
     std::fs::rename(&path, p.on_disk("in/large.bin")).expect("renamed");
     let began = Instant::now();
-    tokio::task::block_in_place(|| wait_for("it is archived", LIMIT, || p.files_below("in") == 0));
+    tokio::task::block_in_place(|| wait_for("it is archived", LIMIT, || p.is_empty("in")));
     let took = began.elapsed();
     let slower = if smb < raw { ("raw SMB read", smb) } else { ("raw multipart upload", raw) };
     let what = format!("one file of {mib} MiB, quiet time included");

@@ -10,6 +10,7 @@ use leadline_activities::engine::Engine;
 use leadline_activities::ports::store::{OrgStore, OrgStores};
 use leadline_activities::secret::Secret;
 use leadline_domain::{EnvScope, OrgId, OrgScope, Placement, WorkerGroup};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -105,14 +106,27 @@ impl Parts<'_> {
         assert!(status.is_ok_and(|s| s.success()), "chown");
     }
 
-    /// How many files are below a folder.
+    /// Whether no file is below a folder. A look costs the measured machine a little, so it stops at the first file
+    /// and is not made more often than it has to be.
     #[must_use]
-    pub fn files_below(&self, folder: &str) -> usize {
-        fn count(dir: &std::path::Path) -> usize {
-            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            entries.map(|e| if e.path().is_dir() { count(&e.path()) } else { 1 }).sum()
+    pub fn is_empty(&self, folder: &str) -> bool {
+        fn any(dir: &std::path::Path) -> bool {
+            let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.any(|e| !e.path().is_dir() || any(&e.path()))
         }
-        count(&self.on_disk(folder))
+        !any(&self.on_disk(folder))
+    }
+
+    /// Takes all messages and compares: each of these digests once, and nothing else.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn judge(&self, wanted: BTreeSet<String>) {
+        let got = self.stack.take_messages("ingest");
+        let digests: BTreeSet<String> =
+            got.iter().map(|m| m["data"]["sha256"].as_str().unwrap_or_default().to_owned()).collect();
+        assert_eq!(digests, wanted, "recordings that were delivered, and that were written");
+        assert_eq!(got.len(), wanted.len(), "a recording came twice");
     }
 
     /// `rclone` with the share as `src:` and the endpoint as `dst:`.

@@ -28,7 +28,7 @@ async fn main() {
     let mut rows = Rows::default();
     if files > 0 {
         note(&format!("a backlog of {files} files, and rclone with 8, 16 and 32 transfers, the best of which counts"));
-        tokio::task::block_in_place(|| backlog(&p, files, &mut rows.0));
+        backlog(&p, files, &mut rows.0).await;
     }
     if ones > 0 {
         note(&format!("{ones} files with a lifecycle each"));

@@ -1,8 +1,10 @@
 //! Where `script/bootstrap` put the tools, and small helpers for processes.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The folder of tools: `LEADLINE_TOOLS`, or where `script/bootstrap` puts them by default.
@@ -22,14 +24,27 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap_or_default()
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that nothing uses, and that no other test is given while this process lives. It lies below the range
+/// from which systems take ports for outgoing connections (32768 and up on Linux, 49152 and up elsewhere): a port of
+/// that range may be taken by one between a look and the server's start, or while a killed server is started again.
 ///
 /// # Panics
 /// When the machine has none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let l = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("no free port");
-    l.local_addr().expect("a bound socket has an address").port()
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let dir = std::env::temp_dir().join("leadline-ports");
+    std::fs::create_dir_all(&dir).expect("folder of ports in use");
+    let first = 15_000 + u16::try_from(std::process::id() * 7 % 16_000).unwrap_or(0);
+    let free = (first..31_000).chain(15_000..first).find_map(|port| {
+        let lock = File::create(dir.join(port.to_string())).ok()?;
+        lock.try_lock().ok()?;
+        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok()?;
+        Some((port, lock))
+    });
+    let (port, lock) = free.expect("no free port");
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+    port
 }
 
 /// Polls `ready` until it holds; panics with `what` after `limit`.
