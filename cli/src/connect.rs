@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, TlsOptions};
 
 /// Small contents kept between look and store.
-const CACHE_BYTES: usize = 24 * 1024 * 1024;
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// One environment, as configured.
 pub(crate) struct Site {

@@ -34,16 +34,18 @@ async fn move_away(
     let (mut made, mut gone) = (false, false);
     for to in candidates(folder, date, path) {
         if !gone {
-            if !made {
-                // A folder that is there costs one round trip; it must not be guessed, the clinic may remove it.
+            let mut renamed = share.rename(path, &to, Some(stored)).await;
+            // The folder of the day is there for all files but its first; the clinic may remove it at any time.
+            if !made && renamed.as_ref().is_err_and(missing) {
                 share.mkdir(&to.parent()).await?;
                 made = true;
+                renamed = share.rename(path, &to, Some(stored)).await;
             }
-            match share.rename(path, &to, Some(stored)).await {
+            match renamed {
                 Ok(()) => return Ok(ArchiveState::Moved),
                 Err(f) if f.code == FaultCode::ShareNameTaken => continue,
                 Err(f) if f.code == FaultCode::ShareFileChanged => return Ok(ArchiveState::Changed),
-                Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => gone = true,
+                Err(f) if missing(&f) => gone = true,
                 Err(f) => return Err(f),
             }
         }
@@ -57,10 +59,15 @@ async fn move_away(
     Err(Fault::new(FaultCode::ShareNameTaken, "a thousand files of this name are in the archive folder of the day"))
 }
 
+/// The file, or the folder it is to go to.
+fn missing(f: &Fault) -> bool {
+    matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing)
+}
+
 async fn stat(share: &dyn Share, path: &SharePath) -> Result<Option<FileStat>, Fault> {
     match share.observe(path).await {
         Ok(l) => Ok(Some(l.stat)),
-        Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => Ok(None),
+        Err(f) if missing(&f) => Ok(None),
         Err(f) => Err(f),
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 /// More concurrent starts only queue at the server.
 const STARTS: usize = 12;
 /// Batches of a share under way at once.
-const BATCHES: usize = 3;
+const BATCHES: usize = 4;
 
 /// What came of a start.
 pub(super) enum Report {

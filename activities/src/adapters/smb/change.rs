@@ -31,17 +31,14 @@ pub(super) async fn rename(link: &Link, from: &str, to: &str, version: Option<&F
     let create = without_writers(from);
     let (file, number) = link.bounded(wire::keep(link, &create, (Command::QueryInfo, &wire::number()))).await?;
     let stat = look::stat_of(&file, wire::numbered(&number)?);
-    let renamed = if stat.same_content(version) {
-        let tree = Some(link.tree.tree_id);
-        let request = set_info(RENAME, buffer, file.file_id);
-        let done = link.bounded(link.conn.execute(Command::SetInfo, &request, tree)).await;
-        done.and_then(|f| wire::succeeded(f, Command::SetInfo)).map(|_| true)
-    } else {
-        Ok(false)
-    };
-    // Held open it would make a device's next open fail.
-    let closed = link.bounded(link.tree.close_handle(&mut link.conn.clone(), file.file_id)).await;
-    renamed.and_then(|r| closed.map(|()| r))
+    if !stat.same_content(version) {
+        // Held open it would make a device's next open fail.
+        link.bounded(link.tree.close_handle(&mut link.conn.clone(), file.file_id)).await?;
+        return Ok(false);
+    }
+    let request = set_info(RENAME, buffer, file.file_id);
+    let done = link.bounded(wire::last(link, file.file_id, (Command::SetInfo, &request))).await?;
+    wire::succeeded(done, Command::SetInfo).map(|_| true)
 }
 
 /// An open that a writer's own makes fail.

@@ -107,3 +107,16 @@ pub(super) async fn keep(
     let file = CreateResponse::unpack(&mut ReadCursor::new(&succeeded(created?, Command::Create)?.body))?;
     Ok((file, done?))
 }
+
+/// Does `then` with what is open, closes.
+pub(super) async fn last(link: &Link, file: FileId, then: (Command, &dyn Pack)) -> Result<Frame> {
+    let close = CloseRequest { flags: 0, file_id: FileId::SENTINEL };
+    let tree = Some(link.tree.tree_id);
+    let ops = [CompoundOp::new(then.0, then.1, tree), CompoundOp::new(Command::Close, &close, tree)];
+    let mut answers = link.conn.execute_compound(&ops).await?.into_iter();
+    let (Some(done), Some(closed)) = (answers.next(), answers.next()) else { return Err(Error::Disconnected) };
+    if !closed.is_ok_and(|f| f.header.status == NtStatus::SUCCESS) {
+        link.tree.close_handle(&mut link.conn.clone(), file).await?;
+    }
+    done
+}
