@@ -4,9 +4,12 @@ use super::parts::Parts;
 use super::table::Row;
 use crate::harness::tools::wait_for;
 use crate::spent::{Requests, carrying_actions};
+use bytes::Bytes;
 use futures::StreamExt;
 use leadline_activities::engine::Started;
+use leadline_activities::ports::queue::{Outgoing, Queue};
 use leadline_activities::ports::share::Share;
+use leadline_activities::ports::store::RecordingMeta;
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{ArchiveRule, Digest, Fingerprint, SettleRule, ShareId, SharePath};
 use leadline_formats::synth::{Spec, SynthFormat};
@@ -46,6 +49,45 @@ fn costs(rows: &mut Vec<Row>, n: u64, actions: f64, (s3, sqs): (u64, u64), [most
     rows.push(Row::new("  SQS requests a file", sqs as f64 / n, "").most(most_sqs));
 }
 
+/// The requests to AWS that `n` files cost, and nothing else: no share, no workflow, no archive.
+async fn requests_alone(p: &Parts<'_>, n: u64) -> Duration {
+    let (store, queue) = (p.store().await, p.ingest_queue().await);
+    let all = files(n, 4_000_000);
+    let began = Instant::now();
+    let mut groups = futures::stream::iter(all.chunks(10).enumerate())
+        .map(|(group, files)| {
+            let (store, queue) = (&store, &queue);
+            async move {
+                for (_, bytes) in files {
+                    let digest = Digest::of(bytes);
+                    let meta = RecordingMeta {
+                        claim: "bench".into(),
+                        format: "dicom".into(),
+                        media_type: "text/plain".into(),
+                    };
+                    store.put_recording(&digest, Bytes::copy_from_slice(bytes), &meta).await.expect("stored");
+                }
+                // One message for the processor and one for the audit trail.
+                for kind in ["ingest", "audit"] {
+                    let messages: Vec<Outgoing> = (0..files.len())
+                        .map(|i| Outgoing {
+                            body: "m".repeat(900),
+                            dedup_id: format!("{kind}-{group}-{i}"),
+                            group_id: format!("bench.{:x}", i % 16),
+                        })
+                        .collect();
+                    assert!(queue.send(&messages).await.iter().all(Result::is_ok), "sent");
+                }
+            }
+        })
+        .buffer_unordered(32);
+    while groups.next().await.is_some() {}
+    let took = began.elapsed();
+    drop(groups);
+    let _ = tokio::task::block_in_place(|| p.stack.take_messages("ingest"));
+    took
+}
+
 /// A backlog that lies on the share when the worker starts, beside `rclone copy` of the same files.
 ///
 /// # Panics
@@ -77,6 +119,8 @@ pub async fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
     p.judge(wanted);
     let what = format!("backlog of {n} files of {} KB, from worker start", size / 1000);
     rows.push(Row::new(&what, rate(n, took), "files/s").beside("rclone copy", rate(n, best)).least(1.0));
+    let alone = rate(n, requests_alone(p, n).await);
+    rows.push(Row::new("  the same", rate(n, took), "files/s").beside("its requests to AWS alone", alone));
     costs(rows, n, carrying_actions(p.stack).await, (s3, sqs), [0.1, 2.0, 0.3]);
     rows.push(Row::new("  peak memory of the worker", Parts::peak_mib(worker.pid()), "MiB").most(128.0));
     worker.stop(Duration::from_secs(20));
@@ -97,10 +141,15 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
     let worker = p.stack.worker();
     let id = ShareId::parse(&p.clinic.share).expect("an id");
     let queue = Parts::task_queue();
+    // The first send asks for the queue's address.
+    let mut one = files(1, 1_999_999);
+    let mut wanted = wanted;
+    wanted.extend(digests(&one));
+    let device = p.stack.device(&p.clinic.org).await;
+    let (name, bytes) = one.remove(0);
+    device.put(&format!("in/{name}"), &bytes).await.expect("written");
+    tokio::task::block_in_place(|| wait_for("the watch runs", LIMIT, || p.is_empty("in")));
     let spent = carrying_actions(p.stack).await;
-    tokio::task::block_in_place(|| {
-        wait_for("the worker runs", LIMIT, || p.stack.last_worker_log().contains("worker runs"));
-    });
     let before = Requests::now(p.stack);
     let began = Instant::now();
     let ids: Vec<String> = futures::stream::iter(entries)

@@ -3,7 +3,7 @@
 use crate::harness::stack::{ACCOUNT, Clinic, Stack};
 use crate::harness::tools::{peak_kib, tools};
 use crate::rig::{connect_with, facts};
-use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings};
+use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings, SqsQueue};
 use leadline_activities::adapters::smb::{SmbConfig, SmbShare};
 use leadline_activities::codec::random_keys;
 use leadline_activities::engine::Engine;
@@ -51,6 +51,11 @@ impl Parts<'_> {
         let placement = Placement::resolve(&self.org(), "us", &facts("test")).expect("allowed");
         let scope = OrgScope::new(self.org(), placement);
         AwsOrgStores::new(self.aws().await).open(&scope).await.expect("opened")
+    }
+
+    /// The environment's ingest queue, as the worker sends to it.
+    pub async fn ingest_queue(&self) -> SqsQueue {
+        SqsQueue::new(&self.aws().await, Self::env().ingest_queue())
     }
 
     /// The clinic's share, with a connection of its own.
