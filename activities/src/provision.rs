@@ -7,8 +7,9 @@ use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
 use crate::ports::stacks::{ChangeSetState, ResourceChange};
+use leadline_domain::gates::{Approval, Request};
 use leadline_domain::{Fault, FaultCode, OrgId};
-use leadline_workflows::contracts::{Prepared, StackPlan, definitions};
+use leadline_workflows::contracts::{ExecuteInput, Prepared, StackPlan, definitions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ impl ProvisioningActivities {
     pub async fn execute_stack(
         self: Arc<Self>,
         ctx: ActivityContext,
-        plan: StackPlan,
+        input: ExecuteInput,
     ) -> Result<BTreeMap<String, String>, ActivityError> {
         let beat = async {
             loop {
@@ -58,21 +59,11 @@ impl ProvisioningActivities {
             }
         };
         let r = tokio::select! {
-            r = execute(&self.deps, &plan) => r,
+            r = granted(&self.deps, &input) => r,
             () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
             () = ctx.cancelled() => return Err(ActivityError::cancelled()),
         };
         ended("execute_stack", r)
-    }
-
-    /// See the contract.
-    #[activity(definition = definitions::StackOutputs)]
-    pub async fn stack_outputs(
-        self: Arc<Self>,
-        _ctx: ActivityContext,
-        stack: String,
-    ) -> Result<BTreeMap<String, String>, ActivityError> {
-        ended("stack_outputs", outputs(&self.deps, &stack).await)
     }
 
     /// See the contract.
@@ -129,10 +120,12 @@ async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
         match deps.stacks.change_set(&plan.stack, &name).await? {
-            ChangeSetState::Ready(changes) => return Ok(Prepared::Ready(changes.iter().map(words).collect())),
+            ChangeSetState::Ready(changes) => {
+                return Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() });
+            }
             ChangeSetState::Empty => {
                 deps.stacks.discard(&plan.stack, &name).await?;
-                return Ok(Prepared::NoChange);
+                return Ok(Prepared { changes: Vec::new(), gates: deps.registry.gates() });
             }
             ChangeSetState::Failed(reason) => {
                 deps.stacks.discard(&plan.stack, &name).await?;
@@ -175,8 +168,34 @@ fn words(c: &ResourceChange) -> String {
     format!("{} {} {}{replace}", c.action, c.resource_type, c.logical_id)
 }
 
-async fn execute(deps: &Deps, plan: &StackPlan) -> Result<BTreeMap<String, String>, Fault> {
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or_default()
+}
+
+/// Judges the gates once more, by this worker's own configuration and clock, and carries the plan out.
+async fn granted(deps: &Deps, input: &ExecuteInput) -> Result<BTreeMap<String, String>, Fault> {
+    let plan = &input.apply.plan;
+    let request = Request {
+        digest: &plan.digest,
+        organization: plan.org.is_some(),
+        requested_by: &input.apply.requested_by,
+        evidence: input.apply.evidence.as_ref(),
+        approvers: &input.approvers,
+    };
+    let approval = Approval::grant(deps.registry.gates().as_ref(), &request, now_ms()).map_err(|states| {
+        let why: Vec<String> = states.into_iter().filter(|s| !s.open).map(|s| s.why).collect();
+        Fault::new(FaultCode::GateClosed, why.join("; "))
+    })?;
+    if input.changes { execute(deps, plan, &approval).await } else { outputs(deps, &plan.stack).await }
+}
+
+/// Nothing is executed without an approval of this very plan, which only [`Approval::grant`] makes.
+async fn execute(deps: &Deps, plan: &StackPlan, approval: &Approval) -> Result<BTreeMap<String, String>, Fault> {
     belongs_here(deps, plan)?;
+    if approval.digest() != plan.digest {
+        return Err(Fault::new(FaultCode::StackPlanMismatch, "the approval is for another plan"));
+    }
     deps.stacks.execute(&plan.stack, &change_set(plan)).await?;
     loop {
         let Some(stack) = deps.stacks.describe(&plan.stack).await? else {

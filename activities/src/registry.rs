@@ -1,6 +1,7 @@
 //! What is configured: the environment this worker serves, and its organizations. Read from the environments folder, and
 //! read again when a file there changes, so that a newly onboarded organization needs no restart.
 
+use leadline_domain::gates::Gates;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
@@ -97,6 +98,8 @@ pub struct OrgConfig {
 pub struct Snapshot {
     /// The environment.
     pub facts: EnvFacts,
+    /// What stands in front of it; nothing where everything may be applied.
+    pub gates: Option<Gates>,
     /// Organizations placed in it.
     pub orgs: BTreeMap<OrgId, OrgConfig>,
 }
@@ -143,6 +146,12 @@ impl Registry {
     #[must_use]
     pub fn env(&self) -> EnvScope {
         EnvScope::new(&self.snapshot().facts)
+    }
+
+    /// The gates in front of the environment.
+    #[must_use]
+    pub fn gates(&self) -> Option<Gates> {
+        self.snapshot().gates.clone()
     }
 
     /// An organization.

@@ -12,11 +12,12 @@ use leadline_activities::deps::Deps;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_domain::{EnvId, Fault, FaultCode, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
-use leadline_provisioning::config::{Config, Environment, Organization, Share};
+use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, TlsOptions};
+use temporalio_common::data_converters::DataConverter;
 
 /// Small contents kept between look and store.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -26,6 +27,7 @@ pub(crate) struct Site {
     dir: PathBuf,
     env: EnvId,
     config: Config,
+    profile: Option<String>,
 }
 
 /// Reads the folder; findings that are errors fail.
@@ -50,7 +52,12 @@ impl Site {
             let known: Vec<&str> = config.environments().keys().map(EnvId::as_str).collect();
             return Err(Failure::new(format!("there is no environment {env}; there are: {}", known.join(", "))));
         }
-        Ok(Self { dir: g.environments.clone(), env: env.clone(), config })
+        Ok(Self { dir: g.environments.clone(), env: env.clone(), config, profile: None })
+    }
+
+    /// With the credentials of a profile of the AWS configuration files, if one is named.
+    pub(crate) fn with_profile(self, profile: Option<String>) -> Self {
+        Self { profile, ..self }
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -65,8 +72,11 @@ impl Site {
     /// AWS as the environment says.
     pub(crate) async fn aws(&self) -> Aws {
         let e = self.environment();
-        let settings =
-            AwsSettings { endpoint_url: e.aws.endpoint_url.clone(), assume_worker_role: e.aws.assume_worker_role };
+        let settings = AwsSettings {
+            endpoint_url: e.aws.endpoint_url.clone(),
+            assume_worker_role: e.aws.assume_worker_role,
+            profile: self.profile.clone(),
+        };
         Aws::connect(&e.scope(), &settings).await
     }
 
@@ -89,13 +99,20 @@ impl Site {
         Ok((Arc::new(deps), aws.counts()))
     }
 
-    /// A Temporal client that encrypts with the environment's payload keys; the first one makes the keys.
-    pub(crate) async fn temporal(&self) -> Result<Client, Failure> {
+    /// How payloads are encrypted here; whoever asks first makes the keys.
+    pub(crate) async fn converter(&self) -> Result<DataConverter, Failure> {
         let e = self.environment();
         let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
         let text = AwsSecrets::new(self.aws().await).environment_secret(&name, random_keys).await?;
         let keys: PayloadKeys =
             parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))?;
+        Ok(data_converter(Arc::new(keys)))
+    }
+
+    /// A Temporal client that encrypts with the environment's payload keys.
+    pub(crate) async fn temporal(&self) -> Result<Client, Failure> {
+        let e = self.environment();
+        let converter = self.converter().await?;
         let api_key = match &e.temporal.api_key_secret {
             Some(name) => Some(AwsSecrets::new(self.aws().await).environment_secret(name, String::new).await?),
             None => None,
@@ -126,8 +143,7 @@ impl Site {
                 Fault::new(FaultCode::EngineUnreachable, format!("temporal at {} does not answer", e.temporal.address));
             Failure::from(f)
         })?;
-        let options =
-            ClientOptions::new(e.temporal.namespace.clone()).data_converter(data_converter(Arc::new(keys))).build();
+        let options = ClientOptions::new(e.temporal.namespace.clone()).data_converter(converter).build();
         Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))
     }
 }
@@ -170,10 +186,11 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
         let shares = o.watched().map(|(id, s)| (id.clone(), share_config(o, s))).collect();
         orgs.insert(o.id.clone(), OrgConfig { scope: o.scope(environment)?, shares });
     }
-    Ok(Snapshot { facts: environment.facts(), orgs })
+    Ok(Snapshot { facts: environment.facts(), gates: config.promotion().to.get(env).map(PromotionRule::gates), orgs })
 }
 
-fn share_config(o: &Organization, s: &Share) -> ShareConfig {
+/// A share as the worker sees it.
+pub(crate) fn share_config(o: &Organization, s: &Share) -> ShareConfig {
     ShareConfig {
         address: format!("{}:{}", s.host, s.port),
         share: s.share.clone(),

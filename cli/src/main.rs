@@ -31,9 +31,23 @@ pub(crate) struct Global {
     /// How data is printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
+    /// Your name, for what asks who you are: onboarding, applying, approving. Default: the name you are logged on with.
+    #[arg(long = "as", global = true, env = "LEADLINE_OPERATOR", value_name = "NAME")]
+    operator: Option<String>,
     /// How logs are printed.
     #[arg(long, global = true, value_enum, default_value_t = telemetry::LogFormat::Human, env = "LEADLINE_LOG_FORMAT")]
     pub(crate) log_format: telemetry::LogFormat,
+}
+
+impl Global {
+    /// Who runs this command.
+    pub(crate) fn operator(&self) -> Result<String, exit::Failure> {
+        let named = self.operator.clone().or_else(|| std::env::var("USER").ok());
+        named
+            .map(|n| n.trim().to_owned())
+            .filter(|n| !n.is_empty())
+            .ok_or_else(|| exit::Failure::new("say who you are: --as NAME, or the variable LEADLINE_OPERATOR"))
+    }
 }
 
 #[derive(Subcommand)]
@@ -50,6 +64,12 @@ enum Command {
     /// Organizations: plan, onboard, list, show.
     #[command(subcommand)]
     Org(cmd::org::Command),
+    /// Send made-up recordings of every format through every path of an organization, and follow each.
+    Canary(cmd::canary::Args),
+    /// Bring an organization from one environment to the next, on evidence.
+    Promote(cmd::promote::Args),
+    /// Replay histories with this program: would it break workflows that run?
+    Replay(cmd::replay::Args),
     /// Files: what became of them, and why.
     #[command(subcommand)]
     File(cmd::file::Command),
@@ -91,6 +111,9 @@ fn main() -> std::process::ExitCode {
             Command::Doctor(a) => cmd::doctor::run(g, a).await,
             Command::Env(c) => cmd::env::run(g, c).await,
             Command::Org(c) => cmd::org::run(g, c).await,
+            Command::Canary(a) => cmd::canary::run(g, a).await,
+            Command::Promote(a) => cmd::promote::run(g, a).await,
+            Command::Replay(a) => cmd::replay::run(g, a).await,
             Command::File(c) => cmd::file::run(g, c).await,
             Command::Queue(c) => cmd::queue::run(g, c).await,
             Command::Inspect(a) => cmd::inspect::run(g, &a),

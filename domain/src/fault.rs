@@ -126,6 +126,10 @@ codes! {
     StackMissing = "stack.missing", Blocked;
     /// The change set is not the plan that was approved.
     StackPlanMismatch = "stack.plan_mismatch", Rejected;
+    /// A gate in front of the environment is closed: something was not shown, or too few people agreed.
+    GateClosed = "gate.closed", Rejected;
+    /// The approval is for another plan, or by someone whose word does not count.
+    ApprovalRefused = "approval.refused", Rejected;
     /// CloudFormation calls the template or request itself wrong.
     StackRefused = "stack.refused", Bug;
     /// Temporal does not answer.

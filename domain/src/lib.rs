@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod audit;
 pub mod fault;
+pub mod gates;
 pub mod ids;
 pub mod lifecycle;
 pub mod message;

@@ -75,7 +75,7 @@ impl World {
 }
 
 async fn connect(endpoint: &AwsEndpoint, assume_worker_role: bool) -> Aws {
-    let settings = AwsSettings { endpoint_url: Some(endpoint.url()), assume_worker_role };
+    let settings = AwsSettings { endpoint_url: Some(endpoint.url()), assume_worker_role, profile: None };
     Aws::connect_as(&EnvScope::new(&facts()), &settings, ACCOUNT, "secret").await
 }
 

@@ -4,6 +4,7 @@
 // The macro wants bodies that are never run, and makes constants that it does not document.
 #![allow(clippy::unimplemented, missing_docs)]
 
+use leadline_domain::gates::{Approver, Evidence, Gates};
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
 use leadline_domain::settle::Basis;
@@ -105,13 +106,72 @@ pub struct StackPlan {
     pub digest: String,
 }
 
+/// A plan that someone asks to apply, and what speaks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyInput {
+    /// The plan.
+    pub plan: StackPlan,
+    /// Who asks.
+    pub requested_by: String,
+    /// Digest of what the plan was made from, the same in every environment; see [`Evidence::inputs`].
+    #[serde(default)]
+    pub inputs: String,
+    /// What was collected in the environment that has to pass first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// A plan to carry out, with the people who agreed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecuteInput {
+    /// What was asked.
+    pub apply: ApplyInput,
+    /// Whether there is a change set to execute; otherwise the stack is as planned already.
+    pub changes: bool,
+    /// Who agreed.
+    pub approvers: Vec<Approver>,
+}
+
 /// Where a change set stands, as the workflow needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Prepared {
-    /// Nothing to change.
-    NoChange,
-    /// Ready to execute: the resources it touches, as `action type logical-id`.
-    Ready(Vec<String>),
+pub struct Prepared {
+    /// The resources it touches, as `action type logical-id`; none if there is nothing to change.
+    pub changes: Vec<String>,
+    /// The gates in front of the environment, as the worker's own configuration says them.
+    pub gates: Option<Gates>,
+}
+
+/// Which canaries to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryInput {
+    /// Organization.
+    pub org: OrgId,
+    /// Its shares.
+    pub shares: Vec<CanaryShare>,
+}
+
+/// A share to send canaries through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryShare {
+    /// Share.
+    pub share: ShareId,
+    /// Task queue of the workers that reach it.
+    pub task_queue: String,
+    /// Formats, as `leadline synth` names them.
+    pub formats: Vec<String>,
+}
+
+/// One canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryShot {
+    /// Organization.
+    pub org: OrgId,
+    /// Share.
+    pub share: ShareId,
+    /// Format.
+    pub format: String,
+    /// Makes the recording one that was never there before, and the same in a repeat of this step.
+    pub run: String,
 }
 
 /// The steps of a file's lifecycle.
@@ -119,6 +179,9 @@ pub struct Ingest;
 
 /// The watch of a share.
 pub struct Watching;
+
+/// Canaries.
+pub struct Canaries;
 
 /// Provisioning.
 pub struct Provisioning;
@@ -167,20 +230,26 @@ impl Watching {
 }
 
 #[activity_definitions]
+impl Canaries {
+    /// Writes a made-up recording as a device would and follows it to its outcome. `None` if it was delivered; else why
+    /// not, in a sentence.
+    #[activity(name = "pass_canary")]
+    pub fn pass_canary(_: CanaryShot) -> Result<Option<String>, ActivityError> {
+        unimplemented!()
+    }
+}
+
+#[activity_definitions]
 impl Provisioning {
     /// Makes the change set of a plan and waits until it is computed.
     #[activity(name = "prepare_stack")]
     pub fn prepare_stack(_: StackPlan) -> Result<Prepared, ActivityError> {
         unimplemented!()
     }
-    /// Executes the change set of a plan and follows the stack until the operation ends. Returns the outputs.
+    /// Executes the change set of a plan, if there is one, and follows the stack until the operation ends. Returns the
+    /// outputs. Refuses a plan for which a gate is closed.
     #[activity(name = "execute_stack")]
-    pub fn execute_stack(_: StackPlan) -> Result<BTreeMap<String, String>, ActivityError> {
-        unimplemented!()
-    }
-    /// The outputs of a stack as it is.
-    #[activity(name = "stack_outputs")]
-    pub fn stack_outputs(_: String) -> Result<BTreeMap<String, String>, ActivityError> {
+    pub fn execute_stack(_: ExecuteInput) -> Result<BTreeMap<String, String>, ActivityError> {
         unimplemented!()
     }
     /// Checks that the organization's role, bucket, key and secrets answer to the organization's own credentials.
@@ -197,6 +266,7 @@ impl Provisioning {
 
 /// The definitions themselves, for whoever implements them.
 pub mod definitions {
+    pub use super::canaries::*;
     pub use super::ingest::*;
     pub use super::provisioning::*;
     pub use super::watching::*;

@@ -57,6 +57,12 @@ pub fn apply_environment(env: &EnvId) -> String {
     format!("apply-environment/{env}")
 }
 
+/// Id of a [`crate::CanaryRun`]: one at a time for an organization.
+#[must_use]
+pub fn canary(env: &EnvId, org: &OrgId) -> String {
+    format!("canary/{env}/{org}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,11 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{Prepared, Provisioning, StackPlan};
+use crate::contracts::{ApplyInput, ExecuteInput, Provisioning};
 use crate::options::{fault_of, follow, provisioning};
-use leadline_domain::{Fault, FaultClass};
+use crate::recording_lifecycle::now_ms;
+use leadline_domain::gates::{self, Approver, Gate, GateState, Gates, Request};
+use leadline_domain::{Fault, FaultClass, FaultCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +23,18 @@ pub struct ApplyStatus {
     /// Digest of the plan that is being applied, hexadecimal.
     #[serde(default)]
     pub plan: String,
+    /// Digest of what the plan was made from.
+    #[serde(default)]
+    pub inputs: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub requested_by: String,
+    /// The gates in front of the environment, and how each stands; none where there are no gates.
+    #[serde(default)]
+    pub gates: Vec<GateState>,
+    /// Who agreed.
+    #[serde(default)]
+    pub approvers: Vec<Approver>,
     /// The step under way, in words.
     pub step: String,
     /// What it waits for, if a human has to mend something.
@@ -38,19 +52,66 @@ pub struct ApplyStatus {
 /// How often a step that waits for a human is tried again unasked.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// What both workflows are made of.
+#[derive(Debug)]
+struct Apply {
+    input: ApplyInput,
+    status: ApplyStatus,
+    /// Known once the change set was made.
+    gates: Option<Gates>,
+    resumes: u32,
+}
+
+impl Apply {
+    fn new(input: ApplyInput) -> Self {
+        let status = ApplyStatus {
+            plan: input.plan.digest.clone(),
+            inputs: input.inputs.clone(),
+            requested_by: input.requested_by.clone(),
+            ..ApplyStatus::default()
+        };
+        Self { input, status, gates: None, resumes: 0 }
+    }
+
+    fn may_approve(&self, approver: &Approver) -> Result<(), Fault> {
+        let Some(gates) = &self.gates else {
+            return Err(Fault::new(FaultCode::ApprovalRefused, "this plan does not wait for an approval"));
+        };
+        gates::may_approve(gates, &self.input.requested_by, &self.input.plan.digest, approver)
+            .map_err(|why| Fault::new(FaultCode::ApprovalRefused, why))
+    }
+
+    fn gate_states(&self, now_ms: i64) -> Vec<GateState> {
+        let request = Request {
+            digest: &self.input.plan.digest,
+            organization: self.input.plan.org.is_some(),
+            requested_by: &self.input.requested_by,
+            evidence: self.input.evidence.as_ref(),
+            approvers: &self.status.approvers,
+        };
+        self.gates.as_ref().map(|g| gates::states(g, &request, now_ms)).unwrap_or_default()
+    }
+}
+
 trait Applying {
-    fn status(&mut self) -> &mut ApplyStatus;
-    fn resumes(&self) -> u32;
+    fn apply(&self) -> &Apply;
+    fn apply_mut(&mut self) -> &mut Apply;
+    fn status(&mut self) -> &mut ApplyStatus {
+        &mut self.apply_mut().status
+    }
+    fn resumes(&self) -> u32 {
+        self.apply().resumes
+    }
 }
 
 macro_rules! applying {
     ($t:ident) => {
         impl Applying for $t {
-            fn status(&mut self) -> &mut ApplyStatus {
-                &mut self.status
+            fn apply(&self) -> &Apply {
+                &self.apply
             }
-            fn resumes(&self) -> u32 {
-                self.resumes
+            fn apply_mut(&mut self) -> &mut Apply {
+                &mut self.apply
             }
         }
     };
@@ -59,18 +120,14 @@ macro_rules! applying {
 /// Brings the stack of an environment to its plan.
 #[workflow]
 pub struct ApplyEnvironment {
-    plan: StackPlan,
-    status: ApplyStatus,
-    resumes: u32,
+    apply: Apply,
 }
 applying!(ApplyEnvironment);
 
 /// Brings an organization into an environment: stack, probes, watches.
 #[workflow]
 pub struct OnboardOrganization {
-    plan: StackPlan,
-    status: ApplyStatus,
-    resumes: u32,
+    apply: Apply,
 }
 applying!(OnboardOrganization);
 
@@ -91,6 +148,15 @@ macro_rules! step {
     }};
 }
 
+fn rejected(fault: &Fault) -> temporalio_workflow::WorkflowTermination {
+    ApplicationFailure::builder(fault.to_string())
+        .type_name(fault.code.to_string())
+        .non_retryable(true)
+        .details(fault.clone())
+        .build()
+        .into()
+}
+
 /// Waits for a human. A rejected plan ends the workflow: nobody can mend it but by planning again.
 async fn pause<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
@@ -98,12 +164,7 @@ async fn pause<W: Applying + 'static>(
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
     let fault = fault_of(e);
     if fault.class() == FaultClass::Rejected {
-        return Err(ApplicationFailure::builder(fault.to_string())
-            .type_name(fault.code.to_string())
-            .non_retryable(true)
-            .details(fault)
-            .build()
-            .into());
+        return Err(rejected(&fault));
     }
     let seen = ctx.state(Applying::resumes);
     ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
@@ -115,28 +176,50 @@ async fn pause<W: Applying + 'static>(
     Ok(())
 }
 
+/// Waits for the people. What was not shown cannot be waited for: it ends the workflow, with all that is missing.
+async fn pass_gates<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    loop {
+        let states = ctx.state(|s| s.apply().gate_states(now_ms(ctx)));
+        ctx.state_mut(|s| s.status().gates.clone_from(&states));
+        let closed: Vec<&GateState> = states.iter().filter(|s| !s.open).collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
+        if closed.iter().any(|s| s.gate != Gate::Approvals) {
+            let why: Vec<&str> = closed.iter().map(|s| s.why.as_str()).collect();
+            return Err(rejected(&Fault::new(FaultCode::GateClosed, why.join("; "))));
+        }
+        ctx.state_mut(|s| s.status().step = "waiting for approval".to_owned());
+        ctx.set_current_details("waiting for approval");
+        let known = ctx.state(|s| s.apply().status.approvers.len());
+        ctx.wait_condition(move |s| s.apply().status.approvers.len() > known).await?;
+    }
+}
+
 async fn apply_stack<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
-    plan: &StackPlan,
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
     let outputs = loop {
+        let plan = ctx.state(|s| s.apply().input.plan.clone());
         let prepared = step!(
             ctx,
             "making the change set",
             ctx.execute_activity(Provisioning::prepare_stack, plan.clone(), provisioning())
         );
-        let Prepared::Ready(changes) = prepared else {
-            break step!(
-                ctx,
-                "reading outputs",
-                ctx.execute_activity(Provisioning::stack_outputs, plan.stack.clone(), provisioning())
-            );
-        };
         ctx.state_mut(|s| {
-            s.status().changes = changes;
-            s.status().step = "executing the change set".to_owned();
+            s.apply_mut().gates = prepared.gates;
+            s.status().changes = prepared.changes;
         });
-        match ctx.execute_activity(Provisioning::execute_stack, plan.clone(), follow()).await {
+        pass_gates(ctx).await?;
+        ctx.state_mut(|s| s.status().step = "executing the change set".to_owned());
+        let input = ctx.state(|s| ExecuteInput {
+            apply: s.apply().input.clone(),
+            changes: !s.apply().status.changes.is_empty(),
+            approvers: s.apply().status.approvers.clone(),
+        });
+        match ctx.execute_activity(Provisioning::execute_stack, input, follow()).await {
             Ok(outputs) => break outputs,
             // A change set is executed once: after a rollback the plan needs a new one.
             Err(e) => pause(ctx, &e).await?,
@@ -149,76 +232,111 @@ async fn apply_stack<W: Applying + 'static>(
     Ok(())
 }
 
+fn finish<W: Applying + 'static>(ctx: &mut WorkflowContext<W>) -> ApplyStatus {
+    ctx.state_mut(|s| {
+        s.status().step = "done".into();
+        s.status().clone()
+    })
+}
+
 #[workflow_methods]
 impl ApplyEnvironment {
     #[init]
-    fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
-        Self { plan, status, resumes: 0 }
+    fn new(_ctx: &WorkflowContextView, input: ApplyInput) -> Self {
+        Self { apply: Apply::new(input) }
     }
 
     /// Runs until the stack is as planned.
     #[run(name = "ApplyEnvironment")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
-        let plan = ctx.state(|s| s.plan.clone());
-        apply_stack(ctx, &plan).await?;
-        ctx.state_mut(|s| s.status.step = "done".into());
-        Ok(ctx.state(|s| s.status.clone()))
+        apply_stack(ctx).await?;
+        Ok(finish(ctx))
     }
 
     /// What blocked it is mended: go on.
     #[signal]
     pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
-        self.resumes = self.resumes.saturating_add(1);
+        self.apply.resumes = self.apply.resumes.saturating_add(1);
     }
 
     /// Where it stands.
     #[query]
     pub fn status(&self, _ctx: &WorkflowContextView) -> ApplyStatus {
-        self.status.clone()
+        self.apply.status.clone()
+    }
+
+    /// Someone agrees to the plan that waits.
+    #[update]
+    pub fn approve(&mut self, _ctx: &mut SyncWorkflowContext<Self>, approver: Approver) -> Vec<GateState> {
+        self.apply.status.approvers.push(approver);
+        self.apply.status.gates.clone()
+    }
+
+    /// Refuses an approval of another plan, or by whoever asked.
+    #[update_validator(approve)]
+    fn may_approve(
+        &self,
+        _ctx: &WorkflowContextView,
+        approver: &Approver,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.apply.may_approve(approver).map_err(|f| f.to_string().into())
     }
 }
 
 #[workflow_methods]
 impl OnboardOrganization {
     #[init]
-    fn new(_ctx: &WorkflowContextView, plan: StackPlan) -> Self {
-        let status = ApplyStatus { plan: plan.digest.clone(), ..ApplyStatus::default() };
-        Self { plan, status, resumes: 0 }
+    fn new(_ctx: &WorkflowContextView, input: ApplyInput) -> Self {
+        Self { apply: Apply::new(input) }
     }
 
     /// Runs until the organization's files are being watched.
     #[run(name = "OnboardOrganization")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
-        let plan = ctx.state(|s| s.plan.clone());
-        apply_stack(ctx, &plan).await?;
-        if let Some(org) = plan.org {
+        apply_stack(ctx).await?;
+        if let Some(org) = ctx.state(|s| s.apply.input.plan.org.clone()) {
             let probes = step!(
                 ctx,
                 "probing with the organization's own credentials",
                 ctx.execute_activity(Provisioning::probe_organization, org.clone(), provisioning())
             );
-            ctx.state_mut(|s| s.status.probes = probes);
+            ctx.state_mut(|s| s.status().probes = probes);
             let watches = step!(
                 ctx,
                 "registering shares",
                 ctx.execute_activity(Provisioning::register_shares, org.clone(), provisioning())
             );
-            ctx.state_mut(|s| s.status.watches = watches);
+            ctx.state_mut(|s| s.status().watches = watches);
         }
-        ctx.state_mut(|s| s.status.step = "done".into());
-        Ok(ctx.state(|s| s.status.clone()))
+        Ok(finish(ctx))
     }
 
     /// What blocked it is mended: go on.
     #[signal]
     pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
-        self.resumes = self.resumes.saturating_add(1);
+        self.apply.resumes = self.apply.resumes.saturating_add(1);
     }
 
     /// Where it stands.
     #[query]
     pub fn status(&self, _ctx: &WorkflowContextView) -> ApplyStatus {
-        self.status.clone()
+        self.apply.status.clone()
+    }
+
+    /// Someone agrees to the plan that waits.
+    #[update]
+    pub fn approve(&mut self, _ctx: &mut SyncWorkflowContext<Self>, approver: Approver) -> Vec<GateState> {
+        self.apply.status.approvers.push(approver);
+        self.apply.status.gates.clone()
+    }
+
+    /// Refuses an approval of another plan, or by whoever asked.
+    #[update_validator(approve)]
+    fn may_approve(
+        &self,
+        _ctx: &WorkflowContextView,
+        approver: &Approver,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.apply.may_approve(approver).map_err(|f| f.to_string().into())
     }
 }

@@ -48,6 +48,15 @@ pub fn follow() -> ActivityOptions {
         .build()
 }
 
+/// A canary: written, and followed until it is delivered, on the workers that reach the share.
+pub fn canary(task_queue: &str) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(600))
+        .task_queue(task_queue.to_owned())
+        .heartbeat_timeout(Duration::from_secs(30))
+        .retry_policy(RetryPolicy::builder().maximum_attempts(3).build())
+        .build()
+}
+
 /// Repeats without end: faults that repeating cannot mend are marked non-retryable where they are made.
 fn patient() -> RetryPolicy {
     RetryPolicy::builder()

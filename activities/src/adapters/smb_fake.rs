@@ -392,6 +392,25 @@ impl Share for FakeShare {
         })
     }
 
+    async fn create(&self, path: &SharePath, content: &Bytes) -> Result<(), Fault> {
+        self.call("create", |d| {
+            d.allowed(path)?;
+            if !d.is_folder(&path.parent()) {
+                return Err(fault(FaultCode::ShareFileGone));
+            }
+            if d.files.contains_key(path.expose()) || d.folders.contains(path.expose()) {
+                return Err(fault(FaultCode::ShareNameTaken));
+            }
+            let now = d.tick();
+            let node = d.nodes.len();
+            d.nodes.push(Node { data: content.to_vec(), modified: now, changed: now, ..Node::default() });
+            d.files.insert(path.expose().to_owned(), node);
+            Ok(())
+        })?;
+        self.inner.touched(path);
+        Ok(())
+    }
+
     async fn rename(&self, from: &SharePath, to: &SharePath, version: Option<&FileStat>) -> Result<(), Fault> {
         self.call("rename", |d| {
             let node = d.find(from)?;

@@ -93,6 +93,13 @@ pub trait Share: Send + Sync {
     /// and the connection faults.
     async fn read(&self, path: &SharePath, size: u64) -> Result<Bytes, Fault>;
 
+    /// Writes a small new file and closes it; the folder above has to be there. Nothing is ever replaced.
+    ///
+    /// # Errors
+    /// `share.name_taken` if there is a file or folder of this name, `share.file_gone` if the folder above is not there,
+    /// `share.access_denied`, `share.full`, and the connection faults. After a lost connection it may have happened.
+    async fn create(&self, path: &SharePath, content: &Bytes) -> Result<(), Fault>;
+
     /// Opens a file for reading from `offset` on, with every sharing mode granted to others.
     ///
     /// # Errors

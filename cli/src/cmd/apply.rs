@@ -1,20 +1,26 @@
 //! What `env apply` and `org onboard` share: from a plan to a workflow, followed until it ends.
 
+use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::status_fault;
-use leadline_domain::{Fault, FaultCode, WorkerGroup};
+use leadline_domain::gates::{Approver, Evidence};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId, WorkerGroup};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
-use leadline_workflows::contracts::StackPlan;
+use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowStartError};
+use temporalio_client::errors::{
+    WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError,
+};
 use temporalio_client::{
-    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    Client, WorkflowDescribeOptions, WorkflowExecuteUpdateOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
+    WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions,
+    WorkflowStartOptions,
 };
 
 /// The stack as it is.
@@ -39,7 +45,7 @@ pub(crate) fn show(plan: &Plan, format: Format) -> Code {
     if plan.changes().is_empty() { Code::Ok } else { Code::Changes }
 }
 
-pub(crate) fn stack_plan(plan: &Plan) -> StackPlan {
+fn stack_plan(plan: &Plan) -> StackPlan {
     StackPlan {
         env: plan.env().clone(),
         org: plan.org().cloned(),
@@ -47,6 +53,14 @@ pub(crate) fn stack_plan(plan: &Plan) -> StackPlan {
         template: plan.template_text(),
         tags: plan.tags().clone(),
         digest: plan.digest().to_owned(),
+    }
+}
+
+/// Who asks for a plan. Only where gates stand does it have to be known.
+pub(crate) fn requester(g: &Global, site: &Site) -> Result<String, Failure> {
+    match g.operator() {
+        Err(_) if !site.config().promotion().to.contains_key(&site.environment().id) => Ok(String::new()),
+        r => r,
     }
 }
 
@@ -59,24 +73,27 @@ pub(crate) enum Applying {
 impl Applying {
     /// Starts the workflow of a plan; one at a time for an environment or organization. One that applies the same plan
     /// already is told to go on, and followed.
-    pub(crate) async fn start(site: &Site, client: &Client, plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        site: &Site,
+        client: &Client,
+        plan: &Plan,
+        requested_by: String,
+        inputs: String,
+        evidence: Option<Evidence>,
+    ) -> Result<Self, Failure> {
         let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
         let queue = site.environment().scope().task_queue(&main);
-        let input = stack_plan(plan);
-        let id = match plan.org() {
-            Some(org) => ids::onboard(plan.env(), org),
-            None => ids::apply_environment(plan.env()),
-        };
+        let input = ApplyInput { plan: stack_plan(plan), requested_by, inputs, evidence };
+        let applying = Self::of(client, plan.env(), plan.org());
+        let id = applying.id();
         let options = WorkflowStartOptions::new(&queue, &id)
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .build();
-        let (started, applying) = if plan.org().is_some() {
-            let started = client.start_workflow(OnboardOrganization::run, input, options).await.map(drop);
-            (started, Self::Organization(client.get_workflow_handle(&id)))
+        let started = if plan.org().is_some() {
+            client.start_workflow(OnboardOrganization::run, input, options).await.map(drop)
         } else {
-            let started = client.start_workflow(ApplyEnvironment::run, input, options).await.map(drop);
-            (started, Self::Environment(client.get_workflow_handle(&id)))
+            client.start_workflow(ApplyEnvironment::run, input, options).await.map(drop)
         };
         match started {
             Ok(()) => Ok(applying),
@@ -95,7 +112,24 @@ impl Applying {
         }
     }
 
-    async fn status(&self) -> Option<ApplyStatus> {
+    /// That of an environment or organization, whether it was started or not.
+    pub(crate) fn of(client: &Client, env: &EnvId, org: Option<&OrgId>) -> Self {
+        match org {
+            Some(org) => Self::Organization(client.get_workflow_handle(ids::onboard(env, org))),
+            None => Self::Environment(client.get_workflow_handle(ids::apply_environment(env))),
+        }
+    }
+
+    /// Workflow id.
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Environment(h) => h.info().workflow_id.clone(),
+            Self::Organization(h) => h.info().workflow_id.clone(),
+        }
+    }
+
+    /// Where it stands, or stood when it ended; `None` if it was never started or no worker answers.
+    pub(crate) async fn status(&self) -> Option<ApplyStatus> {
         let o = WorkflowQueryOptions::default();
         match self {
             Self::Environment(h) => h.query(ApplyEnvironment::status, (), o).await.ok(),
@@ -103,7 +137,49 @@ impl Applying {
         }
     }
 
-    async fn result(&self) -> Result<ApplyStatus, WorkflowGetResultError> {
+    /// How and when it ended, if it did.
+    pub(crate) async fn ended(&self) -> Result<Ended, Failure> {
+        let o = WorkflowDescribeOptions::default();
+        let d = match self {
+            Self::Environment(h) => h.describe(o).await,
+            Self::Organization(h) => h.describe(o).await,
+        };
+        let d = match d {
+            Ok(d) => d,
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(Ended::Never),
+            Err(e) => return Err(Failure::new(e.to_string())),
+        };
+        let at_ms = d.close_time().map(chrono_ms);
+        Ok(match (d.status(), at_ms) {
+            (WorkflowExecutionStatus::Running, _) | (_, None) => Ended::Running,
+            (WorkflowExecutionStatus::Completed, Some(at_ms)) => Ended::Well { at_ms },
+            (_, Some(at_ms)) => Ended::Badly { at_ms },
+        })
+    }
+
+    /// Agrees to the plan of this digest.
+    pub(crate) async fn approve(&self, approver: Approver) -> Result<(), Failure> {
+        let o = WorkflowExecuteUpdateOptions::default();
+        let r = match self {
+            Self::Environment(h) => h.execute_update(ApplyEnvironment::approve, approver, o).await,
+            Self::Organization(h) => h.execute_update(OnboardOrganization::approve, approver, o).await,
+        };
+        match r {
+            Ok(_) => Ok(()),
+            Err(WorkflowUpdateError::NotFound(_)) => {
+                Err(Fault::new(FaultCode::ApprovalRefused, "nothing waits for an approval here").into())
+            }
+            // The validator gives a fault as text.
+            Err(WorkflowUpdateError::Failed(f)) => {
+                let why = f.message.trim_start_matches("approval.refused: ").to_owned();
+                Err(Fault::new(FaultCode::ApprovalRefused, why).into())
+            }
+            Err(e) => Err(Failure::new(e.to_string())),
+        }
+    }
+
+    /// What it came to; waits for its end.
+    pub(crate) async fn result(&self) -> Result<ApplyStatus, WorkflowGetResultError> {
         let o = WorkflowGetResultOptions::default();
         match self {
             Self::Environment(h) => h.get_result(o).await,
@@ -124,11 +200,14 @@ impl Applying {
     /// Follows it to its end, telling each step; `paused` may mend what it waits for and says whether it did.
     pub(crate) async fn follow<F: Future<Output = Result<bool, Failure>>>(
         &self,
+        deps: &Deps,
+        stack: &str,
         paused: impl Fn(Fault) -> F,
     ) -> Result<ApplyStatus, Failure> {
         let result = self.result();
         tokio::pin!(result);
         let mut told = String::new();
+        let mut events = Events::begin(deps, stack).await;
         let mut waiting: Option<Fault> = None;
         loop {
             tokio::select! {
@@ -144,13 +223,12 @@ impl Applying {
             };
             if s.step != told && s.step != "done" {
                 output::note(&format!("  {}", s.step));
-                for c in &s.changes {
-                    if s.step.starts_with("executing") {
-                        output::note(&format!("    {c}"));
-                    }
+                if s.step == "waiting for approval" {
+                    told_gates(&s);
                 }
                 told.clone_from(&s.step);
             }
+            events.tell(deps, stack).await;
             if s.paused != waiting {
                 if let Some(f) = s.paused.clone() {
                     if paused(f.clone()).await? {
@@ -163,6 +241,93 @@ impl Applying {
             }
         }
     }
+}
+
+fn told_gates(s: &ApplyStatus) {
+    for g in &s.gates {
+        output::note(&format!("    {} {}", if g.open { "open  " } else { "closed" }, g.why));
+    }
+    let name =
+        if s.requested_by.is_empty() { "NAME".to_owned() } else { format!("someone other than {}", s.requested_by) };
+    output::note(&format!("    approve: leadline org|env approve ... --digest {} --as <{name}>", s.plan));
+}
+
+/// What CloudFormation does with a stack, told as it happens.
+struct Events {
+    seen: BTreeSet<String>,
+}
+
+impl Events {
+    /// Those so far are not told.
+    async fn begin(deps: &Deps, stack: &str) -> Self {
+        let so_far = deps.stacks.events(stack).await.unwrap_or_default();
+        Self { seen: so_far.into_iter().map(|e| e.id).collect() }
+    }
+
+    async fn tell(&mut self, deps: &Deps, stack: &str) {
+        // Newest first.
+        let mut new = deps.stacks.events(stack).await.unwrap_or_default();
+        new.retain(|e| !self.seen.contains(&e.id));
+        for e in new.into_iter().rev() {
+            let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", e.reason) };
+            output::note(&format!("    {:<28} {}{reason}", e.status, e.logical_id));
+            self.seen.insert(e.id);
+        }
+    }
+}
+
+/// How an apply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// None was ever started, or it was so long ago that Temporal has forgotten it.
+    Never,
+    /// It has not.
+    Running,
+    /// The plan was applied.
+    Well { at_ms: i64 },
+    /// It failed, was cancelled or terminated.
+    Badly { at_ms: i64 },
+}
+
+fn chrono_ms(t: std::time::SystemTime) -> i64 {
+    t.duration_since(std::time::UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or_default()
+}
+
+/// Prints where an apply stands, for `org status` and `env status`.
+pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
+    let ended = applying.ended().await?;
+    let status = if ended == Ended::Never { None } else { applying.status().await };
+    let state = match ended {
+        Ended::Never => "never started",
+        Ended::Running => "under way",
+        Ended::Well { .. } => "done",
+        Ended::Badly { .. } => "failed",
+    };
+    if format == Format::Json {
+        output::json(&serde_json::json!({"workflow": applying.id(), "state": state, "status": status}));
+    } else {
+        output::line(&format!("{} {state}", applying.id()));
+        if let Some(s) = &status {
+            output::line(&format!("plan          {}", s.plan));
+            output::line(&format!("requested by  {}", s.requested_by));
+            output::line(&format!("step          {}", s.step));
+            for g in &s.gates {
+                output::line(&format!("gate {} {}", if g.open { "open    " } else { "closed  " }, g.why));
+            }
+            for c in &s.changes {
+                output::line(&format!("change        {c}"));
+            }
+            if let Some(f) = &s.paused {
+                output::line(&format!("waits         {f}; see docs/faults/{}.md", f.code));
+            }
+        } else if ended != Ended::Never {
+            output::line("no worker of this environment answers: start one to see more");
+        }
+    }
+    Ok(match (ended, status.and_then(|s| s.paused)) {
+        (Ended::Well { .. }, _) | (Ended::Running, None) => Code::Ok,
+        _ => Code::NotWell,
+    })
 }
 
 /// Nothing that this command can mend.

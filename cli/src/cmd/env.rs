@@ -6,6 +6,7 @@ use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_domain::EnvId;
+use leadline_domain::gates::Approver;
 use leadline_provisioning::{Plan, Severity, plan_env};
 
 #[derive(clap::Subcommand)]
@@ -20,6 +21,21 @@ pub(crate) enum Command {
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+    },
+    /// Where the last apply stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
+    Status {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
+    /// Agree to the plan that waits, by its digest.
+    Approve {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Digest of the plan you have read.
+        #[arg(long)]
+        digest: String,
     },
     /// Bring the environment's stack to its plan, as a workflow.
     Apply {
@@ -52,13 +68,26 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             let site = Site::load(g, &env)?;
             Ok(apply::show(&plan(&site, &allow).await?, g.output))
         }
+        Command::Status { env } => {
+            let site = Site::load(g, &env)?;
+            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), g.output).await
+        }
+        Command::Approve { env, digest } => {
+            let site = Site::load(g, &env)?;
+            let approver = Approver { name: g.operator()?, digest };
+            Applying::of(&site.temporal().await?, &env, None).approve(approver).await?;
+            output::note("approved");
+            Ok(Code::Ok)
+        }
         Command::Apply { env, allow } => {
             let site = Site::load(g, &env)?;
             let plan = plan(&site, &allow).await?;
             output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
             let client = site.temporal().await?;
-            let applying = Applying::start(&site, &client, &plan).await?;
-            let status = applying.follow(apply::cannot_mend).await?;
+            let applying =
+                Applying::start(&site, &client, &plan, apply::requester(g, &site)?, String::new(), None).await?;
+            let (deps, _) = site.deps().await?;
+            let status = applying.follow(&deps, plan.stack(), apply::cannot_mend).await?;
             apply::done(&status, g.output)
         }
     }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod canary;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod env;
@@ -8,7 +9,9 @@ pub(crate) mod file;
 pub(crate) mod inspect;
 mod inspect_set;
 pub(crate) mod org;
+pub(crate) mod promote;
 pub(crate) mod queue;
+pub(crate) mod replay;
 pub(crate) mod schema;
 pub(crate) mod synth;
 pub(crate) mod worker;

@@ -7,6 +7,7 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
+use leadline_domain::gates::{Approver, Evidence};
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
 use leadline_provisioning::plan_org;
 use leadline_workflows::contracts::WatchStatus;
@@ -41,6 +42,25 @@ pub(crate) enum Command {
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+    },
+    /// Where the last onboarding stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
+    Status {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
+    /// Agree to the plan that waits, by its digest.
+    Approve {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Digest of the plan you have read.
+        #[arg(long)]
+        digest: String,
     },
     /// Try again now whatever waits: the watch of each share, and every file. For when something was mended.
     Retry {
@@ -81,7 +101,18 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             Ok(apply::show(&plan(&site, &org, &allow).await?, g.output))
         }
         Command::Onboard { org, env, credentials, allow } => {
-            onboard(g, &org, &env, credentials.as_deref(), &allow).await
+            onboard(g, &Site::load(g, &env)?, &org, credentials.as_deref(), &allow, None).await
+        }
+        Command::Status { org, env } => {
+            let site = Site::load(g, &env)?;
+            apply::tell_status(&Applying::of(&site.temporal().await?, &env, Some(&org)), g.output).await
+        }
+        Command::Approve { org, env, digest } => {
+            let site = Site::load(g, &env)?;
+            let approver = Approver { name: g.operator()?, digest };
+            Applying::of(&site.temporal().await?, &env, Some(&org)).approve(approver).await?;
+            output::note("approved");
+            Ok(Code::Ok)
         }
         Command::Retry { org, env } => retry(g, &org, &env).await,
         Command::Resume { org, env } => resume(g, &org, &env).await,
@@ -90,11 +121,11 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
     }
 }
 
-fn unknown(org: &OrgId, env: &EnvId) -> Failure {
+pub(super) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
     Failure::new(format!("organization {org} is not placed in {env}: see environments/orgs/{org}.toml"))
 }
 
-async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<leadline_provisioning::Plan, Failure> {
+pub(super) async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<leadline_provisioning::Plan, Failure> {
     let e = site.environment();
     let o = site.config().organization(&e.id, org).ok_or_else(|| unknown(org, &e.id))?;
     let (deps, _) = site.deps().await?;
@@ -111,10 +142,18 @@ fn read(path: &Path) -> Result<Given, Failure> {
         .map_err(|_| Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display())))
 }
 
-async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allow: &[String]) -> Done {
-    let site = Site::load(g, env)?;
+/// Applies the plan of an organization; `evidence` comes with a promotion.
+pub(super) async fn onboard(
+    g: &Global,
+    site: &Site,
+    org: &OrgId,
+    file: Option<&Path>,
+    allow: &[String],
+    evidence: Option<Evidence>,
+) -> Done {
+    let env = &site.environment().id;
     let given = file.map(read).transpose()?.unwrap_or_default();
-    let plan = plan(&site, org, allow).await?;
+    let plan = plan(site, org, allow).await?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     if let Some(id) = given.keys().find(|id| !o.shares.contains_key(*id)) {
         return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
@@ -123,10 +162,11 @@ async fn onboard(g: &Global, org: &OrgId, env: &EnvId, file: Option<&Path>, allo
     let (deps, _) = site.deps().await?;
     output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
     let client = site.temporal().await?;
-    let applying = Applying::start(&site, &client, &plan).await?;
+    let inputs = leadline_provisioning::inputs(site.config(), site.environment(), o).map_err(|r| apply::refused(&r))?;
+    let applying = Applying::start(site, &client, &plan, apply::requester(g, site)?, inputs, evidence).await?;
     let (deps, scope, given) = (&deps, &scope, &given);
     let status = applying
-        .follow(|f| async move {
+        .follow(deps, plan.stack(), |f| async move {
             if f.code != FaultCode::SecretMissing || given.is_empty() {
                 return apply::cannot_mend(f).await;
             }

@@ -187,6 +187,17 @@ fn apart(folder: &Folder, key: &str, of: impl Fn(&Environment) -> String, findin
 }
 
 fn promotion(folder: &Folder, findings: &mut Findings) {
+    let gated = |env: &leadline_domain::EnvId| folder.promotion.as_ref().is_some_and(|p| p.value.to.contains_key(env));
+    for r in folder.environments.iter().filter(|r| r.value.production && !gated(&r.value.id)) {
+        let id = &r.value.id;
+        findings.at(
+            Error,
+            &r.parsed,
+            "production",
+            format!("production environment {id} has no gates: anything could be applied there"),
+            format!("add [to.{id}] to promotion.toml"),
+        );
+    }
     let Some(p) = &folder.promotion else { return };
     let known = environment_ids(folder);
     for (to, rule) in &p.value.to {
@@ -199,15 +210,6 @@ fn promotion(folder: &Folder, findings: &mut Findings) {
         if *to == rule.from {
             findings.at(Error, &p.parsed, &key, "an environment is promoted from itself", "name the one before it");
         }
-    }
-    for r in folder.environments.iter().filter(|r| r.value.production && !p.value.to.contains_key(&r.value.id)) {
-        findings.at(
-            Warning,
-            &p.parsed,
-            "to",
-            format!("production environment {} has no gates", r.value.id),
-            format!("add [to.{}]", r.value.id),
-        );
     }
 }
 

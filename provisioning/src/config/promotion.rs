@@ -1,6 +1,7 @@
 //! What production asks for before it accepts an organization.
 
 use leadline_domain::EnvId;
+use leadline_domain::gates::Gates;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +38,21 @@ pub struct PromotionRule {
     /// Whoever asks for the promotion does not count as one of them.
     #[serde(default = "yes")]
     pub four_eyes: bool,
+}
+
+impl PromotionRule {
+    /// The gates it asks for.
+    #[must_use]
+    pub fn gates(&self) -> Gates {
+        Gates {
+            from: self.from.clone(),
+            canary_within_h: self.canary_within_h,
+            probes_within_h: self.probes_within_h,
+            replay_clean: self.replay_clean,
+            approvals: self.approvals,
+            four_eyes: self.four_eyes,
+        }
+    }
 }
 
 fn default_canary_h() -> u32 {

@@ -170,6 +170,22 @@ pub fn plan_org(
     make(env, Some(&org.id), scope.stack(), template, &context, current, allow)
 }
 
+/// Digest of what a plan of an organization is made from: all that its file says everywhere, and what this version of
+/// leadline makes of it in `env`. Two environments have seen the same inputs if this is the same for one `env`.
+///
+/// # Errors
+/// [`Refusal::Residency`].
+pub fn inputs(config: &Config, env: &Environment, org: &Organization) -> Result<String, Refusal> {
+    let scope = org.scope(env).map_err(Refusal::Residency)?;
+    let mut file = config.files.get(&org.id).map(|f| serde_json::to_value(f).unwrap_or_default()).unwrap_or_default();
+    if let Value::Object(o) = &mut file {
+        o.remove("environments");
+        o.remove("environment");
+    }
+    let identity = json!({ "organization": file, "template": template::organization(env, &scope, org) });
+    Ok(hex::encode(Sha256::digest(crate::json::compact(&identity))))
+}
+
 fn make(
     env: &Environment,
     org: Option<&OrgId>,

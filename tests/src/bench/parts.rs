@@ -30,7 +30,8 @@ impl Parts<'_> {
     }
 
     async fn aws(&self) -> Aws {
-        let settings = AwsSettings { endpoint_url: Some(self.stack.aws.url()), assume_worker_role: true };
+        let settings =
+            AwsSettings { endpoint_url: Some(self.stack.aws.url()), assume_worker_role: true, profile: None };
         Aws::connect_as(&Self::env(), &settings, ACCOUNT, "test").await
     }
 

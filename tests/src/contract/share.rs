@@ -55,6 +55,7 @@ pub async fn run_all(share: &dyn Share, device: &dyn Device) {
     replaced(share, device).await;
     reads(share, device).await;
     cut(share, device).await;
+    creations(share, device).await;
     renames(share, device).await;
     removals(share, device).await;
     folders(share, device).await;
@@ -326,6 +327,21 @@ pub async fn cut(share: &dyn Share, device: &dyn Device) {
     let kept = content(10);
     device.put("c-cut/a", &kept).await;
     assert_eq!(share.read(&path("c-cut", "a"), 100).await, Ok(kept));
+}
+
+/// A new file is whole when it is there, and takes no other's name.
+pub async fn creations(share: &dyn Share, device: &dyn Device) {
+    device.mkdir("c-create").await;
+    for len in [0, 1, 100_000] {
+        let (p, bytes) = (path("c-create", &format!("{len}.dcm")), content(len));
+        share.create(&p, &bytes).await.expect("creates");
+        assert_eq!(share.read(&p, len as u64).await, Ok(bytes.clone()));
+        assert_eq!(share.observe(&p).await.expect("looks").writer, Writer::Absent);
+        assert_eq!(code(share.create(&p, &content(5)).await), Some(FaultCode::ShareNameTaken));
+        assert_eq!(share.read(&p, len as u64).await, Ok(bytes));
+    }
+    let none = path("c-create", "none/a");
+    assert_eq!(code(share.create(&none, &content(1)).await), Some(FaultCode::ShareFileGone), "no such folder");
 }
 
 /// Nothing is ever replaced, and nothing is taken from a writer.

@@ -136,7 +136,7 @@ async fn stores(script: &Arc<Script>) -> AwsOrgStores {
             tokio::spawn(serve(stream, Arc::clone(&script)));
         }
     });
-    let settings = AwsSettings { endpoint_url, assume_worker_role: false };
+    let settings = AwsSettings { endpoint_url, assume_worker_role: false, profile: None };
     AwsOrgStores::new(Aws::connect_as(&scope().0, &settings, "AKIA", "secret").await)
 }
 

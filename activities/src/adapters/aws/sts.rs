@@ -27,6 +27,8 @@ pub struct AwsSettings {
     pub endpoint_url: Option<String>,
     /// Take the environment's worker role first.
     pub assume_worker_role: bool,
+    /// The profile of the AWS configuration files to take credentials from. `None`: whatever AWS's own chain finds.
+    pub profile: Option<String>,
 }
 
 /// AWS for one environment. A clone is the same.
@@ -103,6 +105,10 @@ impl Aws {
         }
         if let Some(g) = given {
             loader = loader.credentials_provider(g);
+        } else if let Some(name) = &settings.profile {
+            loader = loader.credentials_provider(
+                aws_config::profile::ProfileFileCredentialsProvider::builder().profile_name(name).build(),
+            );
         }
         let base = loader.load().await;
         let counts: Arc<RequestCounts> = Arc::default();

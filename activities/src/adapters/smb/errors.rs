@@ -13,6 +13,7 @@ pub(super) enum Doing {
     List,
     Look,
     Read,
+    Create,
     Rename,
     Remove,
     MakeFolder,

@@ -163,6 +163,15 @@ impl Share for SmbShare {
         .await
     }
 
+    async fn create(&self, path: &SharePath, content: &Bytes) -> Result<(), Fault> {
+        self.run(Doing::Create, false, |l| async move {
+            let mut conn = l.conn.clone();
+            let write = l.tree.write_file_compound_exclusive(&mut conn, path.expose(), content);
+            l.bounded(write).await.map(|_| ())
+        })
+        .await
+    }
+
     async fn rename(&self, from: &SharePath, to: &SharePath, version: Option<&FileStat>) -> Result<(), Fault> {
         // Not repeated: after a lost connection it may have happened.
         let rename = |l: Link| async move { change::rename(&l, from.expose(), to.expose(), version).await };

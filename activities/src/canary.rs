@@ -1,0 +1,135 @@
+//! Canaries: made-up recordings written to a share as a device would, and followed to their outcome.
+
+// The activities macro makes constants that it does not document.
+#![allow(missing_docs)]
+
+use crate::deps::Deps;
+use crate::engine::{Engine, Started};
+use crate::faults::ended;
+use crate::ports::share::Share;
+use bytes::Bytes;
+use leadline_domain::lifecycle::Outcome;
+use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, SharePath};
+use leadline_formats::synth::{Spec, SynthFormat};
+use leadline_workflows::contracts::{CanaryShot, definitions};
+use leadline_workflows::ids;
+use std::sync::Arc;
+use std::time::Duration;
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// Time between two looks at a canary.
+const POLL: Duration = Duration::from_millis(250);
+/// A canary that has no outcome by then has not passed.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Formats that a canary can have: those of one file that proves its own completeness, so that none waits long.
+#[must_use]
+pub fn canary_formats() -> Vec<SynthFormat> {
+    let slow = [SynthFormat::Wfdb, SynthFormat::Csv];
+    SynthFormat::all().iter().copied().filter(|f| !slow.contains(f)).collect()
+}
+
+/// The name of a canary's file: it tells what it is, and ends as files of its format do.
+///
+/// # Errors
+/// `bug.invariant` if the format cannot be made.
+pub fn canary_file(format: SynthFormat, run: &str) -> Result<(String, Bytes), Fault> {
+    let hash = Digest::of(format!("{run} {format:?}").as_bytes());
+    let seed = hash.as_bytes().first_chunk().map_or(0, |b| u64::from_be_bytes(*b));
+    let made = format.write(&Spec::new(seed)).ok().and_then(|mut files| files.pop());
+    let member =
+        made.ok_or_else(|| Fault::new(FaultCode::BugInvariant, format!("no canary of format {}", format.name())))?;
+    let extension = member.name.rsplit_once('.').map_or("bin", |(_, e)| e);
+    Ok((format!("leadline-canary-{}.{extension}", &hash.to_hex()[..16]), Bytes::from(member.bytes)))
+}
+
+/// Implements `leadline_workflows::contracts::Canaries`.
+pub struct CanaryActivities {
+    deps: Arc<Deps>,
+}
+
+impl CanaryActivities {
+    /// Works with these parts.
+    #[must_use]
+    pub fn new(deps: Arc<Deps>) -> Self {
+        Self { deps }
+    }
+}
+
+#[activities]
+impl CanaryActivities {
+    /// See the contract.
+    #[activity(definition = definitions::PassCanary)]
+    pub async fn pass_canary(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        shot: CanaryShot,
+    ) -> Result<Option<String>, ActivityError> {
+        let beat = async {
+            loop {
+                let _ = ctx.record_heartbeat(()).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        let engine = Engine::new(ctx.client());
+        let r = tokio::select! {
+            r = pass(&self.deps, &engine, &shot) => r,
+            () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
+            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
+        };
+        ended("pass_canary", r)
+    }
+}
+
+async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<String>, Fault> {
+    let config = deps.registry.share(&shot.org, &shot.share)?;
+    let format = SynthFormat::all().iter().copied().find(|f| f.name() == shot.format);
+    let format =
+        format.ok_or_else(|| Fault::new(FaultCode::BugInvariant, format!("no canary of format {}", shot.format)))?;
+    let (name, content) = canary_file(format, &shot.run)?;
+    let path = config.folder.join(&name);
+    let share = deps.share(&shot.org, &shot.share).await?;
+    match share.create(&path, &content).await {
+        Ok(()) => {}
+        // Written by an earlier attempt of this step.
+        Err(f) if f.code == FaultCode::ShareNameTaken => {}
+        Err(f) => return Err(f),
+    }
+    let digest = Digest::of(&content);
+    let mut lifecycle = None;
+    let end = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let there = stat(share.as_ref(), &path).await?;
+        if let Some(stat) = &there {
+            let fp = Fingerprint { path: path.clone(), stat: stat.clone() };
+            lifecycle = Some(ids::lifecycle(&shot.org, &shot.share, &fp.file_key(&shot.org, &shot.share)));
+        }
+        if let Some(id) = &lifecycle
+            && let Started::Ended(Some(report)) = engine.how_ended(id).await?
+        {
+            return Ok(match report.outcome() {
+                Some(Outcome::Delivered { .. } | Outcome::Duplicate { .. }) => None,
+                Some(Outcome::Quarantined { code }) => Some(format!("it was quarantined: {code}")),
+                Some(Outcome::Withdrawn { .. }) => Some("someone took it off the share".into()),
+                None => Some("its lifecycle ended without an outcome".into()),
+            });
+        }
+        // On a busy share it may have gone in a batch: its object is there, and it left the folder, which a file does
+        // only after its message went out.
+        if there.is_none() && deps.store(&shot.org).await?.head_recording(&digest).await?.is_some() {
+            return Ok(None);
+        }
+        if tokio::time::Instant::now() > end {
+            return Ok(Some(format!("it had no outcome after {} s; is the share watched?", LIMIT.as_secs())));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn stat(share: &dyn Share, path: &SharePath) -> Result<Option<leadline_domain::FileStat>, Fault> {
+    match share.observe(path).await {
+        Ok(l) => Ok(Some(l.stat)),
+        Err(f) if f.code == FaultCode::ShareFileGone => Ok(None),
+        Err(f) => Err(f),
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+
+const HOUR: i64 = 3_600_000;
+const NOW: i64 = 1_000 * HOUR;
+
+fn env(s: &str) -> EnvId {
+    EnvId::parse(s).unwrap()
+}
+
+fn gates() -> Gates {
+    Gates {
+        from: env("test"),
+        canary_within_h: 24,
+        probes_within_h: 12,
+        replay_clean: true,
+        approvals: 2,
+        four_eyes: true,
+    }
+}
+
+fn run(hours_ago: i64) -> Run {
+    Run { at_ms: NOW - hours_ago * HOUR, passed: true, source: "here".into() }
+}
+
+fn evidence() -> Evidence {
+    let canary = |format: &str| Canary { path: "smb/ward".into(), format: format.into(), run: run(1) };
+    Evidence {
+        env: env("test"),
+        inputs: "i".into(),
+        applied: Some(Applied { inputs: "i".into(), run: run(100) }),
+        probes: Some(run(1)),
+        required: ["dicom", "pdf"].map(|f| ("smb/ward".to_owned(), f.to_owned())).into(),
+        canaries: vec![canary("dicom"), canary("pdf")],
+        replay: Some(run(2)),
+    }
+}
+
+fn by(name: &str) -> Approver {
+    Approver { name: name.into(), digest: "d".into() }
+}
+
+fn closed_gates(e: Option<&Evidence>, approvers: &[Approver]) -> Vec<Gate> {
+    let r = Request { digest: "d", organization: true, requested_by: "Ann", evidence: e, approvers };
+    match Approval::grant(Some(&gates()), &r, NOW) {
+        Ok(a) => {
+            assert_eq!(a.digest(), "d");
+            vec![]
+        }
+        Err(states) => states.into_iter().filter(|s| !s.open).map(|s| s.gate).collect(),
+    }
+}
+
+#[test]
+fn everything_shown_and_two_others_agree() {
+    assert_eq!(closed_gates(Some(&evidence()), &[by("bob"), by("Cy")]), []);
+}
+
+#[test]
+fn who_counts() {
+    let e = evidence();
+    let refused = |a: &[Approver]| assert_eq!(closed_gates(Some(&e), a), [Gate::Approvals]);
+    refused(&[]);
+    refused(&[by("bob")]);
+    refused(&[by("bob"), by(" BOB ")]);
+    refused(&[by("bob"), by("ann")]);
+    refused(&[by("bob"), by("  ")]);
+    refused(&[by("bob"), Approver { name: "Cy".into(), digest: "older".into() }]);
+}
+
+#[test]
+fn each_gate_closes_by_itself() {
+    type Break = fn(&mut Evidence);
+    let cases: [(Gate, Break); 12] = [
+        (Gate::Applied, |e| e.applied = None),
+        (Gate::Applied, |e| e.inputs = "changed since".into()),
+        (Gate::Applied, |e| e.applied.as_mut().unwrap().run.passed = false),
+        (Gate::Probes, |e| e.probes = None),
+        (Gate::Probes, |e| e.probes = Some(run(13))),
+        (Gate::Probes, |e| e.probes.as_mut().unwrap().passed = false),
+        (Gate::Canaries, |e| e.canaries.truncate(1)),
+        (Gate::Canaries, |e| e.canaries[0].run = run(25)),
+        (Gate::Canaries, |e| e.canaries[0].run.at_ms = NOW + HOUR),
+        // The last one counts.
+        (Gate::Canaries, |e| {
+            let failed = Run { passed: false, ..run(0) };
+            e.canaries.push(Canary { run: failed, ..e.canaries[0].clone() });
+        }),
+        (Gate::Canaries, |e| e.required.clear()),
+        (Gate::Replay, |e| e.replay = None),
+    ];
+    for (gate, break_it) in cases {
+        let mut e = evidence();
+        break_it(&mut e);
+        assert_eq!(closed_gates(Some(&e), &[by("bob"), by("Cy")]), [gate]);
+    }
+}
+
+#[test]
+fn evidence_of_another_environment_or_none_is_refused() {
+    let other = Evidence { env: env("us"), ..evidence() };
+    assert_eq!(closed_gates(Some(&other), &[by("bob"), by("Cy")]), [Gate::Applied]);
+    assert_eq!(closed_gates(None, &[by("bob"), by("Cy")]), [Gate::Applied]);
+}
+
+#[test]
+fn an_environment_without_gates_lets_in_and_one_with_gates_asks_for_people_for_its_own_stack() {
+    let r = Request { digest: "d", organization: false, requested_by: "Ann", evidence: None, approvers: &[] };
+    assert!(Approval::grant(None, &r, NOW).is_ok());
+    assert!(Approval::grant(Some(&gates()), &r, NOW).is_err());
+    let two = [by("bob"), by("Cy")];
+    assert!(Approval::grant(Some(&gates()), &Request { approvers: &two, ..r }, NOW).is_ok());
+}

@@ -1,0 +1,187 @@
+//! An organization from one environment to the next: only on evidence, only with the people's word, only what was shown.
+
+use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::tools::{Owned, tools, wait_for};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// Account of the second environment on the endpoint.
+const STAGE: &str = "333333333333";
+
+/// A stack with a second environment, `stage`, that has gates: a namespace, an account and a worker of its own.
+struct TwoEnvironments {
+    stack: Stack,
+    workers: Vec<Owned>,
+}
+
+impl TwoEnvironments {
+    async fn start() -> Self {
+        let clinic = Clinic::new("st-mary", "ward");
+        let stack = Stack::start(std::slice::from_ref(&clinic));
+        let environments = stack.environments();
+        let test = std::fs::read_to_string(environments.join("test.toml")).expect("read");
+        let stage = test
+            .replace("\"test\"", "\"stage\"")
+            .replace("leadline-test-", "leadline-stage-")
+            .replace("111111111111", STAGE)
+            .replace("namespace = \"default\"", "namespace = \"stage\"");
+        std::fs::write(environments.join("stage.toml"), stage).expect("written");
+        let gates = "[to.stage]\nfrom = \"test\"\napprovals = 1\nfour_eyes = true\n";
+        std::fs::write(environments.join("promotion.toml"), gates).expect("written");
+        let s = Self { stack, workers: Vec::new() };
+        s.edit_organization("environments = [\"test\"]", "environments = [\"test\", \"stage\"]");
+        let path = environments.join("orgs/st-mary.toml");
+        let text = std::fs::read_to_string(&path).expect("read");
+        std::fs::write(&path, format!("{text}\n[environment.stage.share.ward]\npath = \"stage\"\n")).expect("written");
+        s.temporal(&["operator", "namespace", "create", "--namespace", "stage"]);
+        for name in ["LeadlineOrg", "LeadlineShare"] {
+            let create =
+                ["operator", "search-attribute", "create", "--namespace", "stage", "--type", "Keyword", "--name"];
+            s.temporal(&[&create[..], &[name]].concat());
+        }
+        s
+    }
+
+    fn temporal(&self, args: &[&str]) {
+        let mut c = Command::new(tools().join("bin/temporal"));
+        let out = c.args(args).args(["--address", &self.stack.temporal.address()]).output().expect("temporal runs");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "temporal {args:?}: {text}");
+    }
+
+    fn edit_organization(&self, from: &str, to: &str) {
+        let path = self.stack.environments().join("orgs/st-mary.toml");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path, text.replace(from, to)).expect("written");
+    }
+
+    /// A command in `stage`, by someone.
+    fn command(&self, who: &str, args: &[&str]) -> Command {
+        let mut c = self.stack.command(args);
+        c.env("AWS_ACCESS_KEY_ID", STAGE).env("LEADLINE_OPERATOR", who);
+        c
+    }
+
+    fn run(&self, who: &str, args: &[&str]) -> Output {
+        self.command(who, args).output().expect("leadline runs")
+    }
+
+    fn work(&mut self) {
+        self.workers.push(self.stack.worker());
+        let log = std::fs::File::create(self.stack.dir.join("stage-worker.log")).expect("log file");
+        let mut c = self.command("", &["worker", "--env", "stage", "--log-format", "json"]);
+        c.stdout(log.try_clone().expect("log file")).stderr(log);
+        self.workers.push(Owned::start(&mut c));
+    }
+
+    /// Digest of the plan that waits for an approval in `stage`.
+    fn waiting(&self, status: &[&str]) -> String {
+        let mut digest = String::new();
+        wait_for("the plan waits for an approval", LIMIT, || {
+            let out = self.run("cy", &[status, &["--output", "json"]].concat());
+            let v: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+            digest = v["status"]["plan"].as_str().unwrap_or_default().to_owned();
+            v["status"]["step"] == "waiting for approval" && v["state"] == "under way"
+        });
+        digest
+    }
+}
+
+fn text(o: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr))
+}
+
+fn refused(o: &Output, with: &str) {
+    assert_eq!(o.status.code(), Some(1), "{}", text(o));
+    assert!(text(o).contains(with), "{}", text(o));
+}
+
+/// Waits for a child and asserts that it succeeded.
+fn succeeds(child: std::process::Child) {
+    let out = child.wait_with_output().expect("it ends");
+    assert!(out.status.success(), "{}", text(&out));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
+    let mut s = TwoEnvironments::start().await;
+    let _ = s.stack.device("st-mary").await;
+    std::fs::create_dir_all(s.stack.samba.path("ward").join("stage")).expect("folder");
+    s.work();
+    tokio::task::block_in_place(|| {
+        s.stack.provision();
+
+        // The environment itself: its plan waits for someone else.
+        let apply = piped(&mut s.command("ann", &["env", "apply", "--env", "stage"]));
+        let digest = s.waiting(&["env", "status", "--env", "stage"]);
+        let approve = ["env", "approve", "--env", "stage", "--digest"];
+        refused(&s.run("Ann ", &[&approve[..], &[&digest]].concat()), "someone else has to approve");
+        refused(&s.run("bob", &[&approve[..], &["0123"]].concat()), "approval.refused");
+        assert!(s.run("bob", &[&approve[..], &[&digest]].concat()).status.success());
+        succeeds(apply);
+        refused(&s.run("bob", &[&approve[..], &[&digest]].concat()), "approval.refused");
+
+        // No evidence: not by the front door, not by the side door.
+        let promote = ["promote", "st-mary", "--from", "test", "--to", "stage"];
+        let check = [&promote[..], &["--check"]].concat();
+        let out = both(&s, &check);
+        assert_eq!(out.status.code(), Some(3), "{}", text(&out));
+        assert!(text(&out).contains("no canary passed"), "{}", text(&out));
+        refused(&both(&s, &promote), "gate.closed");
+        let onboard = ["org", "onboard", "st-mary", "--env", "stage"];
+        refused(&s.run("ann", &onboard), "gate.closed");
+        assert_eq!(s.run("ann", &["org", "status", "st-mary", "--env", "stage"]).status.code(), Some(3));
+        let list = s.run("ann", &["org", "list", "--env", "stage"]);
+        assert!(text(&list).contains("not onboarded") || text(&list).contains("REVIEW_IN_PROGRESS"), "{}", text(&list));
+
+        // Canaries of every format through the share of test.
+        let canaries = s.stack.ok(&["canary", "st-mary", "--env", "test", "--output", "json"]);
+        assert!(canaries.lines().count() >= 8, "{canaries}");
+        assert!(canaries.lines().all(|l| l.contains("\"passed\":true")), "{canaries}");
+        let out = both(&s, &check);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+
+        // What changed since it was shown is not what was shown.
+        s.edit_organization("small_file_bytes = 8388608", "small_file_bytes = 8388607");
+        refused(&both(&s, &promote), "changed since");
+        s.edit_organization("small_file_bytes = 8388607", "small_file_bytes = 8388608");
+
+        let credentials = s.stack.dir.join("st-mary.credentials.toml").to_string_lossy().into_owned();
+        let with = [&promote[..], &["--credentials", &credentials]].concat();
+        let promoting = piped(&mut both_command(&s, &with));
+        let digest = s.waiting(&["org", "status", "st-mary", "--env", "stage"]);
+        let approve = ["org", "approve", "st-mary", "--env", "stage", "--digest", &digest];
+        refused(&s.run("ann", &approve), "someone else has to approve");
+        assert!(s.run("bob", &approve).status.success());
+        succeeds(promoting);
+        let status = s.run("cy", &["org", "status", "st-mary", "--env", "stage", "--output", "json"]);
+        let v: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+        assert_eq!((&v["state"], &v["status"]["approvers"][0]["name"]), (&"done".into(), &"bob".into()), "{v}");
+        let show = s.run("cy", &["org", "show", "st-mary", "--env", "stage"]);
+        assert!(text(&show).contains("CREATE_COMPLETE") && text(&show).contains("watching"), "{}", text(&show));
+        let replay = s.stack.ok(&["replay", "--env", "test"]);
+        assert!(replay.is_empty(), "{replay}");
+    });
+}
+
+fn piped(c: &mut Command) -> std::process::Child {
+    c.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("leadline runs")
+}
+
+/// A command that looks at both environments, with a profile for each.
+fn both_command(s: &TwoEnvironments, args: &[&str]) -> Command {
+    let file = s.stack.dir.join("aws-credentials");
+    let text = [("one", "111111111111"), ("two", STAGE)]
+        .map(|(name, key)| format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = test\n"));
+    std::fs::write(&file, text.concat()).expect("written");
+    let profiles = ["--from-profile", "one", "--to-profile", "two"];
+    let mut c = s.command("ann", &[args, &profiles[..]].concat());
+    c.env("AWS_SHARED_CREDENTIALS_FILE", file);
+    c
+}
+
+fn both(s: &TwoEnvironments, args: &[&str]) -> Output {
+    both_command(s, args).output().expect("leadline runs")
+}
