@@ -46,17 +46,21 @@ fn overrides_apply_in_their_environment_only() {
 }
 
 #[test]
-fn a_fourth_environment_needs_a_file_only() {
-    let mut files = files();
-    files.push(SourceFile::new(
-        "us-west.toml",
-        "id = \"us-west\"\nname = \"US West\"\nproduction = true\naccount = \"444444444444\"\nregion = \"us-west-2\"\n\
-         jurisdictions = [\"us\"]\nalarms.receivers = [{ https = \"https://oncall.example.org\" }]\n\
-         temporal = { address = \"t.example.org:7233\", namespace = \"us-west\", tls = {} }\n",
-    ));
-    let (config, f) = check(&files);
-    let config = config.unwrap_or_else(|| panic!("{f:#?}"));
-    assert_eq!(config.environments().len(), 4);
+fn a_fourth_environment_needs_a_file_and_if_it_is_production_gates() {
+    let gates = "[to.us-west]\nfrom = \"test\"\n\n[to.uk]";
+    for (mut files, keys) in [(with("promotion.toml", "[to.uk]", gates), vec![]), (files(), vec!["production"])] {
+        files.push(SourceFile::new(
+            "us-west.toml",
+            "id = \"us-west\"\nname = \"US West\"\nproduction = true\naccount = \"444444444444\"\nregion = \"us-west-2\"\n\
+             jurisdictions = [\"us\"]\nalarms.receivers = [{ https = \"https://oncall.example.org\" }]\n\
+             temporal = { address = \"t.example.org:7233\", namespace = \"us-west\", tls = {} }\n",
+        ));
+        let (config, found) = check(&files);
+        let errors: Vec<&str> =
+            found.iter().filter(|f| f.severity == Severity::Error).map(|f| f.key.as_str()).collect();
+        assert_eq!(errors, keys, "{found:#?}");
+        assert_eq!(config.map(|c| c.environments().len()), keys.is_empty().then_some(4));
+    }
 }
 
 #[test]
