@@ -3,10 +3,12 @@
 //! `ports/` holds the roles as traits, `adapters/` the real parts, the rest the activities that work through them.
 
 pub mod adapters;
+pub mod checks;
 pub mod codec;
 pub mod content_cache;
 pub mod cost;
 pub mod deps;
+pub mod drift;
 pub mod engine;
 mod faults;
 pub mod ingest;
@@ -15,6 +17,7 @@ pub mod metrics;
 pub mod ports;
 pub mod provision;
 pub mod registry;
+pub mod schedules;
 pub mod secret;
 pub mod watch;
 pub mod worker;

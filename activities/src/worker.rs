@@ -1,11 +1,14 @@
 //! A worker: Temporal's side of this process.
 
+use crate::checks::CheckActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::provision::ProvisioningActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
-use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch};
+use leadline_workflows::{
+    ApplyEnvironment, DriftCheck, IngestBatch, IsolationProbe, OnboardOrganization, RecordingLifecycle, ShareWatch,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_client::Client;
@@ -59,9 +62,12 @@ pub fn worker(
         .register_workflow::<ShareWatch>()?
         .register_workflow::<ApplyEnvironment>()?
         .register_workflow::<OnboardOrganization>()?
+        .register_workflow::<IsolationProbe>()?
+        .register_workflow::<DriftCheck>()?
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
+        .register_activities(CheckActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

@@ -3,6 +3,7 @@
 //! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
 
+pub mod checks;
 pub mod contracts;
 pub mod ids;
 pub mod ingest_batch;
@@ -11,6 +12,7 @@ mod options;
 pub mod recording_lifecycle;
 pub mod share_watch;
 
+pub use checks::{DriftCheck, IsolationProbe};
 pub use ingest_batch::IngestBatch;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;

@@ -3,13 +3,13 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
+use crate::checks::{Checking, DriftInput, failed, prove};
 use crate::contracts::{Prepared, Provisioning, StackPlan};
 use crate::options::{fault_of, follow, provisioning};
-use leadline_domain::{Fault, FaultClass};
+use leadline_domain::{Fault, FaultClass, FaultCode, OrgId, ProbeReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ActivityExecutionError, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
@@ -31,8 +31,14 @@ pub struct ApplyStatus {
     pub outputs: BTreeMap<String, String>,
     /// What the probes found, once they ran.
     pub probes: Vec<String>,
+    /// What the isolation probe found, once it ran.
+    #[serde(default)]
+    pub isolation: Option<ProbeReport>,
     /// Workflow ids of the watches of the shares, once registered.
     pub watches: Vec<String>,
+    /// Schedules of the checks, once made.
+    #[serde(default)]
+    pub schedules: Vec<String>,
 }
 
 /// How often a step that waits for a human is tried again unasked.
@@ -96,23 +102,54 @@ async fn pause<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
     e: &ActivityExecutionError,
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
-    let fault = fault_of(e);
+    pause_on(ctx, fault_of(e)).await
+}
+
+async fn pause_on<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    fault: Fault,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
-        return Err(ApplicationFailure::builder(fault.to_string())
-            .type_name(fault.code.to_string())
-            .non_retryable(true)
-            .details(fault)
-            .build()
-            .into());
+        return Err(failed(fault));
     }
     let seen = ctx.state(Applying::resumes);
     ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
     ctx.set_current_details(format!("waiting: {fault}"));
+    // What reaches another organization's resources is not tried again unasked: somebody has to have seen it.
+    if fault.code == FaultCode::IsolationBroken {
+        ctx.wait_condition(move |s| s.resumes() > seen).await?;
+        return Ok(());
+    }
     select! {
         _ = ctx.timer(PAUSE) => {}
         _ = ctx.wait_condition(move |s| s.resumes() > seen) => {}
     }
     Ok(())
+}
+
+/// Proves that the organization's credentials reach its own and nothing else; goes no further until they do.
+async fn prove_isolation<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    org: &OrgId,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    loop {
+        ctx.state_mut(|s| s.status().step = "proving isolation from every other organization".to_owned());
+        let fault = match prove(ctx, org).await {
+            Ok(report) => {
+                let fault = report.fault();
+                ctx.state_mut(|s| s.status().isolation = Some(report));
+                fault
+            }
+            Err(f) => Some(f),
+        };
+        match fault {
+            None => {
+                ctx.state_mut(|s| s.status().paused = None);
+                return Ok(());
+            }
+            Some(f) => pause_on(ctx, f).await?,
+        }
+    }
 }
 
 async fn apply_stack<W: Applying + 'static>(
@@ -149,6 +186,21 @@ async fn apply_stack<W: Applying + 'static>(
     Ok(())
 }
 
+/// From now on it is looked at again and again.
+async fn schedule_checks<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    org: Option<OrgId>,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    let input = DriftInput { org };
+    let schedules = step!(
+        ctx,
+        "scheduling the checks",
+        ctx.execute_activity(Checking::schedule_checks, input.clone(), provisioning())
+    );
+    ctx.state_mut(|s| s.status().schedules = schedules);
+    Ok(())
+}
+
 #[workflow_methods]
 impl ApplyEnvironment {
     #[init]
@@ -162,6 +214,7 @@ impl ApplyEnvironment {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
         let plan = ctx.state(|s| s.plan.clone());
         apply_stack(ctx, &plan).await?;
+        schedule_checks(ctx, None).await?;
         ctx.state_mut(|s| s.status.step = "done".into());
         Ok(ctx.state(|s| s.status.clone()))
     }
@@ -199,12 +252,14 @@ impl OnboardOrganization {
                 ctx.execute_activity(Provisioning::probe_organization, org.clone(), provisioning())
             );
             ctx.state_mut(|s| s.status.probes = probes);
+            prove_isolation(ctx, &org).await?;
             let watches = step!(
                 ctx,
                 "registering shares",
                 ctx.execute_activity(Provisioning::register_shares, org.clone(), provisioning())
             );
             ctx.state_mut(|s| s.status.watches = watches);
+            schedule_checks(ctx, Some(org)).await?;
         }
         ctx.state_mut(|s| s.status.step = "done".into());
         Ok(ctx.state(|s| s.status.clone()))

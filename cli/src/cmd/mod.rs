@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod checks;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod env;
