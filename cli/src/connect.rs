@@ -94,13 +94,23 @@ impl Site {
         Ok((Arc::new(deps), aws.counts()))
     }
 
+    /// A secret of the environment; `make` gives its first value.
+    pub(crate) async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Failure> {
+        Ok(AwsSecrets::new(self.aws().await).environment_secret(name, make).await?)
+    }
+
+    /// The environment's payload keys; whoever asks first makes them.
+    pub(crate) async fn payload_keys(&self) -> Result<PayloadKeys, Failure> {
+        let e = self.environment();
+        let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
+        let text = self.environment_secret(&name, random_keys).await?;
+        parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))
+    }
+
     /// A Temporal client that encrypts with the environment's payload keys; the first one makes the keys.
     pub(crate) async fn temporal(&self) -> Result<Client, Failure> {
         let e = self.environment();
-        let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
-        let text = AwsSecrets::new(self.aws().await).environment_secret(&name, random_keys).await?;
-        let keys: PayloadKeys =
-            parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))?;
+        let keys = self.payload_keys().await?;
         let api_key = match &e.temporal.api_key_secret {
             Some(name) => Some(AwsSecrets::new(self.aws().await).environment_secret(name, String::new).await?),
             None => None,

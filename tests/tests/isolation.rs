@@ -186,7 +186,7 @@ async fn an_organization_that_is_not_made_yet_is_told_and_the_schedule_runs_the_
     let client = connect_plain(&stack.temporal.address()).await;
     for id in ["isolation/test/st-mary", "drift/test/st-mary", "drift/test"] {
         let schedule = client.get_schedule_handle(id);
-        schedule.trigger(TriggerScheduleOptions::default()).await.expect("triggered");
+        schedule.trigger(Default::default(), TriggerScheduleOptions::default()).await.expect("triggered");
         let mut ended = None;
         let end = tokio::time::Instant::now() + LIMIT;
         while ended.is_none() && tokio::time::Instant::now() < end {

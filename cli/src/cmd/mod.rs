@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod checks;
+pub(crate) mod codec_server;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod env;
