@@ -140,17 +140,17 @@ impl Intruder {
 
     async fn key(&self, v: &Victim, whose: &Target) -> Result<Vec<Evidence>, Fault> {
         let key = v.key();
-        let r = self.kms.generate_data_key().key_id(&key).key_spec(DataKeySpec::Aes256).send().await.map(drop);
+        let r = self.kms.generate_data_key().key_id(key).key_spec(DataKeySpec::Aes256).send().await.map(drop);
         let (outcome, said) = judge(Service::Kms, "GenerateDataKey", &[], &r)?;
-        let mut found = vec![Evidence::new(Action::GenerateDataKey, whose, &key, outcome, &said)];
+        let mut found = vec![Evidence::new(Action::GenerateDataKey, whose, key, outcome, &said)];
         let (outcome, said) = match v.sealed() {
             None => (Outcome::Unclear, "its own role could not have a data key made to try with".to_owned()),
             Some(sealed) => {
-                let r = self.kms.decrypt().key_id(&key).ciphertext_blob(sealed.clone()).send().await.map(drop);
+                let r = self.kms.decrypt().key_id(key).ciphertext_blob(sealed.clone()).send().await.map(drop);
                 judge(Service::Kms, "Decrypt", &[], &r)?
             }
         };
-        found.push(Evidence::new(Action::Decrypt, whose, &key, outcome, &said));
+        found.push(Evidence::new(Action::Decrypt, whose, key, outcome, &said));
         Ok(found)
     }
 

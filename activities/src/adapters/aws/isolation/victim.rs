@@ -16,6 +16,8 @@ pub(super) struct Victim {
     owner: Option<Arc<OrgClients>>,
     /// A data key that protects nothing, encrypted by the organization's key.
     sealed: Option<Blob>,
+    /// ARN of the key; its alias where the key itself is not known.
+    key: String,
     /// Why the probe's object is not there.
     no_bait: Option<String>,
 }
@@ -26,7 +28,8 @@ impl Victim {
     /// # Errors
     /// What passes by itself. What does not is kept: the tries that need it are then unclear, the others are made.
     pub(super) async fn prepare(aws: &Aws, scope: &OrgScope) -> Result<Self, Fault> {
-        let mut v = Self { scope: scope.clone(), owner: None, sealed: None, no_bait: None };
+        let alias = format!("arn:aws:kms:{}:{}:{}", scope.region(), scope.account(), scope.key_alias());
+        let mut v = Self { scope: scope.clone(), owner: None, sealed: None, key: alias, no_bait: None };
         let org = aws.organization(scope);
         match org.role.credentials().await {
             Ok(_) => {}
@@ -48,8 +51,12 @@ impl Victim {
         );
         let made = kms.generate_data_key().key_id(v.key()).key_spec(DataKeySpec::Aes256).send().await;
         judge(Service::Kms, "GenerateDataKey", &[], &made)?;
-        // The other half of the answer, the key in clear, is let go of: it encrypts nothing.
-        v.sealed = made.ok().and_then(|m| m.ciphertext_blob);
+        if let Ok(made) = made {
+            // The other half of the answer, the key in clear, is let go of: it encrypts nothing.
+            v.sealed = made.ciphertext_blob;
+            // Policies are written for the key, not for its alias.
+            v.key = made.key_id.filter(|k| k.starts_with("arn:")).unwrap_or(v.key);
+        }
         v.owner = Some(org);
         Ok(v)
     }
@@ -71,9 +78,8 @@ impl Victim {
         self.scope.bucket()
     }
 
-    /// ARN of the alias of the key.
-    pub(super) fn key(&self) -> String {
-        format!("arn:aws:kms:{}:{}:{}", self.scope.region(), self.scope.account(), self.scope.key_alias())
+    pub(super) fn key(&self) -> &str {
+        &self.key
     }
 
     pub(super) fn secret(&self, share: &ShareId) -> String {
