@@ -221,6 +221,13 @@ impl ProbeReport {
         self.evidence.iter().filter(move |e| e.verdict() == v)
     }
 
+    /// The same without the tries that ended as they have to: for a status that is asked for again and again.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        self.evidence.retain(|e| e.verdict() != Verdict::AsExpected);
+        self
+    }
+
     /// What is wrong, if anything: something can be reached that must not be, or it is not proven that it cannot.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -344,6 +351,8 @@ mod tests {
         assert!(f.detail.contains("get on b/x of kings-road: GRANTED (NoSuchKey)"), "{f}");
         assert_eq!((r.tried, r.as_expected), (3, 1));
         assert_eq!(r.evidence[0].action, Action::Get, "what is wrong comes first");
+        let brief = r.clone().brief();
+        assert_eq!((brief.evidence.len(), brief.fault(), brief.tried), (2, r.fault(), 3));
     }
 
     #[test]

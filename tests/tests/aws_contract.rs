@@ -316,6 +316,25 @@ async fn each_breach_is_found_by_its_own_try() {
     assert_eq!(there.contents().iter().filter_map(|o| o.key()).collect::<Vec<_>>(), ["staging/isolation-probe"]);
 }
 
+/// Where the probe could not place what it tries with, a refusal is no proof.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_tried_is_not_called_proven() {
+    use leadline_domain::isolation::fault;
+    use leadline_tests::harness::past_us::PastUs;
+    let w = World::new().await;
+    let root = PastUs::new(&w.endpoint.url()).await;
+    let nobody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": w.a.role_arn()}, "Condition": {"StringEquals": {"sts:ExternalId": "none"}}}]});
+    root.iam.update_assume_role_policy().role_name(w.b.role_name()).policy_document(nobody.to_string()).send().await.unwrap();
+    let found = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap();
+    let unproven: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Unproven).map(|e| e.action).collect();
+    assert_eq!(unproven, [Action::Head, Action::Get, Action::CopyFrom, Action::Decrypt], "{found:#?}");
+    assert_eq!(fault(w.a.org(), &found).unwrap().code, FaultCode::IsolationUnproven);
+    // Its own access gone is no proof of isolation either.
+    let f = AwsIsolation::new(connect(&w.endpoint, true).await).own(&w.b, &[share()]).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::CredentialRefused, "{f}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_bucket_says_so() {
     let w = World::new().await;

@@ -137,7 +137,7 @@ async fn prove_isolation<W: Applying + 'static>(
         let fault = match prove(ctx, org).await {
             Ok(report) => {
                 let fault = report.fault();
-                ctx.state_mut(|s| s.status().isolation = Some(report));
+                ctx.state_mut(|s| s.status().isolation = Some(report.brief()));
                 fault
             }
             Err(f) => Some(f),

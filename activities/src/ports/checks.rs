@@ -7,7 +7,14 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tries what an organization's credentials reach. Whatever is found open, no content of another organization is read
-/// and none is changed: what is tried is tried on names of the probe's own.
+/// and none is changed: what is tried is tried on names of the probe's own. Nobody can name another object to it:
+///
+/// ```compile_fail,E0061
+/// # use leadline_activities::ports::checks::Isolation;
+/// # async fn f(probe: &dyn Isolation, a: &leadline_domain::OrgScope, b: &leadline_domain::OrgScope) {
+/// let _ = probe.other(a, b, &[], "recordings/sha256/ab/cd").await;
+/// # }
+/// ```
 #[async_trait]
 pub trait Isolation: Send + Sync {
     /// What the endpoint does not enforce; empty on AWS.
