@@ -63,6 +63,12 @@ pub fn random_keys() -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
+/// A fresh token: 32 random bytes, hexadecimal.
+#[must_use]
+pub fn random_token() -> String {
+    hex::encode(Key::<Aes256Gcm>::generate())
+}
+
 /// The codec.
 #[derive(Clone)]
 pub struct EncryptingCodec(Arc<PayloadKeys>);

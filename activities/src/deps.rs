@@ -1,6 +1,7 @@
 //! What activities work with: the ports, opened once a worker.
 
 use crate::content_cache::ContentCache;
+use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
 use crate::ports::share::Share;
 use crate::ports::stacks::{Secrets, Stacks};
@@ -39,6 +40,12 @@ pub struct Deps {
     pub stacks: Arc<dyn Stacks>,
     /// Secrets of organizations.
     pub secrets: Arc<dyn Secrets>,
+    /// Tries what organizations' credentials reach.
+    pub isolation: Arc<dyn Isolation>,
+    /// Settings as the services have them.
+    pub settings: Arc<dyn LiveSettings>,
+    /// Stacks as they should be.
+    pub plans: Arc<dyn Plans>,
     /// Small contents between look and store.
     pub cache: ContentCache,
 }

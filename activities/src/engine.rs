@@ -254,7 +254,7 @@ pub fn status_fault(s: &temporalio_client::tonic::Status) -> Fault {
     Fault::new(code, format!("temporal answered {:?}", s.code()))
 }
 
-fn start_fault(e: WorkflowStartError) -> Fault {
+pub(crate) fn start_fault(e: WorkflowStartError) -> Fault {
     match e {
         WorkflowStartError::Rpc(s) => status_fault(&s),
         WorkflowStartError::AlreadyStarted { .. } => Fault::new(FaultCode::EngineRefused, "workflow id is taken"),

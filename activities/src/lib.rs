@@ -4,10 +4,12 @@
 
 pub mod adapters;
 pub mod canary;
+pub mod checks;
 pub mod codec;
 pub mod content_cache;
 pub mod cost;
 pub mod deps;
+pub mod drift;
 pub mod engine;
 mod faults;
 pub mod ingest;
@@ -16,6 +18,7 @@ pub mod metrics;
 pub mod ports;
 pub mod provision;
 pub mod registry;
+pub mod schedules;
 pub mod secret;
 pub mod watch;
 pub mod worker;

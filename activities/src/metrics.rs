@@ -15,6 +15,8 @@ pub struct Metrics {
     faults: Mutex<BTreeMap<&'static str, u64>>,
     bytes_stored: AtomicU64,
     invariants: Mutex<BTreeMap<&'static str, u64>>,
+    probed: Mutex<BTreeMap<(String, &'static str), u64>>,
+    drift: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Metrics {
@@ -24,6 +26,8 @@ impl Metrics {
             faults: Mutex::new(BTreeMap::new()),
             bytes_stored: AtomicU64::new(0),
             invariants: Mutex::new(BTreeMap::new()),
+            probed: Mutex::new(BTreeMap::new()),
+            drift: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -43,6 +47,15 @@ impl Metrics {
     pub fn broken(&self, invariant: &'static str) {
         tracing::error!(invariant, "invariant broken");
         bump(&self.invariants, invariant);
+    }
+
+    /// The isolation probe of an organization made this many tries that ended so.
+    pub fn probed(&self, org: &str, verdict: &'static str, n: u64) {
+        *lock(&self.probed).entry((org.to_owned(), verdict)).or_insert(0) += n;
+    }
+    /// The last look at a stack found this many settings changed past us.
+    pub fn drift(&self, stack: &str, n: u64) {
+        lock(&self.drift).insert(stack.to_owned(), n);
     }
 
     /// All counters in the Prometheus text format (version 0.0.4).
@@ -74,6 +87,20 @@ impl Metrics {
         );
         for (name, n) in lock(&self.invariants).iter() {
             let _ = writeln!(o, "leadline_invariant_violations_total{{invariant=\"{name}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_isolation_tries_total Tries of the isolation probe, by what came of them; `broken` is an alarm.\n# TYPE leadline_isolation_tries_total counter"
+        );
+        for ((org, verdict), n) in lock(&self.probed).iter() {
+            let _ = writeln!(o, "leadline_isolation_tries_total{{org=\"{org}\",verdict=\"{verdict}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_drifted_settings Settings changed past us, at the last look.\n# TYPE leadline_drifted_settings gauge"
+        );
+        for (stack, n) in lock(&self.drift).iter() {
+            let _ = writeln!(o, "leadline_drifted_settings{{stack=\"{stack}\"}} {n}");
         }
         o
     }

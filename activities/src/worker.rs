@@ -1,18 +1,22 @@
 //! A worker: Temporal's side of this process.
 
 use crate::canary::CanaryActivities;
+use crate::checks::CheckActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::provision::ProvisioningActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch,
+    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OnboardOrganization, RecordingLifecycle,
+    ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_client::Client;
+use temporalio_common::data_converters::DataConverter;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
+use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
 /// How much a worker takes on at once.
@@ -34,6 +38,35 @@ impl Default for Capacity {
 
 /// At a stop, what is short ends by itself; a watch or a large upload is told after this time and goes on elsewhere.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The types of workflows that a worker runs.
+pub const WORKFLOWS: [&str; 8] = [
+    "RecordingLifecycle",
+    "IngestBatch",
+    "ShareWatch",
+    "ApplyEnvironment",
+    "OnboardOrganization",
+    "CanaryRun",
+    "IsolationProbe",
+    "DriftCheck",
+];
+
+/// Replays histories with the workflows as they are in this program.
+///
+/// # Errors
+/// When Temporal's SDK refuses the options.
+pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer, anyhow::Error> {
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<RecordingLifecycle>()?
+        .register_workflow::<IngestBatch>()?
+        .register_workflow::<ShareWatch>()?
+        .register_workflow::<ApplyEnvironment>()?
+        .register_workflow::<OnboardOrganization>()?
+        .register_workflow::<CanaryRun>()?
+        .register_workflow::<IsolationProbe>()?
+        .register_workflow::<DriftCheck>()?;
+    Ok(WorkflowReplayer::new(options.data_converter(converter).build())?)
+}
 
 /// A worker for one group of an environment. The caller runs it.
 ///
@@ -63,10 +96,13 @@ pub fn worker(
         .register_workflow::<ApplyEnvironment>()?
         .register_workflow::<OnboardOrganization>()?
         .register_workflow::<CanaryRun>()?
+        .register_workflow::<IsolationProbe>()?
+        .register_workflow::<DriftCheck>()?
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
+        .register_activities(CheckActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

@@ -3,16 +3,18 @@
 use crate::Global;
 use crate::exit::Failure;
 use leadline_activities::adapters::aws::{
-    Aws, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, RequestCounts, SqsQueue,
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, RequestCounts, SqsQueue,
 };
 use leadline_activities::adapters::shares::ConfiguredShares;
 use leadline_activities::codec::{PayloadKeys, data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
+use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
-use leadline_domain::{EnvId, Fault, FaultCode, SharePath};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
 use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share};
+use leadline_provisioning::{Refusal, plan_env, plan_org};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -93,20 +95,31 @@ impl Site {
             ingest_queue: Arc::new(SqsQueue::new(&aws, scope.ingest_queue())),
             audit_queue: Arc::new(SqsQueue::new(&aws, scope.audit_queue())),
             stacks: Arc::new(CfnStacks::new(&aws)),
+            isolation: Arc::new(AwsIsolation::new(aws.clone())),
+            settings: Arc::new(AwsSettingsReader::new(&aws)),
+            plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
             cache: ContentCache::new(CACHE_BYTES),
         };
         Ok((Arc::new(deps), aws.counts()))
     }
 
-    /// How payloads are encrypted here; whoever asks first makes the keys.
-    pub(crate) async fn converter(&self) -> Result<DataConverter, Failure> {
+    /// A secret of the environment; `make` gives its first value.
+    pub(crate) async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Failure> {
+        Ok(AwsSecrets::new(self.aws().await).environment_secret(name, make).await?)
+    }
+
+    /// The environment's payload keys; whoever asks first makes them.
+    pub(crate) async fn payload_keys(&self) -> Result<PayloadKeys, Failure> {
         let e = self.environment();
         let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
-        let text = AwsSecrets::new(self.aws().await).environment_secret(&name, random_keys).await?;
-        let keys: PayloadKeys =
-            parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))?;
-        Ok(data_converter(Arc::new(keys)))
+        let text = self.environment_secret(&name, random_keys).await?;
+        parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))
+    }
+
+    /// How payloads are encrypted here.
+    pub(crate) async fn converter(&self) -> Result<DataConverter, Failure> {
+        Ok(data_converter(Arc::new(self.payload_keys().await?)))
     }
 
     /// A Temporal client that encrypts with the environment's payload keys.
@@ -145,6 +158,35 @@ impl Site {
         })?;
         let options = ClientOptions::new(e.temporal.namespace.clone()).data_converter(converter).build();
         Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))
+    }
+}
+
+/// Plans from the folder as it is when they are asked for.
+struct FolderPlans {
+    dir: PathBuf,
+    env: EnvId,
+}
+
+impl Plans for FolderPlans {
+    fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault> {
+        let (config, findings) = leadline_provisioning::load(&self.dir);
+        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
+        let gone = || Fault::new(FaultCode::ConfigInvalid, format!("there is no environment {} any more", self.env));
+        let env = config.environment(&self.env).ok_or_else(gone)?;
+        let plan = match org {
+            None => plan_env(env, None, &[]),
+            Some(id) => {
+                let o = config.organization(&self.env, id).ok_or_else(|| {
+                    Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {id} is not configured here"))
+                })?;
+                plan_org(&config, env, o, None, &[])
+            }
+        };
+        let plan = plan.map_err(|r| match r {
+            Refusal::Residency(f) => f,
+            r => Fault::new(FaultCode::ConfigInvalid, format!("there is no plan: {r}")),
+        })?;
+        Ok(Planned { template: plan.template().clone(), tags: plan.tags().clone() })
     }
 }
 

@@ -132,6 +132,12 @@ codes! {
     ApprovalRefused = "approval.refused", Rejected;
     /// CloudFormation calls the template or request itself wrong.
     StackRefused = "stack.refused", Bug;
+    /// Something of another organization, or of the environment, can be reached with an organization's credentials.
+    IsolationBroken = "isolation.broken", Blocked;
+    /// It is not proven that an organization's credentials reach its own resources and no others.
+    IsolationUnproven = "isolation.unproven", Blocked;
+    /// A stack's resources were changed past CloudFormation and past the plan.
+    DriftFound = "drift.found", Blocked;
     /// Temporal does not answer.
     EngineUnreachable = "engine.unreachable", Transient;
     /// Temporal refuses the request.

@@ -2,9 +2,11 @@
 
 pub mod archive;
 pub mod audit;
+pub mod drift;
 pub mod fault;
 pub mod gates;
 pub mod ids;
+pub mod isolation;
 pub mod lifecycle;
 pub mod message;
 pub mod observe;
@@ -13,8 +15,10 @@ pub mod settle;
 
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
+pub use drift::DriftReport;
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
+pub use isolation::ProbeReport;
 pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};

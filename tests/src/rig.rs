@@ -10,15 +10,17 @@ use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
+use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
+use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{
-    ArchiveRule, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule, ShareId,
-    SharePath, WorkerGroup,
+    ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
+    ShareId, SharePath, WorkerGroup,
 };
 use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
@@ -127,6 +129,9 @@ impl Rig {
             ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
             audit_queue: routed(|l| Arc::clone(&l.audit), "/organization"),
             stacks: Arc::new(Nothing),
+            isolation: Arc::new(Nothing),
+            settings: Arc::new(Nothing),
+            plans: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
@@ -345,6 +350,41 @@ impl Secrets for Nothing {
     }
     fn forget(&self, _: &OrgScope, _: &ShareId) {}
     async fn put_share_credentials(&self, _: &OrgScope, _: &ShareId, _: &ShareCredentials) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Isolation for Nothing {
+    fn not_enforced(&self) -> Vec<NotEnforced> {
+        vec![]
+    }
+    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+        Err(unused())
+    }
+    async fn own(&self, _: &OrgScope, _: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+        Err(unused())
+    }
+    async fn environment(&self, _: &OrgScope, _: &EnvScope) -> Result<Vec<Evidence>, Fault> {
+        Err(unused())
+    }
+    async fn other(&self, _: &OrgScope, _: &OrgScope, _: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl LiveSettings for Nothing {
+    async fn resources(&self, _: &str) -> Result<BTreeMap<String, Physical>, Fault> {
+        Err(unused())
+    }
+    async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
+        Err(unused())
+    }
+}
+
+impl Plans for Nothing {
+    fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }
 }

@@ -1,10 +1,14 @@
 //! The contract suites on the fakes, and on the adapters with a local endpoint that enforces IAM.
 
-use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, SqsQueue, who_am_i};
+use leadline_activities::adapters::aws::{
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, SqsQueue, who_am_i,
+};
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore, Planned};
+use leadline_activities::ports::checks::Isolation;
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
+use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
 use leadline_domain::placement::{EnvFacts, EnvScope, OrgScope, Placement};
 use leadline_domain::{Digest, EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
 use leadline_tests::contract::{queue, stacks, store};
@@ -116,11 +120,16 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         "s3:AbortMultipartUpload",
         "s3:ListMultipartUploadParts"
     ]);
+    // On AWS the key's ARN stands for its aliases too.
+    let alias = format!("arn:aws:kms:us-east-1:{ACCOUNT}:{}", o.key_alias());
     let may = json!([
         allow(&json!(["s3:ListBucket", "s3:ListBucketMultipartUploads"]), &json!(bucket)),
         allow(&objects, &json!(format!("{bucket}/*"))),
         allow(&json!("secretsmanager:GetSecretValue"), &json!(secret)),
+        allow(&json!(["kms:Decrypt", "kms:GenerateDataKey"]), &json!([{"Fn::GetAtt": ["Key", "Arn"]}, alias])),
     ]);
+    let managed = json!([{"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")},
+        "Action": "kms:*", "Resource": "*"}]);
     // Nothing may be written below recordings/ unconditionally, the steps of a multipart upload before its completion
     // excepted. AWS holds writers to it; this endpoint does not know the keys, so that here it must do no harm.
     let conditional = json!({"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
@@ -130,6 +139,9 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": o.bucket()}},
         "Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": {"Ref": "Bucket"},
             "PolicyDocument": {"Version": "2012-10-17", "Statement": [conditional]}}},
+        "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Version": "2012-10-17", "Statement": managed}}},
+        "Alias": {"Type": "AWS::KMS::Alias", "Properties": {
+            "AliasName": o.key_alias(), "TargetKeyId": {"Ref": "Key"}}},
         "Role": role(&o.role_name(), &trust, &may),
         "Share": {"Type": "AWS::SecretsManager::Secret", "Properties": {
             "Name": o.share_secret(&share()), "SecretString": "to be filled in"}},
@@ -231,14 +243,102 @@ async fn a_recording_costs_one_request_and_a_large_one_four_more_than_its_upload
 async fn no_organization_reaches_another() {
     let w = World::new().await;
     assert!(who_am_i(&w.aws).await.unwrap().contains("assumed-role/leadline-test-worker"));
+    let probe = AwsIsolation::new(w.aws.clone());
     for (own, other) in [(&w.a, &w.b), (&w.b, &w.a)] {
-        let open = w.aws.isolation(own, other, &share()).await;
-        assert_eq!(open, Ok(vec![]), "L6");
+        let found = probe.other(own, other, &[share()]).await.unwrap();
+        assert_eq!(found.len(), 13);
+        assert_eq!(not(&found, Verdict::AsExpected), [""; 0], "L6");
         // The probe sees what is open: everything of its own is.
-        assert!(w.aws.isolation(own, own, &share()).await.unwrap().len() >= 5);
+        assert_eq!(not(&probe.own(own, &[share()]).await.unwrap(), Verdict::AsExpected), [""; 0]);
+        let queues = probe.environment(own, &EnvScope::new(&facts())).await.unwrap();
+        assert!(queues.iter().all(|e| e.outcome == Outcome::Denied || e.resource.contains("dlq")), "{queues:?}");
     }
+    assert!(probe.not_enforced().len() > 2, "a local endpoint says what it does not enforce");
+    assert!(probe.stacks().await.unwrap().contains(&w.a.stack()));
     let f = AwsOrgStores::new(w.aws.clone()).open(&org("clinic-none")).await.err().expect("no such role");
     assert_eq!((f.code, f.class()), (FaultCode::CredentialRefused, FaultClass::Blocked), "{f}");
+}
+
+/// What does not have this verdict.
+fn not(found: &[Evidence], v: Verdict) -> Vec<String> {
+    found.iter().filter(|e| e.verdict() != v).map(ToString::to_string).collect()
+}
+
+/// A grant of one right alone is seen as that right, and nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_breach_is_found_by_its_own_try() {
+    use leadline_tests::harness::past_us::PastUs;
+    let w = World::new().await;
+    let root = PastUs::new(&w.endpoint.url()).await;
+    let staging = format!("arn:aws:s3:::{}/staging/*", w.b.bucket());
+    let bucket = format!("arn:aws:s3:::{}", w.b.bucket());
+    let recordings = format!("{bucket}/recordings/*");
+    let secret = format!("arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{}-*", w.b.share_secret(&share()));
+    let key = root.kms.describe_key().key_id(w.b.key_alias()).send().await.unwrap();
+    let key = key.key_metadata.and_then(|k| k.arn).unwrap();
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": [w.a.role_arn(), EnvScope::new(&facts()).worker_role_arn()]}}]});
+    root.iam
+        .update_assume_role_policy()
+        .role_name(w.b.role_name())
+        .policy_document(trust.to_string())
+        .send()
+        .await
+        .unwrap();
+    for (right, resource, actions) in [
+        ("s3:GetObject", &staging, &[Action::Head, Action::Get, Action::CopyFrom][..]),
+        ("s3:PutObject", &staging, &[Action::Put, Action::BeginUpload, Action::CopyTo][..]),
+        ("s3:PutObject", &recordings, &[Action::BeginRecording][..]),
+        ("s3:DeleteObject", &staging, &[Action::Delete][..]),
+        ("s3:ListBucket", &bucket, &[Action::List][..]),
+        ("secretsmanager:GetSecretValue", &secret, &[Action::ReadSecret][..]),
+        ("kms:Decrypt", &key, &[Action::Decrypt][..]),
+        ("kms:GenerateDataKey", &key, &[Action::GenerateDataKey][..]),
+        ("sts:AssumeRole", &w.b.role_arn(), &[Action::TakeRole][..]),
+    ] {
+        let more = json!({"Version": "2012-10-17", "Statement": [allow(&json!(right), &json!(resource))]});
+        root.iam
+            .put_role_policy()
+            .role_name(w.a.role_name())
+            .policy_name("breach")
+            .policy_document(more.to_string())
+            .send()
+            .await
+            .unwrap();
+        let found = AwsIsolation::new(w.aws.clone()).other(&w.a, &w.b, &[share()]).await.unwrap();
+        let open: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Broken).map(|e| e.action).collect();
+        assert_eq!(open, actions, "{right} on {resource}: {found:#?}");
+        let left: Vec<&Evidence> = found.iter().filter(|e| e.left.is_some()).collect();
+        assert!(left.is_empty() || right == "s3:DeleteObject", "{left:?}");
+    }
+    root.iam.delete_role_policy().role_name(w.a.role_name()).policy_name("breach").send().await.unwrap();
+    let there = root.s3.list_objects_v2().bucket(w.b.bucket()).send().await.unwrap();
+    assert_eq!(there.contents().iter().filter_map(|o| o.key()).collect::<Vec<_>>(), ["staging/isolation-probe"]);
+}
+
+/// Where the probe could not place what it tries with, a refusal is no proof.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_tried_is_not_called_proven() {
+    use leadline_domain::isolation::fault;
+    use leadline_tests::harness::past_us::PastUs;
+    let w = World::new().await;
+    let root = PastUs::new(&w.endpoint.url()).await;
+    let nobody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+        "Principal": {"AWS": w.a.role_arn()}, "Condition": {"StringEquals": {"sts:ExternalId": "none"}}}]});
+    root.iam
+        .update_assume_role_policy()
+        .role_name(w.b.role_name())
+        .policy_document(nobody.to_string())
+        .send()
+        .await
+        .unwrap();
+    let found = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap();
+    let unproven: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Unproven).map(|e| e.action).collect();
+    assert_eq!(unproven, [Action::Head, Action::Get, Action::CopyFrom, Action::Decrypt], "{found:#?}");
+    assert_eq!(fault(w.a.org(), &found).unwrap().code, FaultCode::IsolationUnproven);
+    // Its own access gone is no proof of isolation either.
+    let f = AwsIsolation::new(connect(&w.endpoint, true).await).own(&w.b, &[share()]).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::CredentialRefused, "{f}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,7 +374,7 @@ async fn an_endpoint_that_is_down_is_unreachable_and_the_same_client_goes_on_aft
     let f = s.put_recording(&Digest::of(&later), later.clone(), &store::meta("x")).await.unwrap_err();
     assert_eq!((f.code, f.class()), (FaultCode::StoreUnreachable, FaultClass::Transient), "{f}");
     assert_eq!(q.send(&[queue::message("down", 2)]).await[0].as_ref().unwrap_err().code, FaultCode::QueueUnreachable);
-    let f = connect(&w.endpoint, true).await.isolation(&w.a, &w.b, &share()).await.unwrap_err();
+    let f = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap_err();
     assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");
     let f = AwsSecrets::new(connect(&w.endpoint, true).await).share_credentials(&w.a, &share()).await.unwrap_err();
     assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");

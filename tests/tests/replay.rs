@@ -11,10 +11,11 @@ use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
-use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch, ids};
+use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
 use std::path::PathBuf;
 use std::time::Duration;
 use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
+use temporalio_common::data_converters::DataConverter;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -24,14 +25,7 @@ fn folder() -> PathBuf {
 }
 
 fn replayer() -> WorkflowReplayer {
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<RecordingLifecycle>()
-        .and_then(|o| o.register_workflow::<IngestBatch>())
-        .and_then(|o| o.register_workflow::<ShareWatch>())
-        .and_then(|o| o.register_workflow::<ApplyEnvironment>())
-        .and_then(|o| o.register_workflow::<OnboardOrganization>())
-        .expect("workflows are registered");
-    WorkflowReplayer::new(options.build()).expect("a replayer")
+    leadline_activities::worker::replayer(DataConverter::default()).expect("a replayer")
 }
 
 #[tokio::test]

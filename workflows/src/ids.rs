@@ -63,6 +63,22 @@ pub fn canary(env: &EnvId, org: &OrgId) -> String {
     format!("canary/{env}/{org}")
 }
 
+/// Id of a [`crate::IsolationProbe`] that a command starts, and of its schedule.
+#[must_use]
+pub fn isolation(env: &EnvId, org: &OrgId) -> String {
+    format!("isolation/{env}/{org}")
+}
+
+/// Id of a [`crate::DriftCheck`] that a command starts, and of its schedule; without an organization that of the
+/// environment's own stack.
+#[must_use]
+pub fn drift(env: &EnvId, org: Option<&OrgId>) -> String {
+    match org {
+        Some(org) => format!("drift/{env}/{org}"),
+        None => format!("drift/{env}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
 
 pub mod canary;
+pub mod checks;
 pub mod contracts;
 pub mod ids;
 pub mod ingest_batch;
@@ -13,6 +14,7 @@ pub mod recording_lifecycle;
 pub mod share_watch;
 
 pub use canary::CanaryRun;
+pub use checks::{DriftCheck, IsolationProbe};
 pub use ingest_batch::IngestBatch;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;

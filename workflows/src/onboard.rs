@@ -3,15 +3,15 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
+use crate::checks::{Checking, DriftInput, failed, prove};
 use crate::contracts::{ApplyInput, ExecuteInput, Provisioning};
 use crate::options::{fault_of, follow, provisioning};
 use crate::recording_lifecycle::now_ms;
 use leadline_domain::gates::{self, Approver, Gate, GateState, Gates, Request};
-use leadline_domain::{Fault, FaultClass, FaultCode};
+use leadline_domain::{Fault, FaultClass, FaultCode, OrgId, ProbeReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ActivityExecutionError, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
@@ -45,8 +45,14 @@ pub struct ApplyStatus {
     pub outputs: BTreeMap<String, String>,
     /// What the probes found, once they ran.
     pub probes: Vec<String>,
+    /// What the isolation probe found, once it ran.
+    #[serde(default)]
+    pub isolation: Option<ProbeReport>,
     /// Workflow ids of the watches of the shares, once registered.
     pub watches: Vec<String>,
+    /// Schedules of the checks, once made.
+    #[serde(default)]
+    pub schedules: Vec<String>,
 }
 
 /// How often a step that waits for a human is tried again unasked.
@@ -148,27 +154,29 @@ macro_rules! step {
     }};
 }
 
-fn rejected(fault: &Fault) -> temporalio_workflow::WorkflowTermination {
-    ApplicationFailure::builder(fault.to_string())
-        .type_name(fault.code.to_string())
-        .non_retryable(true)
-        .details(fault.clone())
-        .build()
-        .into()
-}
-
 /// Waits for a human. A rejected plan ends the workflow: nobody can mend it but by planning again.
 async fn pause<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
     e: &ActivityExecutionError,
 ) -> Result<(), temporalio_workflow::WorkflowTermination> {
-    let fault = fault_of(e);
+    pause_on(ctx, fault_of(e)).await
+}
+
+async fn pause_on<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    fault: Fault,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
-        return Err(rejected(&fault));
+        return Err(failed(fault));
     }
     let seen = ctx.state(Applying::resumes);
     ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
     ctx.set_current_details(format!("waiting: {fault}"));
+    // What reaches another organization's resources is not tried again unasked: somebody has to have seen it.
+    if fault.code == FaultCode::IsolationBroken {
+        ctx.wait_condition(move |s| s.resumes() > seen).await?;
+        return Ok(());
+    }
     select! {
         _ = ctx.timer(PAUSE) => {}
         _ = ctx.wait_condition(move |s| s.resumes() > seen) => {}
@@ -189,12 +197,37 @@ async fn pass_gates<W: Applying + 'static>(
         }
         if closed.iter().any(|s| s.gate != Gate::Approvals) {
             let why: Vec<&str> = closed.iter().map(|s| s.why.as_str()).collect();
-            return Err(rejected(&Fault::new(FaultCode::GateClosed, why.join("; "))));
+            return Err(failed(Fault::new(FaultCode::GateClosed, why.join("; "))));
         }
         ctx.state_mut(|s| s.status().step = "waiting for approval".to_owned());
         ctx.set_current_details("waiting for approval");
         let known = ctx.state(|s| s.apply().status.approvers.len());
         ctx.wait_condition(move |s| s.apply().status.approvers.len() > known).await?;
+    }
+}
+
+/// Proves that the organization's credentials reach its own and nothing else; goes no further until they do.
+async fn prove_isolation<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    org: &OrgId,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    loop {
+        ctx.state_mut(|s| s.status().step = "proving isolation from every other organization".to_owned());
+        let fault = match prove(ctx, org).await {
+            Ok(report) => {
+                let fault = report.fault();
+                ctx.state_mut(|s| s.status().isolation = Some(report.brief()));
+                fault
+            }
+            Err(f) => Some(f),
+        };
+        match fault {
+            None => {
+                ctx.state_mut(|s| s.status().paused = None);
+                return Ok(());
+            }
+            Some(f) => pause_on(ctx, f).await?,
+        }
     }
 }
 
@@ -239,6 +272,21 @@ fn finish<W: Applying + 'static>(ctx: &mut WorkflowContext<W>) -> ApplyStatus {
     })
 }
 
+/// From now on it is looked at again and again.
+async fn schedule_checks<W: Applying + 'static>(
+    ctx: &mut WorkflowContext<W>,
+    org: Option<OrgId>,
+) -> Result<(), temporalio_workflow::WorkflowTermination> {
+    let input = DriftInput { org };
+    let schedules = step!(
+        ctx,
+        "scheduling the checks",
+        ctx.execute_activity(Checking::schedule_checks, input.clone(), provisioning())
+    );
+    ctx.state_mut(|s| s.status().schedules = schedules);
+    Ok(())
+}
+
 #[workflow_methods]
 impl ApplyEnvironment {
     #[init]
@@ -250,6 +298,7 @@ impl ApplyEnvironment {
     #[run(name = "ApplyEnvironment")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ApplyStatus> {
         apply_stack(ctx).await?;
+        schedule_checks(ctx, None).await?;
         Ok(finish(ctx))
     }
 
@@ -301,12 +350,14 @@ impl OnboardOrganization {
                 ctx.execute_activity(Provisioning::probe_organization, org.clone(), provisioning())
             );
             ctx.state_mut(|s| s.status().probes = probes);
+            prove_isolation(ctx, &org).await?;
             let watches = step!(
                 ctx,
                 "registering shares",
                 ctx.execute_activity(Provisioning::register_shares, org.clone(), provisioning())
             );
             ctx.state_mut(|s| s.status().watches = watches);
+            schedule_checks(ctx, Some(org)).await?;
         }
         Ok(finish(ctx))
     }

@@ -40,6 +40,14 @@ pub fn provisioning() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120)).retry_policy(patient()).build()
 }
 
+/// Looking at many resources: minutes, with heartbeats.
+pub fn check() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(3600))
+        .heartbeat_timeout(Duration::from_secs(30))
+        .retry_policy(patient())
+        .build()
+}
+
 /// Following a stack operation until it ends: minutes, with heartbeats.
 pub fn follow() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(Duration::from_secs(3600))

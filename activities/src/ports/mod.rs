@@ -1,5 +1,6 @@
 //! The roles that the outside plays, as traits. Adapters implement them; activities only know the roles.
 
+pub mod checks;
 pub mod queue;
 pub mod share;
 pub mod stacks;

@@ -54,7 +54,21 @@ pub struct Part {
     pub size: u64,
 }
 
-/// One organization's store, opened with the organization's own credentials.
+/// One organization's store, opened with the organization's own credentials. No method takes a bucket or another
+/// organization:
+///
+/// ```compile_fail,E0061
+/// # use leadline_activities::ports::store::OrgStore;
+/// # async fn f(a: &dyn OrgStore, digest: &leadline_domain::Digest, b: &leadline_domain::OrgScope) {
+/// let of_another = a.head_recording(digest, b).await;
+/// # }
+/// ```
+///
+/// Nor does anything outside the adapters get hold of a client that could be turned against another bucket:
+///
+/// ```compile_fail,E0603
+/// use leadline_activities::adapters::aws::sts::OrgClients;
+/// ```
 #[async_trait]
 pub trait OrgStore: Send + Sync {
     /// Writes a small recording at `recordings/sha256/ab/<digest>` if nothing is there (If-None-Match: `*`), with its

@@ -351,6 +351,9 @@ pub(crate) fn done(status: &ApplyStatus, format: Format) -> Done {
             for p in &status.probes {
                 output::line(&format!("probe: {p}"));
             }
+            if let Some(r) = &status.isolation {
+                output::line(&format!("isolation: {}", super::checks::summary(r)));
+            }
             for w in &status.watches {
                 output::line(&format!("watching: {w}"));
             }

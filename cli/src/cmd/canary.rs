@@ -56,8 +56,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let o = site.config().organization(&a.env, &a.org).ok_or_else(|| super::org::unknown(&a.org, &a.env))?;
     let input = CanaryInput { org: a.org.clone(), shares: shares(&site, o)? };
     let client = site.temporal().await?;
-    let main = leadline_domain::WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
-    let queue = site.environment().scope().task_queue(&main);
+    let queue = super::checks::queue(&site)?;
     let options = WorkflowStartOptions::new(&queue, ids::canary(&a.env, &a.org))
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)

@@ -1,6 +1,7 @@
 //! `leadline env`.
 
 use super::apply::{self, Applying};
+use super::checks;
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -37,6 +38,12 @@ pub(crate) enum Command {
         #[arg(long)]
         digest: String,
     },
+    /// Compare plan, last applied template and what is there. Exit 3 if something was changed past us, 2 if only the
+    /// plan is ahead.
+    Drift {
+        /// Environment.
+        env: EnvId,
+    },
     /// Bring the environment's stack to its plan, as a workflow.
     Apply {
         /// Environment.
@@ -64,6 +71,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             }
             Ok(if errors == 0 { Code::Ok } else { Code::NotWell })
         }
+        Command::Drift { env } => checks::drift(g, None, &env).await,
         Command::Plan { env, allow } => {
             let site = Site::load(g, &env)?;
             Ok(apply::show(&plan(&site, &allow).await?, g.output))

@@ -2,6 +2,8 @@
 
 pub(crate) mod apply;
 pub(crate) mod canary;
+pub(crate) mod checks;
+pub(crate) mod codec_server;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod env;

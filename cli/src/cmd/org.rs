@@ -1,6 +1,7 @@
 //! `leadline org`.
 
 use super::apply::{self, Applying};
+use super::checks;
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -78,6 +79,26 @@ pub(crate) enum Command {
         #[arg(long)]
         env: EnvId,
     },
+    /// Prove that the organization's credentials reach its own resources and nothing else. Exit 3 on a surprise.
+    Probe {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+        /// Show every try, not only those that are not as they have to be.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Compare plan, last applied template and what is there. Exit 3 if something was changed past us, 2 if only the
+    /// plan is ahead.
+    Drift {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
     /// The organizations placed in an environment.
     List {
         /// Environment.
@@ -116,12 +137,14 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         }
         Command::Retry { org, env } => retry(g, &org, &env).await,
         Command::Resume { org, env } => resume(g, &org, &env).await,
+        Command::Probe { org, env, all } => checks::probe(g, &org, &env, all).await,
+        Command::Drift { org, env } => checks::drift(g, Some(&org), &env).await,
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }
 }
 
-pub(super) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
+pub(crate) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
     Failure::new(format!("organization {org} is not placed in {env}: see environments/orgs/{org}.toml"))
 }
 

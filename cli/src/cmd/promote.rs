@@ -1,13 +1,15 @@
 //! `leadline promote`: an organization from one environment to the next, on evidence.
 
 use super::apply::{Applying, Ended};
-use super::{canary, org, replay};
+use super::{canary, checks, org, replay};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
+use leadline_activities::engine::Engine;
 use leadline_domain::gates::{self, Applied, Evidence, Gates, Request, Run};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
+use leadline_workflows::ids;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -97,12 +99,20 @@ async fn collect(from: &Site, org: &OrgId, gates: &Gates) -> Result<Evidence, Fa
     let client = from.temporal().await?;
     let applying = Applying::of(&client, &env.id, Some(org));
     let run = |at_ms, passed| Run { at_ms, passed, source: applying.id() };
-    let (applied, probes) = match applying.ended().await? {
-        Ended::Never | Ended::Running => (None, None),
-        Ended::Badly { at_ms } => (Some(Applied { inputs: String::new(), run: run(at_ms, false) }), None),
+    let applied = match applying.ended().await? {
+        Ended::Never | Ended::Running => None,
+        Ended::Badly { at_ms } => Some(Applied { inputs: String::new(), run: run(at_ms, false) }),
         Ended::Well { at_ms } => {
             let s = applying.result().await.map_err(|e| Failure::new(e.to_string()))?;
-            (Some(Applied { inputs: s.inputs, run: run(at_ms, true) }), Some(run(at_ms, !s.probes.is_empty())))
+            Some(Applied { inputs: s.inputs, run: run(at_ms, true) })
+        }
+    };
+    let probes = match &applied {
+        None => None,
+        Some(_) => {
+            let report = Engine::new(client.clone()).probe_isolation(&checks::queue(from)?, &env.id, org).await?;
+            let source = report.fault().map_or_else(|| ids::isolation(&env.id, org), |f| f.to_string());
+            Some(Run { at_ms: now_ms(), passed: report.fault().is_none() && report.tried > 0, source })
         }
     };
     let required = canary::shares(from, o)?

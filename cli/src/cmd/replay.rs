@@ -5,14 +5,11 @@ use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use futures::StreamExt;
+use leadline_activities::worker::{WORKFLOWS, replayer};
 use leadline_domain::EnvId;
-use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch,
-};
 use serde::Serialize;
 use temporalio_client::{Client, UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowListOptions};
-use temporalio_common::data_converters::DataConverter;
-use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+use temporalio_sdk::workflow_replayer::WorkflowReplayer;
 
 /// Options.
 #[derive(clap::Args)]
@@ -51,11 +48,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
 /// How many were replayed, and which differ.
 pub(super) async fn replay(site: &Site, limit: usize) -> Result<(usize, Vec<Differs>), Failure> {
     let client = site.temporal().await?;
-    let replayer = replayer(site.converter().await?)?;
+    let replayer = replayer(site.converter().await?).map_err(|e| Failure::new(format!("replayer: {e}")))?;
     let (mut replayed, mut differ) = (0, Vec::new());
-    for kind in
-        ["RecordingLifecycle", "IngestBatch", "ShareWatch", "ApplyEnvironment", "OnboardOrganization", "CanaryRun"]
-    {
+    for kind in WORKFLOWS {
         let query = format!("WorkflowType = '{kind}'");
         let mut found = client.list_workflows(query, WorkflowListOptions::builder().limit(limit).build());
         while let Some(w) = found.next().await {
@@ -74,17 +69,4 @@ async fn one(client: &Client, replayer: &WorkflowReplayer, id: &str) -> Option<S
     let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
     let history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
     replayer.replay_workflow(history).await.err().map(|e| e.to_string())
-}
-
-fn replayer(converter: DataConverter) -> Result<WorkflowReplayer, Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("replayer: {e}"));
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<RecordingLifecycle>()
-        .and_then(|o| o.register_workflow::<IngestBatch>())
-        .and_then(|o| o.register_workflow::<ShareWatch>())
-        .and_then(|o| o.register_workflow::<ApplyEnvironment>())
-        .and_then(|o| o.register_workflow::<OnboardOrganization>())
-        .and_then(|o| o.register_workflow::<CanaryRun>())
-        .map_err(|e| failed(&e))?;
-    WorkflowReplayer::new(options.data_converter(converter).build()).map_err(|e| failed(&e))
 }

@@ -1,23 +1,17 @@
 //! Three-way comparison: what is planned, what was last applied, what is there.
 
+mod names;
+mod settings;
+
+pub use leadline_domain::drift::DriftKind;
+pub use names::Names;
+pub use settings::{compares, notification, why_not};
+
 use super::diff::paths;
+use leadline_domain::drift::{Difference, NotCompared};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
-
-/// Who moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DriftKind {
-    /// The plan changed and is not applied yet; what is there is what was applied.
-    Pending,
-    /// What is there was changed past us.
-    Drifted,
-    /// What is there was changed past us, to what is planned now.
-    AlreadyAsPlanned,
-    /// Both moved, to different values.
-    Conflict,
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One place at which the three are not equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +20,95 @@ pub struct Drift {
     pub path: String,
     /// Who moved.
     pub kind: DriftKind,
+}
+
+/// What a comparison of a whole stack found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Comparison {
+    /// Settings that were compared.
+    pub compared: u64,
+    /// Where they differ.
+    pub differences: Vec<Difference>,
+    /// What could not be compared.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// Compares the planned and the applied template with the settings as the services have them. `live` holds, by logical
+/// id, what [`compares`] says is compared; `None` for a resource that is gone.
+#[must_use]
+pub fn compare(planned: &Value, applied: &Value, live: &BTreeMap<String, Option<Value>>, names: &Names) -> Comparison {
+    let mut out = Comparison::default();
+    let resources = |t: &Value| t["Resources"].as_object().cloned().unwrap_or_default();
+    let (in_plan, in_applied) = (resources(planned), resources(applied));
+    let all: BTreeSet<&String> = in_plan.keys().chain(in_applied.keys()).collect();
+    for id in all {
+        let declared = in_applied.get(id).or_else(|| in_plan.get(id));
+        let resource_type = declared.and_then(|r| r["Type"].as_str()).unwrap_or_default().to_owned();
+        if !compares(&resource_type) {
+            template_only(id, &resource_type, &in_plan, &in_applied, names, &mut out);
+            continue;
+        }
+        let [mut p, mut a] = [planned, applied]
+            .map(|t| settings::of_template(t, id, names).map_or(Value::Null, |v| settings::normal(&v)));
+        let mut l = live.get(id).and_then(Option::as_ref).map_or(Value::Null, settings::normal);
+        // What refers to something whose name is not known here cannot be held against a name.
+        let unknown: Vec<String> =
+            a.as_object().into_iter().flatten().filter(|(_, v)| names::open(v)).map(|(k, _)| k.clone()).collect();
+        for key in unknown {
+            for v in [&mut p, &mut a, &mut l] {
+                if let Some(o) = v.as_object_mut() {
+                    o.remove(&key);
+                }
+            }
+            out.not_compared.push(NotCompared {
+                resource: format!("{id}.{key}"),
+                resource_type: resource_type.clone(),
+                why: "it refers to something whose name is not known here".into(),
+            });
+        }
+        out.compared +=
+            [&p, &a, &l].iter().filter_map(|v| v.as_object()).flat_map(|o| o.keys()).collect::<BTreeSet<_>>().len()
+                as u64;
+        for d in drift(&p, &a, &l) {
+            let value = |v: &Value| at(v, &d.path).filter(|v| !v.is_null()).cloned();
+            out.differences.push(Difference {
+                resource: id.clone(),
+                resource_type: resource_type.clone(),
+                name: names.id(id).unwrap_or_default().to_owned(),
+                planned: value(&p),
+                applied: value(&a),
+                live: value(&l),
+                setting: d.path,
+                kind: d.kind,
+            });
+        }
+    }
+    out
+}
+
+/// A resource whose live settings are not read by themselves: the plan may be ahead of what was applied all the same.
+/// Parts of other resources are compared there.
+fn template_only(
+    id: &str,
+    resource_type: &str,
+    planned: &serde_json::Map<String, Value>,
+    applied: &serde_json::Map<String, Value>,
+    names: &Names,
+    out: &mut Comparison,
+) {
+    let (p, a) = (planned.get(id), applied.get(id));
+    if p != a && why_not(resource_type).is_some() {
+        out.differences.push(Difference {
+            resource: id.to_owned(),
+            resource_type: resource_type.to_owned(),
+            name: names.id(id).unwrap_or_default().to_owned(),
+            setting: String::new(),
+            kind: DriftKind::Pending,
+            planned: p.cloned(),
+            applied: a.cloned(),
+            live: None,
+        });
+    }
 }
 
 /// Compares three values, e.g. templates or live settings of the same shape.
@@ -69,6 +152,85 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    fn template() -> Value {
+        json!({"Resources": {
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {
+                "BucketName": "b",
+                "PublicAccessBlockConfiguration": {"BlockPublicAcls": true},
+                "VersioningConfiguration": {"Status": "Enabled"}}},
+            "BucketPolicy": {"Type": "AWS::S3::BucketPolicy", "Properties": {
+                "Bucket": {"Ref": "Bucket"},
+                "PolicyDocument": {"Version": "2012-10-17", "Statement": [
+                    {"Sid": "Own", "Effect": "Deny", "Principal": "*", "Action": ["s3:B", "s3:A"],
+                     "Resource": [{"Fn::Sub": "${Bucket.Arn}/*"}]}]}}},
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}},
+        }})
+    }
+
+    fn names() -> Names {
+        let of = |kind: &str, id: &str| (kind.to_owned(), id.to_owned());
+        Names::new("1", "us-east-1", [("Bucket".to_owned(), of("AWS::S3::Bucket", "b"))].into())
+    }
+
+    /// The same as the service says it: another order, one instead of a list of one, flags as text.
+    fn live() -> Value {
+        json!({
+            "policy": r#"{"Statement":[{"Action":["s3:A","s3:B"],"Effect":"Deny","Principal":{"AWS":"*"},"Resource":"arn:aws:s3:::b/*","Sid":"Own"}],"Version":"2012-10-17"}"#,
+            "public_access_block": {"BlockPublicAcls": "true"},
+            "versioning": "Enabled", "encryption": {}, "notifications": [],
+        })
+    }
+
+    fn look(planned: &Value, applied: &Value, live: Option<Value>) -> Vec<(String, DriftKind)> {
+        let live = BTreeMap::from([("Bucket".to_owned(), live)]);
+        let found = compare(planned, applied, &live, &names());
+        found.differences.into_iter().map(|d| (format!("{}.{}", d.resource, d.setting), d.kind)).collect()
+    }
+
+    #[test]
+    fn the_same_in_other_words_is_no_drift() {
+        assert_eq!(look(&template(), &template(), Some(live())), []);
+    }
+
+    #[test]
+    fn each_change_is_named_with_its_statement() {
+        let mut l = live();
+        l["public_access_block"]["BlockPublicAcls"] = "false".into();
+        l["policy"] = json!({"Version": "2012-10-17", "Statement": [
+            {"Sid": "Own", "Effect": "Allow", "Principal": "*", "Action": ["s3:A", "s3:B"], "Resource": "arn:aws:s3:::b/*"},
+            {"Sid": "More", "Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "*"}]});
+        assert_eq!(
+            look(&template(), &template(), Some(l)),
+            [
+                ("Bucket.policy.Statement.More".to_owned(), DriftKind::Drifted),
+                ("Bucket.policy.Statement.Own.Effect".to_owned(), DriftKind::Drifted),
+                ("Bucket.public_access_block.BlockPublicAcls".to_owned(), DriftKind::Drifted),
+            ]
+        );
+        assert_eq!(look(&template(), &template(), None), [("Bucket.".to_owned(), DriftKind::Drifted)], "gone");
+    }
+
+    #[test]
+    fn a_plan_that_is_ahead_is_no_drift() {
+        let mut ahead = template();
+        ahead["Resources"]["Bucket"]["Properties"]["VersioningConfiguration"]["Status"] = "Suspended".into();
+        ahead["Resources"]["Topic"]["Properties"]["TopicName"] = "other".into();
+        assert_eq!(
+            look(&ahead, &template(), Some(live())),
+            [("Bucket.versioning".to_owned(), DriftKind::Pending), ("Topic.".to_owned(), DriftKind::Pending),]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_is_said_and_not_guessed() {
+        let mut t = template();
+        t["Resources"]["Bucket"]["Properties"]["VersioningConfiguration"]["Status"] = json!({"Ref": "Unknown"});
+        let live = BTreeMap::from([("Bucket".to_owned(), Some(live()))]);
+        let found = compare(&t, &t, &live, &names());
+        assert_eq!(found.differences, []);
+        assert_eq!(found.not_compared[0].resource, "Bucket.versioning");
+    }
 
     #[test]
     fn who_moved() {

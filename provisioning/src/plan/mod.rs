@@ -6,7 +6,7 @@ mod drift;
 mod words;
 
 pub use diff::{Change, ChangeKind};
-pub use drift::{Drift, DriftKind, drift};
+pub use drift::{Comparison, Drift, DriftKind, Names, compare, compares, drift, notification, why_not};
 
 use crate::config::{Config, Environment, Organization};
 use crate::policy::{self, Violation};

@@ -271,7 +271,8 @@ reconcile_s = 5
     }
 
     /// The metrics of the worker that was started last, in the Prometheus text format; `None` if it does not answer.
-    fn metrics(&self) -> Option<String> {
+    #[must_use]
+    pub fn metrics(&self) -> Option<String> {
         use std::io::{Read as _, Write as _};
         let log = self.last_worker_log();
         let lines = log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());

@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, ExecutionStatus, Tag};
 use leadline_domain::{Fault, FaultCode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// CloudFormation: a template given in the request has at most 51,200 bytes (CreateChangeSet, TemplateBody).
 const TEMPLATE: usize = 51_200;
@@ -57,6 +57,23 @@ impl CfnStacks {
         }
         Err(Fault::new(FaultCode::StackPlanMismatch, format!("stack {stack} has no change set of this plan any more")))
     }
+}
+
+/// Names of the stacks that are made: those under creation, failed in it or under deletion are not.
+pub(super) async fn made(aws: &Aws) -> Result<BTreeSet<String>, Fault> {
+    let stacks = CfnStacks::new(aws);
+    let mut pages = stacks.client.list_stacks().into_paginator().send();
+    let mut out = BTreeSet::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|e| fault(Service::CloudFormation, "ListStacks", &e))?;
+        for s in page.stack_summaries() {
+            let status = s.stack_status().map_or("", |s| s.as_str());
+            if status == "CREATE_COMPLETE" || status.starts_with("UPDATE_") || status.starts_with("IMPORT_") {
+                out.extend(s.stack_name().map(str::to_owned));
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// The unique end of a change set's ARN (`.../<name>/<uuid>`), fit for a ClientRequestToken (letters, digits, hyphens,

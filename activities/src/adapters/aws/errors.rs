@@ -20,6 +20,8 @@ pub(super) enum Service {
     Credentials,
     /// Secrets Manager.
     Secrets,
+    Kms,
+    Iam,
 }
 
 /// The codes a service's kinds of failure map to.
@@ -61,6 +63,21 @@ fn codes(s: Service) -> Codes {
             denied: F::CredentialRefused,
             missing: F::CredentialRefused,
             refused: F::CredentialRefused,
+        },
+        Service::Kms => Codes {
+            unreachable: F::CredentialUnreachable,
+            throttled: F::CredentialUnreachable,
+            denied: F::StoreAccessDenied,
+            missing: F::StoreAccessDenied,
+            refused: F::BugInvariant,
+        },
+        // Read by provisioning only.
+        Service::Iam => Codes {
+            unreachable: F::StackUnreachable,
+            throttled: F::StackThrottled,
+            denied: F::StackAccessDenied,
+            missing: F::StackMissing,
+            refused: F::StackRefused,
         },
         Service::Secrets => Codes {
             unreachable: F::CredentialUnreachable,
@@ -222,7 +239,7 @@ fn by_answer(service: Service, operation: &str, a: &Answer<'_>) -> Fault {
 /// The session ran out.
 const EXPIRED: &[&str] = &["ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"];
 /// These credentials are not known, or not any more.
-const UNKNOWN_CALLER: &[&str] = &[
+pub(super) const UNKNOWN_CALLER: &[&str] = &[
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidToken",

@@ -7,12 +7,15 @@ mod multipart;
 mod requests;
 mod s3;
 mod secrets;
+mod settings;
 mod sqs;
 mod sts;
 
 pub use cloudformation::CfnStacks;
+pub use isolation::AwsIsolation;
 pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
+pub use settings::AwsSettingsReader;
 pub use sqs::SqsQueue;
 pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};
 

@@ -1,0 +1,178 @@
+//! What is looked at again and again: isolation and drift.
+
+// The activities macro makes constants that it does not document.
+#![allow(missing_docs)]
+
+use crate::deps::Deps;
+use crate::engine::Engine;
+use crate::faults::ended;
+use crate::metrics::METRICS;
+use futures::{StreamExt, TryStreamExt};
+use leadline_domain::isolation::{self, Evidence, Verdict};
+use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId, WorkerGroup};
+use leadline_workflows::checks::{DriftInput, ProbeOthers, ProbeScope, definitions};
+use std::sync::Arc;
+use std::time::Duration;
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// Organizations that are tried at once by one activity.
+const PARALLEL: usize = 8;
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Implements `leadline_workflows::checks::Checking`.
+pub struct CheckActivities {
+    deps: Arc<Deps>,
+}
+
+impl CheckActivities {
+    /// Works with these parts.
+    #[must_use]
+    pub fn new(deps: Arc<Deps>) -> Self {
+        Self { deps }
+    }
+}
+
+#[activities]
+impl CheckActivities {
+    /// See the contract.
+    #[activity(definition = definitions::ProbeScope)]
+    pub async fn probe_scope(self: Arc<Self>, _ctx: ActivityContext, org: OrgId) -> Result<ProbeScope, ActivityError> {
+        ended("probe_scope", scope(&self.deps, &org).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ProbeOwn)]
+    pub async fn probe_own(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<Evidence>, ActivityError> {
+        let r = beating(&ctx, own(&self.deps, &org)).await?;
+        ended("probe_own", counted(&org, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ProbeOthers)]
+    pub async fn probe_others(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ProbeOthers,
+    ) -> Result<Vec<Evidence>, ActivityError> {
+        let r = beating(&ctx, others(&self.deps, &input)).await?;
+        ended("probe_others", counted(&input.org, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::FindDrift)]
+    pub async fn find_drift(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: DriftInput,
+    ) -> Result<DriftReport, ActivityError> {
+        let r = beating(&ctx, crate::drift::find(&self.deps, input.org.as_ref())).await?;
+        if let Ok(report) = &r {
+            METRICS.drift(&report.stack, report.drifted().count() as u64);
+            if let Some(fault) = report.fault() {
+                METRICS.fault(fault.code);
+                tracing::error!(%fault, "drift");
+            }
+        }
+        ended("find_drift", r)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ScheduleChecks)]
+    pub async fn schedule_checks(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: DriftInput,
+    ) -> Result<Vec<String>, ActivityError> {
+        ended("schedule_checks", schedule(&self.deps, &Engine::new(ctx.client()), input.org.as_ref()).await)
+    }
+}
+
+/// With heartbeats, until it ends or is cancelled.
+async fn beating<T>(
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<Result<T, Fault>, ActivityError> {
+    let beat = async {
+        loop {
+            let _ = ctx.record_heartbeat(()).await;
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    };
+    tokio::select! {
+        r = work => Ok(r),
+        () = beat => Ok(Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended"))),
+        () = ctx.cancelled() => Err(ActivityError::cancelled()),
+    }
+}
+
+/// Counts what was found; something that can be reached and must not be raises the alarm here, whoever asked.
+fn counted(org: &OrgId, r: Result<Vec<Evidence>, Fault>) -> Result<Vec<Evidence>, Fault> {
+    let found = r?;
+    let count = |v: Verdict| found.iter().filter(|e| e.verdict() == v).count() as u64;
+    METRICS.probed(org.as_str(), "as_expected", count(Verdict::AsExpected));
+    METRICS.probed(org.as_str(), "nothing_there", count(Verdict::NothingThere));
+    METRICS.probed(org.as_str(), "unproven", count(Verdict::Unproven));
+    METRICS.probed(org.as_str(), "broken", count(Verdict::Broken));
+    if let Some(fault) = isolation::fault(org, &found) {
+        METRICS.fault(fault.code);
+        tracing::error!(%fault, "isolation probe");
+        if fault.code == FaultCode::IsolationBroken {
+            METRICS.broken("L6");
+        }
+    }
+    Ok(found)
+}
+
+async fn scope(deps: &Deps, org: &OrgId) -> Result<ProbeScope, Fault> {
+    // Known here, or this worker has no business with it.
+    deps.registry.scope(org)?;
+    let made = deps.isolation.stacks().await?;
+    let all = deps.registry.snapshot();
+    let others = all.orgs.iter().filter(|(id, _)| *id != org);
+    let (there, not): (Vec<_>, Vec<_>) = others.partition(|(_, c)| made.contains(&c.scope.stack()));
+    let ids = |v: Vec<(&OrgId, _)>| v.into_iter().map(|(id, _)| id.clone()).collect();
+    Ok(ProbeScope { others: ids(there), not_onboarded: ids(not), not_enforced: deps.isolation.not_enforced() })
+}
+
+fn shares(deps: &Deps, org: &OrgId) -> Result<Vec<ShareId>, Fault> {
+    Ok(deps.registry.org(org)?.shares.into_keys().collect())
+}
+
+async fn own(deps: &Deps, org: &OrgId) -> Result<Vec<Evidence>, Fault> {
+    let scope = deps.registry.scope(org)?;
+    let mut found = deps.isolation.own(&scope, &shares(deps, org)?).await?;
+    found.extend(deps.isolation.environment(&scope, &deps.registry.env()).await?);
+    Ok(found)
+}
+
+async fn others(deps: &Deps, input: &ProbeOthers) -> Result<Vec<Evidence>, Fault> {
+    let own = deps.registry.scope(&input.org)?;
+    let own = &own;
+    // In the order of the input, whichever answers first.
+    let tried: Vec<Vec<Evidence>> = futures::stream::iter(input.others.clone())
+        .map(|id| async move {
+            match deps.registry.org(&id) {
+                Ok(c) => {
+                    let shares: Vec<ShareId> = c.shares.into_keys().collect();
+                    deps.isolation.other(own, &c.scope, &shares).await
+                }
+                // It left the configuration between two steps: the next run does not know it.
+                Err(_) => Ok(Vec::new()),
+            }
+        })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    Ok(tried.concat())
+}
+
+async fn schedule(deps: &Deps, engine: &Engine, org: Option<&OrgId>) -> Result<Vec<String>, Fault> {
+    let env = deps.registry.env();
+    let main = WorkerGroup::parse("main").map_err(|e| Fault::new(FaultCode::BugInvariant, e.to_string()))?;
+    let queue = env.task_queue(&main);
+    let mut made = vec![engine.schedule_drift(&queue, env.env(), org).await?];
+    if let Some(org) = org {
+        made.push(engine.schedule_isolation(&queue, env.env(), org).await?);
+    }
+    Ok(made)
+}

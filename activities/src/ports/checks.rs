@@ -1,0 +1,89 @@
+//! The roles of what is looked at again and again: who reaches what, what is there, what should be.
+
+use async_trait::async_trait;
+use leadline_domain::isolation::{Evidence, NotEnforced};
+use leadline_domain::{EnvScope, Fault, OrgId, OrgScope, ShareId};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tries what an organization's credentials reach. Whatever is found open, no content of another organization is read
+/// and none is changed: what is tried is tried on names of the probe's own. Nobody can name another object to it:
+///
+/// ```compile_fail,E0061
+/// # use leadline_activities::ports::checks::Isolation;
+/// # async fn f(probe: &dyn Isolation, a: &leadline_domain::OrgScope, b: &leadline_domain::OrgScope) {
+/// let _ = probe.other(a, b, &[], "recordings/sha256/ab/cd").await;
+/// # }
+/// ```
+#[async_trait]
+pub trait Isolation: Send + Sync {
+    /// What the endpoint does not enforce; empty on AWS.
+    fn not_enforced(&self) -> Vec<NotEnforced>;
+
+    /// Stacks that are made.
+    ///
+    /// # Errors
+    /// `stack.*`.
+    async fn stacks(&self) -> Result<BTreeSet<String>, Fault>;
+
+    /// Tries everything on the organization's own resources.
+    ///
+    /// # Errors
+    /// What passes by itself: nothing is shown then.
+    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault>;
+
+    /// Tries everything on the environment's queues.
+    ///
+    /// # Errors
+    /// What passes by itself, and `queue.*` if the queues are not there.
+    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault>;
+
+    /// Tries everything on another organization's resources, the secrets of its `shares` among them.
+    ///
+    /// # Errors
+    /// What passes by itself: nothing is shown then.
+    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault>;
+}
+
+/// A resource of a stack as CloudFormation knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Physical {
+    /// E.g. `AWS::S3::Bucket`.
+    pub resource_type: String,
+    /// Name or id, as `Ref` gives it.
+    pub id: String,
+}
+
+/// Reads the settings of resources from the services themselves.
+#[async_trait]
+pub trait LiveSettings: Send + Sync {
+    /// The resources of a stack, by logical id.
+    ///
+    /// # Errors
+    /// `stack.*`.
+    async fn resources(&self, stack: &str) -> Result<BTreeMap<String, Physical>, Fault>;
+
+    /// The settings of one resource, in the shape of [`leadline_provisioning::plan::drift`]; `None` if it is gone.
+    ///
+    /// # Errors
+    /// `stack.*`; the type has to be one that is compared there.
+    async fn read(&self, resource: &Physical) -> Result<Option<Value>, Fault>;
+}
+
+/// What a stack should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Its template.
+    pub template: Value,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Plans from the configuration as it is now.
+pub trait Plans: Send + Sync {
+    /// The plan of an organization's stack, or of the environment's.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+}

@@ -1,0 +1,149 @@
+//! The schedules of the checks, and the checks that a command asks for.
+
+use crate::engine::{Engine, start_fault, status_fault};
+use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport};
+use leadline_workflows::checks::DriftInput;
+use leadline_workflows::{DriftCheck, IsolationProbe, ids};
+use std::time::Duration;
+use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
+use temporalio_client::schedules::{
+    CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec, ScheduleOverlapPolicy, ScheduleSpec,
+};
+use temporalio_client::tonic::Code;
+use temporalio_client::{
+    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowQueryOptions, WorkflowStartOptions,
+};
+use temporalio_common::error::IncomingError;
+
+/// Each organization's credentials are tried on all others this often: requests grow with the square of the number of
+/// organizations.
+const ISOLATION_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Each stack is compared this often.
+const DRIFT_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// A moment within the interval that is this id's own, so that not all begin at once.
+fn offset(id: &str, every: Duration) -> Duration {
+    let d = leadline_domain::Digest::of(id.as_bytes());
+    let n = d.as_bytes()[..4].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    Duration::from_secs(n % every.as_secs().max(1))
+}
+
+impl Engine {
+    /// Has the isolation probe of an organization run every day. Returns the schedule's id.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn schedule_isolation(&self, queue: &str, env: &EnvId, org: &OrgId) -> Result<String, Fault> {
+        let id = ids::isolation(env, org);
+        let action = ScheduleAction::start_workflow(IsolationProbe::run, org.clone(), queue, &id);
+        self.schedule(id, action, ISOLATION_EVERY).await
+    }
+
+    /// Has a stack compared every six hours. Returns the schedule's id.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn schedule_drift(&self, queue: &str, env: &EnvId, org: Option<&OrgId>) -> Result<String, Fault> {
+        let id = ids::drift(env, org);
+        let action = ScheduleAction::start_workflow(DriftCheck::run, DriftInput { org: org.cloned() }, queue, &id);
+        self.schedule(id, action, DRIFT_EVERY).await
+    }
+
+    /// One that is there already is success.
+    async fn schedule(&self, id: String, action: ScheduleAction, every: Duration) -> Result<String, Fault> {
+        let mut spec = ScheduleSpec::from_interval(every);
+        spec.intervals = vec![ScheduleIntervalSpec::new(every, Some(offset(&id, every)))];
+        let options = CreateScheduleOptions::builder()
+            .action(action)
+            .spec(spec)
+            .overlap_policy(ScheduleOverlapPolicy::Skip)
+            .build();
+        match self.client().create_schedule(&id, options).await {
+            Ok(_) => Ok(id),
+            Err(ScheduleError::Rpc(s)) if s.code() == Code::AlreadyExists => Ok(id),
+            Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
+            Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be made"))),
+        }
+    }
+
+    /// Runs the isolation probe of an organization now, or follows the one that a command started before. Gives what it
+    /// found also where that is not what it has to be.
+    ///
+    /// # Errors
+    /// What hindered it: `engine.*`, `credential.*`, `stack.*`, `config.*`.
+    pub async fn probe_isolation(&self, queue: &str, env: &EnvId, org: &OrgId) -> Result<ProbeReport, Fault> {
+        let id = ids::isolation(env, org);
+        let started = self.client().start_workflow(IsolationProbe::run, org.clone(), now(queue, &id)).await;
+        started.map_err(start_fault)?;
+        let handle: WorkflowHandle<Client, IsolationProbe> = self.client().get_workflow_handle(&id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(report),
+            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => match handle.query(IsolationProbe::report, (), WorkflowQueryOptions::default()).await {
+                Ok(Some(report)) => Ok(report),
+                Ok(None) => Err(failure(&e)),
+                Err(e) => Err(query_fault(&e)),
+            },
+        }
+    }
+
+    /// Compares a stack now. Gives what was found also where something was.
+    ///
+    /// # Errors
+    /// What hindered it: `engine.*`, `stack.*`, `config.*`.
+    pub async fn find_drift(&self, queue: &str, env: &EnvId, org: Option<&OrgId>) -> Result<DriftReport, Fault> {
+        let id = ids::drift(env, org);
+        let input = DriftInput { org: org.cloned() };
+        self.client().start_workflow(DriftCheck::run, input, now(queue, &id)).await.map_err(start_fault)?;
+        let handle: WorkflowHandle<Client, DriftCheck> = self.client().get_workflow_handle(&id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(report),
+            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => match handle.query(DriftCheck::report, (), WorkflowQueryOptions::default()).await {
+                Ok(Some(report)) => Ok(report),
+                Ok(None) => Err(failure(&e)),
+                Err(e) => Err(query_fault(&e)),
+            },
+        }
+    }
+}
+
+/// Why a check ended without a report.
+fn failure(e: &WorkflowGetResultError) -> Fault {
+    if let WorkflowGetResultError::Failed(cause) = e
+        && let IncomingError::Application(a) = &**cause
+        && let Ok(Some(f)) = a.details::<Fault>()
+    {
+        return f;
+    }
+    Fault::new(FaultCode::EngineRefused, "the check was ended from outside")
+}
+
+fn query_fault(e: &WorkflowQueryError) -> Fault {
+    match e {
+        WorkflowQueryError::Rpc(s) | WorkflowQueryError::NotFound(s) => status_fault(s),
+        _ => Fault::new(FaultCode::EngineRefused, "the check does not tell what it found"),
+    }
+}
+
+fn now(queue: &str, id: &str) -> WorkflowStartOptions {
+    WorkflowStartOptions::new(queue, id)
+        .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+        .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_spread_over_the_interval() {
+        let hour = Duration::from_secs(3600);
+        let all: std::collections::BTreeSet<Duration> =
+            (0..100).map(|n| offset(&format!("isolation/us/o{n}"), hour)).collect();
+        assert!(all.len() > 80 && all.iter().all(|d| *d < hour));
+        assert_eq!(offset("a", hour), offset("a", hour));
+    }
+}

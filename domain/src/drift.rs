@@ -1,0 +1,124 @@
+//! Drift: where what is planned, what was last applied, and what is there are not one.
+
+use crate::fault::{Fault, FaultCode};
+use crate::ids::{EnvId, OrgId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// Who moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// The plan changed and is not applied yet; what is there is what was applied.
+    Pending,
+    /// What is there was changed past us.
+    Drifted,
+    /// What is there was changed past us, to what is planned now.
+    AlreadyAsPlanned,
+    /// Both moved, to different values.
+    Conflict,
+}
+
+/// One place at which the three are not equal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Logical id in the template; empty for the stack itself.
+    pub resource: String,
+    /// E.g. `AWS::S3::Bucket`.
+    pub resource_type: String,
+    /// Name or id of the resource in AWS.
+    pub name: String,
+    /// Dotted path of the setting; empty for the resource as a whole.
+    pub setting: String,
+    /// Who moved.
+    pub kind: DriftKind,
+    /// As planned; absent where there is nothing.
+    pub planned: Option<Value>,
+    /// As last applied.
+    pub applied: Option<Value>,
+    /// As it is.
+    pub live: Option<Value>,
+}
+
+/// A resource that was not compared, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCompared {
+    /// Logical id.
+    pub resource: String,
+    /// E.g. `AWS::SNS::Topic`.
+    pub resource_type: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What one look found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriftReport {
+    /// Environment.
+    pub env: EnvId,
+    /// Organization; absent for the environment's own stack.
+    pub org: Option<OrgId>,
+    /// Stack.
+    pub stack: String,
+    /// Settings that were compared.
+    pub compared: u64,
+    /// Where they differ.
+    pub differences: Vec<Difference>,
+    /// What was not compared.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// Differences that a fault names.
+const NAMED: usize = 5;
+
+impl DriftReport {
+    /// Differences that came about past us.
+    pub fn drifted(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|d| d.kind != DriftKind::Pending)
+    }
+
+    /// Whether the plan is ahead of what was applied.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        self.differences.iter().any(|d| d.kind == DriftKind::Pending)
+    }
+
+    /// `drift.found`, if something was changed past us.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let found: Vec<String> = self.drifted().map(Difference::place).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let more = found.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let named = found.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+        Some(Fault::new(FaultCode::DriftFound, format!("stack {}: {named}{more}", self.stack)))
+    }
+}
+
+impl Difference {
+    /// Where it is, in words.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let resource = if self.resource.is_empty() { "the stack" } else { &self.resource };
+        let setting = if self.setting.is_empty() { String::new() } else { format!(" {}", self.setting) };
+        if self.name.is_empty() {
+            format!("{resource}{setting}")
+        } else {
+            format!("{resource} ({}){setting}", self.name)
+        }
+    }
+}
+
+impl fmt::Display for DriftKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "planned, not applied",
+            Self::Drifted => "changed past us",
+            Self::AlreadyAsPlanned => "changed past us, to what is planned",
+            Self::Conflict => "changed past us, and planned otherwise",
+        })
+    }
+}

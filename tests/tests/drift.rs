@@ -1,0 +1,190 @@
+//! Drift, through the binary and a worker: what is changed past CloudFormation is found and named, and nothing else is.
+
+use leadline_tests::harness::past_us::PastUs;
+use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn look(stack: &Stack, args: &[&str]) -> (Option<i32>, Value) {
+    let out = stack.run(&[args, &["--output", "json"]].concat());
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let report =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&out.stderr)));
+    (out.status.code(), report)
+}
+
+/// Differences as `resource setting`.
+fn places(report: &Value) -> BTreeSet<String> {
+    let all = report["differences"].as_array().expect("differences").iter();
+    let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
+    all.map(|d| format!("{} {} {}", text(&d["resource"]), text(&d["setting"]), text(&d["kind"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_past_us_is_named() {
+    let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let mut worker = stack.worker();
+    stack.provision();
+    let org = ["org", "drift", "st-mary", "--env", "test"];
+    let env = ["env", "drift", "test"];
+
+    // Unchanged: nothing is found, on much that was compared.
+    for args in [&org[..], &env[..]] {
+        let (code, report) = look(&stack, args);
+        let text = serde_json::to_string_pretty(&report).unwrap();
+        assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{text}");
+        assert!(report["compared"].as_u64().is_some_and(|n| n >= 8), "{text}");
+    }
+
+    let root = PastUs::new(&stack.aws.url()).await;
+    let bucket = format!("leadline-test-st-mary-{ACCOUNT}");
+    let role = "leadline-test-org-st-mary";
+    // The bucket's policy loses its denials, and gets a statement more.
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Oops", "Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "s3:GetObject",
+        "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
+    root.s3.put_bucket_policy().bucket(&bucket).policy(policy.to_string()).send().await.expect("put");
+    let block = aws_sdk_s3::types::PublicAccessBlockConfiguration::builder()
+        .block_public_acls(true)
+        .ignore_public_acls(true)
+        .block_public_policy(false)
+        .restrict_public_buckets(true)
+        .build();
+    root.s3
+        .put_public_access_block()
+        .bucket(&bucket)
+        .public_access_block_configuration(block)
+        .send()
+        .await
+        .expect("put");
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Workers", "Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "sts:AssumeRole"}]});
+    root.iam.update_assume_role_policy().role_name(role).policy_document(trust.to_string()).send().await.expect("put");
+    let more = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]});
+    root.iam
+        .put_role_policy()
+        .role_name(role)
+        .policy_name("oops")
+        .policy_document(more.to_string())
+        .send()
+        .await
+        .expect("put");
+
+    let (code, report) = look(&stack, &org);
+    let text = serde_json::to_string_pretty(&report).unwrap();
+    assert_eq!(code, Some(3), "{text}");
+    let found = places(&report);
+    for place in [
+        "Bucket policy.Statement.Oops drifted",
+        "Bucket policy.Statement.OwnRoleOnly drifted",
+        "Bucket public_access_block.BlockPublicPolicy drifted",
+        "Role trust.Statement.Workers.Condition drifted",
+        "Role trust.Statement.Workers.Principal.AWS drifted",
+        "Role inline_policies.oops drifted",
+    ] {
+        assert!(found.contains(place), "{place}: {text}");
+    }
+    assert!(found.iter().all(|p| p.ends_with(" drifted")), "{found:?}");
+    // Three ways, side by side.
+    let block = report["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["setting"] == "public_access_block.BlockPublicPolicy")
+        .unwrap();
+    assert_eq!(
+        (&block["planned"], &block["applied"], &block["live"]),
+        (&json!("true"), &json!("true"), &json!("false"))
+    );
+    let out = stack.run(&org);
+    let shown = String::from_utf8_lossy(&out.stdout);
+    assert!(shown.contains("Role (leadline-test-org-st-mary) inline_policies.oops"), "{shown}");
+    assert!(shown.contains("leadline org plan st-mary --env test"), "{shown}");
+    let metrics = stack.metrics().expect("metrics");
+    assert!(metrics.contains("leadline_faults_total{code=\"drift.found\"}"), "{metrics}");
+    assert!(metrics.contains("leadline_drifted_settings{stack=\"leadline-test-org-st-mary\"}"), "{metrics}");
+
+    // The key's policy, and a queue of the environment.
+    let key = root.kms.describe_key().key_id("alias/leadline-test-st-mary").send().await.expect("read");
+    let key = key.key_metadata.expect("a key").key_id;
+    let open = json!({"Version": "2012-10-17", "Statement": [{"Sid": "All", "Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Action": "kms:*", "Resource": "*"}]});
+    root.kms.put_key_policy().key_id(key).policy_name("default").policy(open.to_string()).send().await.expect("put");
+    root.s3
+        .put_bucket_versioning()
+        .bucket(&bucket)
+        .versioning_configuration(
+            aws_sdk_s3::types::VersioningConfiguration::builder()
+                .status(aws_sdk_s3::types::BucketVersioningStatus::Suspended)
+                .build(),
+        )
+        .send()
+        .await
+        .ok();
+    let found = places(&look(&stack, &org).1);
+    assert!(found.contains("Key policy.Statement.All drifted"), "{found:?}");
+    assert!(found.contains("Key policy.Statement.OwnRole drifted"), "{found:?}");
+
+    let url = root
+        .sqs
+        .get_queue_url()
+        .queue_name("leadline-test-audit")
+        .send()
+        .await
+        .expect("a url")
+        .queue_url
+        .expect("a url");
+    let open = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Oops", "Effect": "Allow", "Principal": "*",
+        "Action": "sqs:SendMessage", "Resource": "*"}]});
+    root.sqs
+        .set_queue_attributes()
+        .queue_url(url)
+        .attributes(aws_sdk_sqs::types::QueueAttributeName::Policy, open.to_string())
+        .send()
+        .await
+        .expect("put");
+    let (code, report) = look(&stack, &env);
+    assert_eq!(code, Some(3));
+    assert!(places(&report).iter().any(|p| p.starts_with("AuditQueue policy")), "{report}");
+    worker.stop(Duration::from_secs(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_is_ahead_is_told_apart_from_drift() {
+    let clinic = Clinic::new("st-mary", "ward");
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let mut worker = stack.worker();
+    let _ = stack.ok(&["env", "apply", "--env", "test"]);
+    let out = stack.run(&["org", "drift", "st-mary", "--env", "test"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("stack.missing"), "{out:?}");
+
+    let file = stack.environments().join("test.toml");
+    let text = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("{text}\n[audit_queue]\nvisibility_timeout_s = 77\n")).expect("written");
+    let (code, report) = look(&stack, &["env", "drift", "test"]);
+    assert_eq!(
+        (code, places(&report)),
+        (Some(2), BTreeSet::from(["AuditQueue visibility_timeout pending".to_owned()]))
+    );
+
+    // Somebody sets by hand what is planned, and something else.
+    let root = PastUs::new(&stack.aws.url()).await;
+    let url = root.sqs.get_queue_url().queue_name("leadline-test-audit").send().await.expect("a url");
+    let set = root.sqs.set_queue_attributes().queue_url(url.queue_url.expect("a url"));
+    let name = aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
+    set.clone().attributes(name.clone(), "77").send().await.expect("put");
+    let (code, report) = look(&stack, &["env", "drift", "test"]);
+    assert_eq!(
+        (code, places(&report)),
+        (Some(3), BTreeSet::from(["AuditQueue visibility_timeout already_as_planned".to_owned()]))
+    );
+    set.attributes(name, "78").send().await.expect("put");
+    let (code, report) = look(&stack, &["env", "drift", "test"]);
+    assert_eq!(
+        (code, places(&report)),
+        (Some(3), BTreeSet::from(["AuditQueue visibility_timeout conflict".to_owned()]))
+    );
+    worker.stop(Duration::from_secs(20));
+}
