@@ -5,7 +5,9 @@ use crate::ingest::IngestActivities;
 use crate::provision::ProvisioningActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
-use leadline_workflows::{ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch};
+use leadline_workflows::{
+    ApplyEnvironment, IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_client::Client;
@@ -56,6 +58,7 @@ pub fn worker(
         )
         .register_workflow::<RecordingLifecycle>()?
         .register_workflow::<IngestBatch>()?
+        .register_workflow::<SetLifecycle>()?
         .register_workflow::<ShareWatch>()?
         .register_workflow::<ApplyEnvironment>()?
         .register_workflow::<OnboardOrganization>()?

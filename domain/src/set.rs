@@ -227,12 +227,7 @@ impl Manifest {
     pub fn new(kind: SetKind, base: Option<String>, objects: &[SetObject]) -> Self {
         let mut objects: Vec<ManifestObject> = objects
             .iter()
-            .map(|o| ManifestObject {
-                role: o.role,
-                extension: o.extension.clone(),
-                sha256: o.digest,
-                size: o.size,
-            })
+            .map(|o| ManifestObject { role: o.role, extension: o.extension.clone(), sha256: o.digest, size: o.size })
             .collect();
         objects.sort();
         Self { schema: 1, kind, base, objects }

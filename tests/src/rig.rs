@@ -20,6 +20,7 @@ use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule, ShareId,
     SharePath, WorkerGroup,
 };
+use leadline_formats::sets::SetRule;
 use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,23 @@ impl Rig {
         archive: &ArchiveRule,
         small_bytes: u64,
     ) -> Self {
+        let settle = SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 500, ..SettleRule::default() };
+        Self::with_sets(client, name, orgs, archive, small_bytes, &settle, &[]).await
+    }
+
+    /// The same where files belong together.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn with_sets(
+        client: Client,
+        name: &str,
+        orgs: &[&str],
+        archive: &ArchiveRule,
+        small_bytes: u64,
+        settle: &SettleRule,
+        sets: &[SetRule],
+    ) -> Self {
         let facts = facts(name);
         let stores = FakeOrgStores::new();
         let (mut lanes, mut configs) = (BTreeMap::new(), BTreeMap::new());
@@ -94,11 +112,12 @@ impl Rig {
                 share: "ward".into(),
                 folder: SharePath::new("in"),
                 group: WorkerGroup::parse("main").expect("a group"),
-                settle: SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 500, ..SettleRule::default() },
+                settle: settle.clone(),
                 archive: archive.clone(),
                 reconcile_ms: 1_000,
                 only: vec![],
                 ignore: vec![],
+                sets: sets.to_vec(),
                 small_bytes,
                 max_bytes: 1 << 40,
                 require_encryption: false,

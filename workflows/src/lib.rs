@@ -9,9 +9,12 @@ pub mod ingest_batch;
 pub mod onboard;
 mod options;
 pub mod recording_lifecycle;
+mod set_lane;
+pub mod set_lifecycle;
 pub mod share_watch;
 
 pub use ingest_batch::IngestBatch;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;
+pub use set_lifecycle::SetLifecycle;
 pub use share_watch::ShareWatch;

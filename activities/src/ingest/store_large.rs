@@ -106,8 +106,9 @@ async fn attempt(
         return Ok(outcome);
     }
     store.complete_upload(&upload, &parts).await?;
-    let put = store.promote(&upload.name, size, &digest, &meta(claim.as_str(), &structure)).await?;
-    Ok(outcome(put, claim.as_str(), digest, size, structure))
+    let meta = meta(input, claim.as_str(), &structure);
+    let put = store.promote(&upload.name, size, &digest, &meta).await?;
+    outcome(put, &meta, digest, size, structure)
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.
