@@ -49,6 +49,9 @@ pub enum InSet {
     Alone,
     /// As an object of the set. The claim is that of the set's manifest.
     Member,
+    /// The same, where another file of the set says whether this one is whole: what it seems to be by itself does not
+    /// count.
+    Vouched,
 }
 
 /// A member as its set is judged.

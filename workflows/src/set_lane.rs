@@ -1,10 +1,11 @@
 //! The members of a set on their way: what each waits for, and what the set as a whole can do. Without a clock or an
 //! activity: [`crate::set_lifecycle`] brings both.
 
+use crate::contracts::InSet;
 use crate::recording_lifecycle::FileReport;
 use crate::set_lifecycle::{MemberReport, SetInput};
-use leadline_domain::lifecycle::{ArchiveState, Command, Event, Lifecycle, Outcome, Phase};
-use leadline_domain::set::{Member, MemberRole, SetObject, SetSeen, Standing, claim};
+use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Lifecycle, Outcome, Phase};
+use leadline_domain::set::{Member, MemberRole, SetKind, SetObject, SetSeen, Standing, claim};
 use leadline_domain::settle::{StructureVerdict, WaitReason};
 use leadline_domain::{FaultCode, FileKey};
 
@@ -15,17 +16,21 @@ pub(crate) struct Lane {
     pub(crate) next: Command,
     /// When its wait is over.
     wake_ms: i64,
+    /// Whether it is whole another file of the set says.
+    vouched: bool,
 }
 
 impl Lane {
-    fn new(member: Member, now: i64) -> Self {
+    fn new(input: &SetInput, member: Member, now: i64) -> Self {
+        // Samples and annotations say nothing by themselves; now and then they look like something else.
+        let vouched = input.spec.kind == SetKind::Wfdb && member.role != MemberRole::Primary;
         if member.role == MemberRole::Marker {
             let lifecycle = Lifecycle::marker(&member.intake, now);
-            return Self { member, lifecycle, next: Command::Store { large: false }, wake_ms: now };
+            return Self { member, lifecycle, next: Command::Store { large: false }, wake_ms: now, vouched };
         }
         let (mut lifecycle, event) = Lifecycle::begin(&member.intake, now);
         let next = lifecycle.step(&member.intake, event, now);
-        Self { member, lifecycle, next, wake_ms: now }
+        Self { member, lifecycle, next, wake_ms: now, vouched }
     }
 
     pub(crate) fn is_marker(&self) -> bool {
@@ -36,7 +41,24 @@ impl Lane {
         self.member.intake.file_key()
     }
 
-    pub(crate) fn take(&mut self, event: Event, now: i64) {
+    /// How its content is stored.
+    pub(crate) fn shelved(&self, alone: bool) -> InSet {
+        match (alone, self.vouched && self.lifecycle.stat.size <= self.member.intake.small_bytes) {
+            (true, _) => InSet::Alone,
+            (false, true) => InSet::Vouched,
+            (false, false) => InSet::Member,
+        }
+    }
+
+    pub(crate) fn take(&mut self, mut event: Event, now: i64) {
+        // A large one is not added up: it has to look whole by itself as well.
+        if let Event::Examined(Examination::Seen { structure: Some(s), look, .. }) = &mut event
+            && self.vouched
+            && look.stat.size <= self.member.intake.small_bytes
+        {
+            s.verdict = StructureVerdict::Unverifiable;
+            s.evidence = vec!["Whether it is whole the header of its record says.".into()];
+        }
         let next = self.lifecycle.step(&self.member.intake, event, now);
         self.then(next, now);
     }
@@ -105,7 +127,7 @@ impl Lanes {
         }
         if let Some(lane) = self.lanes.iter_mut().find(|l| l.key() == key && l.lifecycle.outcome.is_none()) {
             if lane.is_marker() {
-                *lane = Lane::new(member, now);
+                *lane = Lane::new(input, member, now);
             } else if matches!(lane.next, Command::Wait { .. }) {
                 lane.wake_ms = now;
             } else if lane.lifecycle.stat != *stat {
@@ -118,7 +140,7 @@ impl Lanes {
         for lane in self.lanes.iter_mut().filter(|l| l.member.intake.fingerprint.path == path) {
             lane.look_again();
         }
-        self.lanes.push(Lane::new(member, now));
+        self.lanes.push(Lane::new(input, member, now));
         self.joined_ms = now;
         self.relax(input, now);
         true
@@ -195,11 +217,11 @@ impl Lanes {
         self.lanes.iter_mut().filter(|l| !l.is_marker() && l.lifecycle.outcome.is_none())
     }
 
-    /// After a try to store all: whether all are stored. If not, those that are go back to the look, because what made
-    /// one of them change may be at work on the others.
-    pub(crate) fn all_stored(&mut self) -> bool {
+    /// After a try to store so many: whether all are stored. If not, those that are go back to the look, because what made
+    /// one of them change or go may be at work on the others.
+    pub(crate) fn all_stored(&mut self, tried: usize) -> bool {
         let stored = |l: &&mut Lane| matches!(l.next, Command::Enqueue(_));
-        if self.contents().all(|l| stored(&l)) {
+        if self.contents().filter(stored).count() == tried {
             return true;
         }
         self.contents().filter(stored).for_each(Lane::look_again);

@@ -5,7 +5,7 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{ClaimInput, EnqueueInput, InSet, Ingest, JudgeMember, Judgement, SetClaim};
+use crate::contracts::{ClaimInput, EnqueueInput, Ingest, JudgeMember, Judgement, SetClaim};
 use crate::options::{fault_of, short};
 use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, store};
 use crate::set_lane::{Lane, Lanes};
@@ -243,11 +243,12 @@ impl Set {
 
     /// Stores every member, each if it still is what it was. `None`: one was not.
     async fn store(&mut self, ctx: &Context) -> Option<Complete> {
-        let one = self.lanes.contents().count() == 1;
-        let how = if one { InSet::Alone } else { InSet::Member };
+        let tried = self.lanes.contents().count();
+        let one = tried == 1;
         join_all(self.lanes.contents().map(|lane| async move {
             if let Command::Store { large } = lane.next {
-                let event = store(ctx, &lane.member.intake, &lane.lifecycle, large, Some(how)).await;
+                let how = Some(lane.shelved(one));
+                let event = store(ctx, &lane.member.intake, &lane.lifecycle, large, how).await;
                 lane.take(event, now_ms(ctx));
             }
         }))
@@ -260,7 +261,7 @@ impl Set {
             }
             return decided.then_some(Complete::One);
         }
-        if self.lanes.all_stored() {
+        if self.lanes.all_stored(tried) {
             let base = self.judged.as_ref().and_then(|j| j.2.clone());
             return Some(Complete::Several { base });
         }

@@ -27,7 +27,7 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
             Err(outcome) => return settled_before(deps, input, outcome).await,
         },
     };
-    if !agrees(input.basis, &content.structure) {
+    if !agrees(input, &content.structure) {
         return Ok(StoreOutcome::Incomplete { structure: content.structure });
     }
     let now = observe(share.as_ref(), input).await?;
@@ -50,9 +50,15 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     outcome(put, &meta, content.digest, size, content.structure)
 }
 
+/// Whether it is stored as an object of a set.
+fn in_set(input: &StoreInput) -> bool {
+    matches!(input.set, Some(InSet::Member | InSet::Vouched))
+}
+
 /// Whether what all of the content says still allows what it was settled on.
-pub(super) fn agrees(basis: Basis, whole: &Structure) -> bool {
-    match basis {
+pub(super) fn agrees(input: &StoreInput, whole: &Structure) -> bool {
+    match input.basis {
+        _ if input.set == Some(InSet::Vouched) => true,
         Basis::Structure => whole.verdict == StructureVerdict::Complete,
         Basis::Quiet => matches!(whole.verdict, StructureVerdict::Complete | StructureVerdict::Unverifiable),
     }
@@ -60,7 +66,7 @@ pub(super) fn agrees(basis: Basis, whole: &Structure) -> bool {
 
 pub(super) fn meta(input: &StoreInput, claim: &str, structure: &Structure) -> RecordingMeta {
     RecordingMeta {
-        shelf: if input.set == Some(InSet::Member) { Shelf::Members } else { Shelf::Recordings },
+        shelf: if in_set(input) { Shelf::Members } else { Shelf::Recordings },
         claim: claim.to_owned(),
         format: structure.format.clone(),
         media_type: media_type(&structure.format).to_owned(),
@@ -138,7 +144,7 @@ async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, S
 /// The file is not any more what was settled. If an earlier run of this very step had stored it already and was cut
 /// off before its result was kept, the claim stands: that content was complete, and it must not be lost.
 async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome) -> Result<StoreOutcome, Fault> {
-    let Some(digest) = input.expected.filter(|_| input.set != Some(InSet::Member)) else { return Ok(otherwise) };
+    let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(otherwise) };
     let store = deps.store(&input.file.org).await?;
     claimed_before(store.as_ref(), input, digest).await.map(|c| c.unwrap_or(otherwise))
 }

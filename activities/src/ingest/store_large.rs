@@ -94,7 +94,7 @@ async fn attempt(
     let parts = up.finish().await?;
     let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
     let now = observe(share.as_ref(), input).await?;
-    let fits = done == size && agrees(input.basis, &structure);
+    let fits = done == size && agrees(input, &structure);
     let given_up = match check(input, now.as_ref()) {
         Check::Changed(look) => Some(StoreOutcome::Changed { look }),
         Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
