@@ -65,6 +65,9 @@ pub struct Member {
     pub intake: Intake,
 }
 
+/// The most members a set has: its message names each of them, and SQS takes 256 KiB.
+pub const MAX_MEMBERS: usize = 100;
+
 /// Where a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -103,6 +106,8 @@ pub enum SetWait {
     More,
     /// The members contradict each other.
     Contradiction,
+    /// There are more than [`MAX_MEMBERS`].
+    TooMany,
 }
 
 impl SetWait {
@@ -114,6 +119,7 @@ impl SetWait {
             Self::Marker => "the marker is missing",
             Self::Member => "another file of the set is not complete",
             Self::More => "further files of the set may come; the quiet period runs",
+            Self::TooMany => "more files bear the name of the set than a set can have",
             Self::Contradiction => "the files of the set do not agree with each other",
         }
     }
@@ -148,6 +154,9 @@ pub fn decide(spec: &SetSpec, rule: &SettleRule, seen: &SetSeen<'_>) -> SetDecis
         }
         SetDecision::Wait { ms: Some(rule.stalled_after_ms.saturating_sub(seen.quiet_ms).max(1_000)), why }
     };
+    if here.len() > MAX_MEMBERS {
+        return lasting(SetWait::TooMany);
+    }
     if !any(MemberRole::Primary) || !spec.required.iter().all(has) {
         return lasting(SetWait::Companion);
     }

@@ -53,6 +53,8 @@ fn a_set_is_given_up_after_its_time_but_never_for_a_fault() {
     assert_eq!(wait(decide(&spec, &rule, &judged)), Some(SetWait::Companion));
     judged.judged = Some(StructureVerdict::Malformed);
     assert_eq!(wait(decide(&spec, &rule, &judged)), Some(SetWait::Contradiction));
+    let crowd = vec![(Primary, "xml", Ready); MAX_MEMBERS + 1];
+    assert_eq!(wait(decide(&spec, &rule, &seen(&crowd, 0))), Some(SetWait::TooMany));
     judged.quiet_ms = day;
     assert_eq!(decide(&spec, &rule, &judged), SetDecision::GiveUp);
 }

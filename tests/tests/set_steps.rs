@@ -28,14 +28,26 @@ fn pair() -> SetRule {
 
 /// `stalled_ms`: when a set is given up.
 async fn rig(temporal: &Temporal, name: &str, orgs: &[&str], small: u64, stalled_ms: u64, sets: &[SetRule]) -> Rig {
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    rig_with(temporal, name, orgs, small, stalled_ms, sets, &archive).await
+}
+
+async fn rig_with(
+    temporal: &Temporal,
+    name: &str,
+    orgs: &[&str],
+    small: u64,
+    stalled_ms: u64,
+    sets: &[SetRule],
+    archive: &ArchiveRule,
+) -> Rig {
     let settle = SettleRule {
         strong_quiet_ms: 100,
         weak_quiet_ms: 2_000,
         unverifiable_quiet_ms: 700,
         stalled_after_ms: stalled_ms,
     };
-    let archive = ArchiveRule::Move { folder: "_archive".into() };
-    Rig::with_sets(connect(&temporal.address()).await, name, orgs, &archive, small, &settle, sets).await
+    Rig::with_sets(connect(&temporal.address()).await, name, orgs, archive, small, &settle, sets).await
 }
 
 async fn watch(rig: &Rig, lane: &Lane) -> String {
@@ -416,6 +428,40 @@ async fn a_missing_companion_that_comes_late() {
             settled(lane, org, 2).await;
             assert_eq!(objects(&messages(lane)[0]), digests([&xml[..], &pdf]), "{org}");
             assert_eq!(messages(lane).len(), 1, "{org}");
+        }
+    }))
+    .await;
+}
+
+/// Left in place by rule, a set is delivered once, however often the watch begins anew; with a member that was written
+/// again it is another set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_stays_on_the_share_and_changes() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let orgs = ["org-same", "org-anew"];
+    let rig = rig_with(&temporal, "sets-left", &orgs, 8 << 20, 60_000, &[pair()], &ArchiveRule::Leave).await;
+    join_all(orgs.map(|org| {
+        let rig = &rig;
+        async move {
+            let lane = rig.lane(org);
+            let id = watch(rig, lane).await;
+            let (xml, pdf) = (recording(SynthFormat::Aecg, 1), recording(SynthFormat::Pdf, 1));
+            lane.share.put(XML, &xml);
+            lane.share.put(PDF, &pdf);
+            eventually(org, LIMIT, || async { (entries(lane).len() == 2).then_some(()) }).await;
+            let lists = lane.share.calls("list");
+            if org == "org-anew" {
+                let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&id);
+                handle.signal(ShareWatch::restart, (), WorkflowSignalOptions::default()).await.expect("signalled");
+            }
+            eventually(org, LIMIT, || async { (lane.share.calls("list") > lists + 3).then_some(()) }).await;
+            assert_eq!(messages(lane).len(), 1, "{org}");
+            let second = recording(SynthFormat::Aecg, 2);
+            lane.share.put(XML, &second);
+            eventually(org, LIMIT, || async { (messages(lane).len() == 2).then_some(()) }).await;
+            assert_eq!(objects(&messages(lane)[1]), digests([&second[..], &pdf]), "{org}");
+            assert!(lane.share.paths().iter().all(|p| p.starts_with("in/")), "{org}: nothing was moved");
         }
     }))
     .await;

@@ -157,6 +157,7 @@ impl Set {
         let mut last_look = false;
         loop {
             self.joined(ctx, input);
+            self.lanes.wake(now_ms(ctx), false);
             self.advance(ctx, |c| !matches!(c, Command::Store { .. } | Command::Enqueue(_))).await;
             self.lanes.sweep();
             if ctx.state(|s| !s.joins.is_empty()) {

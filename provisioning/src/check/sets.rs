@@ -15,7 +15,7 @@ pub(super) fn check(share: &Share, tell: Tell<'_>) {
         for (list, entries) in lists(rule) {
             for (i, entry) in entries.iter().enumerate() {
                 let key = at(&format!("{list}.{i}"));
-                if plain(rule, entry).is_empty() || entry.contains(['/', '\\', '*', '?']) {
+                if names_nothing(rule, entry) {
                     tell(&key, format!("\"{entry}\" is the {} of no file", what(rule)), "e.g. pdf");
                 }
             }
@@ -31,7 +31,7 @@ pub(super) fn check(share: &Share, tell: Tell<'_>) {
                 apart(rule, &at("optional"), &[&primary, required], optional, "primary or required", tell);
             }
             SetRule::Marker { primary, marker, .. } => {
-                if plain(rule, marker).is_empty() || marker.contains(['/', '\\', '*', '?']) {
+                if names_nothing(rule, marker) {
                     tell(&at("marker"), format!("\"{marker}\" is the extension of no file"), "e.g. done");
                 }
                 apart(rule, &at("primary"), &[&vec![marker.clone()]], primary, "the marker", tell);
@@ -48,8 +48,18 @@ pub(super) fn check(share: &Share, tell: Tell<'_>) {
     markers(share, tell);
 }
 
+fn names_nothing(rule: &SetRule, entry: &str) -> bool {
+    let plain = plain(rule, entry);
+    // An extension is what stands behind the last dot.
+    let dotted = plain.contains('.') && !matches!(rule, SetRule::Folder { .. });
+    plain.is_empty() || dotted || plain.contains(['/', '\\', '*', '?'])
+}
+
 /// The ways of naming markers must not differ: a file would belong to two sets.
 fn markers(share: &Share, tell: Tell<'_>) {
+    for (i, marker) in share.done_markers.iter().enumerate().filter(|(_, m)| m.rfind('.') != Some(0)) {
+        tell(&format!("done_markers.{i}"), format!("\"{marker}\" is the extension of no file"), "e.g. .done");
+    }
     let rules = share.set_rules();
     let by_stem = |r: &SetRule| matches!(r, SetRule::Marker { appended: false, .. });
     let appended = |r: &SetRule| matches!(r, SetRule::Marker { appended: true, .. });
