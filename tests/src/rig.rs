@@ -237,8 +237,12 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
 async fn client(temporal: &str, options: ClientOptions) -> Client {
     let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
     // Histories keep the identity; that of a machine is not to be kept.
-    let connecting = ConnectionOptions::new(url).identity("leadline-tests".to_owned()).build();
-    Client::new(Connection::connect(connecting).await.expect("Temporal answers"), options).expect("a client")
+    let connecting = || ConnectionOptions::new(url.clone()).identity("leadline-tests".to_owned()).build();
+    // A server that was started a moment ago takes connections before its frontend is healthy.
+    let connection = eventually("Temporal answers", Duration::from_secs(30), || async {
+        Connection::connect(connecting()).await.ok()
+    });
+    Client::new(connection.await, options).expect("a client")
 }
 
 /// A client without encryption, for histories that are kept and read.
