@@ -2,11 +2,13 @@
 
 use futures::StreamExt;
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::set::Member;
 use leadline_domain::{EnvId, Fault, FaultCode, Fingerprint, OrgId, ShareId};
 use leadline_workflows::contracts::{WatchInput, WatchStatus};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, ShareWatch, ids};
+use leadline_workflows::set_lifecycle::{SetInput, SetReport};
+use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
@@ -110,6 +112,50 @@ impl Engine {
         }
     }
 
+    /// Tells a set of files that these belong to it. `false`: it does not run.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn join_set(&self, id: &str, members: &[Member]) -> Result<bool, Fault> {
+        let handle = self.client.get_workflow_handle::<SetLifecycle>(id);
+        match handle.signal(SetLifecycle::join, members.to_vec(), WorkflowSignalOptions::default()).await {
+            Ok(()) => Ok(true),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(e) => Err(interaction_fault(&e)),
+        }
+    }
+
+    /// The same, and starts it if it does not run.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn start_set(&self, queue: &str, id: &str, input: &SetInput, members: &[Member]) -> Result<(), Fault> {
+        let mut options = Self::options(queue, id, &input.org, &input.share, true);
+        options.id_conflict_policy = WorkflowIdConflictPolicy::UseExisting;
+        let (run, join) = (SetLifecycle::run, SetLifecycle::join);
+        let started = self.client.signal_with_start_workflow(run, input.clone(), join, members.to_vec(), options).await;
+        started.map(drop).map_err(start_fault)
+    }
+
+    /// Whether a set runs, or how it ended last.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn how_set_ended(&self, id: &str) -> Result<Started<SetReport>, Fault> {
+        let handle = self.client.get_workflow_handle::<SetLifecycle>(id);
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running => return Ok(Started::Running),
+            Ok(_) => {}
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(Started::Ended(None)),
+            Err(e) => return Err(interaction_fault(&e)),
+        }
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(Started::Ended(Some(report))),
+            Err(WorkflowGetResultError::Rpc(e)) => Err(status_fault(&e)),
+            Err(_) => Ok(Started::Ended(None)),
+        }
+    }
+
     /// Starts a batch; one of the same files that ran before is told apart.
     ///
     /// # Errors
@@ -200,6 +246,14 @@ impl Engine {
         let mut told = 0;
         for id in self.running("RecordingLifecycle", org, share).await? {
             told += u64::from(self.nudge_id(&id).await?);
+        }
+        for id in self.running("SetLifecycle", org, share).await? {
+            let handle = self.client.get_workflow_handle::<SetLifecycle>(&id);
+            match handle.signal(SetLifecycle::nudge, (), WorkflowSignalOptions::default()).await {
+                Ok(()) => told += 1,
+                Err(WorkflowInteractionError::NotFound(_)) => {}
+                Err(e) => return Err(interaction_fault(&e)),
+            }
         }
         Ok(told)
     }

@@ -48,14 +48,20 @@ impl Streaming {
     }
 }
 
-fn structure(i: &Inspection) -> Structure {
-    let verdict = match i.verdict {
+/// The verdict in the domain's words.
+#[must_use]
+pub fn verdict(v: Verdict) -> StructureVerdict {
+    match v {
         Verdict::Complete => StructureVerdict::Complete,
         Verdict::Partial => StructureVerdict::Partial,
         Verdict::Malformed => StructureVerdict::Malformed,
         Verdict::Suspect => StructureVerdict::Suspect,
         Verdict::Unverifiable => StructureVerdict::Unverifiable,
-    };
+    }
+}
+
+fn structure(i: &Inspection) -> Structure {
+    let verdict = verdict(i.verdict);
     let mut evidence: Vec<String> = i.evidence.iter().map(Evidence::sentence).collect();
     if verdict == StructureVerdict::Complete && evidence.is_empty() {
         evidence.push("Every end mark, length and checksum that the format has is there and right.".to_owned());

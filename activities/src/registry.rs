@@ -5,6 +5,7 @@ use leadline_domain::gates::Gates;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
+use leadline_formats::sets::{Place, SetRule};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -29,6 +30,8 @@ pub struct ShareConfig {
     pub only: Vec<String>,
     /// Names that are ignored by rule, as globs (`*`, `?`), matched against the last component, case-insensitively.
     pub ignore: Vec<String>,
+    /// Which files belong together.
+    pub sets: Vec<SetRule>,
     /// Up to this size a file is read as a whole, bytes.
     pub small_bytes: u64,
     /// Larger files are quarantined, bytes.
@@ -45,6 +48,12 @@ impl ShareConfig {
             ArchiveRule::Move { folder } => vec![SharePath::new(folder.clone())],
             ArchiveRule::Leave => Vec::new(),
         }
+    }
+
+    /// The set that a file belongs to, by its name; `None` for one that goes its way alone.
+    #[must_use]
+    pub fn place(&self, path: &SharePath) -> Option<Place> {
+        leadline_formats::sets::place(path.expose(), &self.sets)
     }
 
     /// Whether a path is one that the watch deals with.

@@ -9,7 +9,7 @@ use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
     ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OnboardOrganization, RecordingLifecycle,
-    ShareWatch,
+    SetLifecycle, ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +40,10 @@ impl Default for Capacity {
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The types of workflows that a worker runs.
-pub const WORKFLOWS: [&str; 8] = [
+pub const WORKFLOWS: [&str; 9] = [
     "RecordingLifecycle",
     "IngestBatch",
+    "SetLifecycle",
     "ShareWatch",
     "ApplyEnvironment",
     "OnboardOrganization",
@@ -59,6 +60,7 @@ pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer, anyhow::Er
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<RecordingLifecycle>()?
         .register_workflow::<IngestBatch>()?
+        .register_workflow::<SetLifecycle>()?
         .register_workflow::<ShareWatch>()?
         .register_workflow::<ApplyEnvironment>()?
         .register_workflow::<OnboardOrganization>()?
@@ -92,6 +94,7 @@ pub fn worker(
         )
         .register_workflow::<RecordingLifecycle>()?
         .register_workflow::<IngestBatch>()?
+        .register_workflow::<SetLifecycle>()?
         .register_workflow::<ShareWatch>()?
         .register_workflow::<ApplyEnvironment>()?
         .register_workflow::<OnboardOrganization>()?

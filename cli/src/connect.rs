@@ -243,6 +243,7 @@ pub(crate) fn share_config(o: &Organization, s: &Share) -> ShareConfig {
         reconcile_ms: u64::from(s.reconcile_s) * 1000,
         only: s.only.clone(),
         ignore: s.ignore.clone(),
+        sets: s.set_rules(),
         small_bytes: o.limits.small_file_bytes,
         max_bytes: o.limits.max_file_bytes,
         require_encryption: s.encryption_required,

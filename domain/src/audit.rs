@@ -1,6 +1,6 @@
 //! The audit entry that every outcome leaves (invariant L8). No PHI: ids, hashes, times, facts.
 
-use crate::ids::{Digest, OrgId, ShareId, hash_parts};
+use crate::ids::{Digest, OrgId, RecordingId, ShareId, hash_parts};
 use crate::lifecycle::{ArchiveState, Outcome};
 use crate::observe::{FileKey, VersionKey};
 use schemars::JsonSchema;
@@ -59,6 +59,9 @@ pub struct LedgerEntry {
     pub archive: ArchiveState,
     /// When.
     pub times: Times,
+    /// The recording id of the set that the file was delivered with; absent for a file by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<RecordingId>,
 }
 
 impl LedgerEntry {

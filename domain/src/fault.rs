@@ -152,6 +152,8 @@ codes! {
     FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.
     FileTooLarge = "file.too_large", Rejected;
+    /// The files that belong together were not all there, or did not agree, within the configured age.
+    SetIncomplete = "set.incomplete", Rejected;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }
@@ -199,6 +201,27 @@ impl Fault {
     pub fn retry_after(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);
         self
+    }
+}
+
+/// Waiting times after a failure, milliseconds.
+const RETRY_FIRST_MS: u64 = 500;
+const RETRY_MAX_MS: u64 = 60_000;
+/// A human takes longer than a network: first look soon all the same, since most such faults are mended at once.
+const BLOCKED_FIRST_MS: u64 = 5_000;
+const BLOCKED_MAX_MS: u64 = 300_000;
+
+impl Fault {
+    /// How long a step waits after it failed this often in a row, milliseconds.
+    #[must_use]
+    pub fn wait_ms(&self, attempts: u32) -> u64 {
+        let times = 1u64 << attempts.saturating_sub(1).min(16);
+        let backoff = |first: u64, max: u64| first.saturating_mul(times).min(max);
+        match self.class() {
+            FaultClass::Transient | FaultClass::Throttled => backoff(RETRY_FIRST_MS, RETRY_MAX_MS),
+            FaultClass::Blocked | FaultClass::Rejected | FaultClass::Bug => backoff(BLOCKED_FIRST_MS, BLOCKED_MAX_MS),
+        }
+        .max(self.retry_after_ms.unwrap_or(0))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod message;
 pub mod observe;
 pub mod placement;
+pub mod set;
 pub mod settle;
 
 pub use archive::ArchiveRule;

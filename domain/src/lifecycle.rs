@@ -282,14 +282,11 @@ pub struct Lifecycle {
     pub times: Times,
     /// The outcome is on record already, with the archive pending.
     pub recorded_early: bool,
+    /// The recording id of the set that the file was delivered with; absent for a file by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<RecordingId>,
 }
 
-/// Waiting times after a failure, milliseconds.
-const RETRY_FIRST_MS: u64 = 500;
-const RETRY_MAX_MS: u64 = 60_000;
-/// A human takes longer than a network: first look soon all the same, since most such faults are mended at once.
-const BLOCKED_FIRST_MS: u64 = 5_000;
-const BLOCKED_MAX_MS: u64 = 300_000;
 /// After the file was found changed while it was stored.
 const CHANGED_MS: u64 = 250;
 
@@ -320,6 +317,7 @@ impl Lifecycle {
             retry: None,
             times: Times { first_seen_ms: now_ms.saturating_sub(quiet), discovered_ms: now_ms, ..Times::default() },
             recorded_early: false,
+            set: None,
         }
     }
 
@@ -502,6 +500,7 @@ impl Lifecycle {
             size: self.stat.size,
             format: structure.format.clone(),
             identity: structure.identity.clone(),
+            objects: Vec::new(),
             claimed_at_ms: self.times.stored_ms?,
         })
     }
@@ -537,6 +536,7 @@ impl Lifecycle {
             evidence: self.evidence(),
             archive: self.archive,
             times: self.times,
+            set: self.set.clone(),
         })
     }
 
@@ -570,17 +570,11 @@ impl Lifecycle {
     fn failed(&mut self, intake: &Intake, fault: Fault) -> Command {
         let step = self.current_step();
         let attempts = self.retry.as_ref().filter(|r| r.step == step).map_or(1, |r| r.attempts.saturating_add(1));
-        let class = fault.class();
         // Only before anything is claimed can an input be rejected; afterwards the recording is delivered already.
-        if class == FaultClass::Rejected && matches!(step, Step::Examine | Step::Store) {
+        if fault.class() == FaultClass::Rejected && matches!(step, Step::Examine | Step::Store) {
             return self.end(intake, Outcome::Quarantined { code: fault.code });
         }
-        let backoff = |first: u64, max: u64| first.saturating_mul(1 << (attempts - 1).min(16)).min(max);
-        let ms = match class {
-            FaultClass::Transient | FaultClass::Throttled => backoff(RETRY_FIRST_MS, RETRY_MAX_MS),
-            FaultClass::Blocked | FaultClass::Rejected | FaultClass::Bug => backoff(BLOCKED_FIRST_MS, BLOCKED_MAX_MS),
-        }
-        .max(fault.retry_after_ms.unwrap_or(0));
+        let ms = fault.wait_ms(attempts);
         self.retry = Some(Retry { step, fault, attempts });
         // A delivered recording is put on record even while its share refuses to archive it.
         if step == Step::Archive && !self.recorded_early && attempts >= 3 {

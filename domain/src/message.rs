@@ -3,6 +3,7 @@
 
 use crate::ids::{Digest, RecordingId};
 use crate::placement::OrgScope;
+use crate::set::{MemberRole, SetObject};
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Delivery {
     /// Opaque identity inside the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The objects of a set, whose manifest the digest is that of; empty for a recording of one object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<SetObject>,
     /// When the recording was claimed, milliseconds since 1970-01-01 UTC.
     pub claimed_at_ms: i64,
 }
@@ -76,13 +80,50 @@ pub struct RecordingData {
     /// Opaque identity of the recording inside the content (e.g. derived from a SOP Instance UID); absent if the format has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The objects of a set (format `set`), whose manifest is at `key`; absent for a recording of one object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<ObjectData>>,
 }
+
+/// One object of a set in a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectData {
+    /// What it is to the set.
+    pub role: MemberRole,
+    /// Extension of the file's name in lower case, without the dot; empty if it had none.
+    pub extension: String,
+    /// SHA-256 of the content, lower-case hexadecimal.
+    pub sha256: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    /// Format name as `leadline inspect` prints it.
+    pub format: String,
+    /// Media type of the object.
+    pub media_type: String,
+    /// Key in the bucket. The object is never overwritten.
+    pub key: String,
+    /// Opaque identity inside the content; absent if the format has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
+/// Format name of a set; its object is the manifest.
+pub const SET: &str = "set";
 
 /// Key of a recording's object below its organization's bucket.
 #[must_use]
 pub fn recording_key(digest: &Digest) -> String {
     let hex = digest.to_hex();
     format!("recordings/sha256/{}/{hex}", &hex[..2])
+}
+
+/// Key of an object that is part of a set. Apart from the recordings: that these bytes came with a set is no claim of a
+/// recording of these bytes alone, which may come before or after, and is a recording of its own.
+#[must_use]
+pub fn member_key(digest: &Digest) -> String {
+    let hex = digest.to_hex();
+    format!("recordings/members/sha256/{}/{hex}", &hex[..2])
 }
 
 /// Media type of a format; `application/octet-stream` where none is registered.
@@ -96,6 +137,7 @@ pub fn media_type(format: &str) -> &'static str {
         "mp4" => "video/mp4",
         "fhir_json" => "application/fhir+json",
         "hl7v2" => "x-application/hl7-v2+er7",
+        SET => "application/vnd.leadline.set+json",
         f if f.ends_with("xml") || matches!(f, "aecg" | "muse" | "cardiosoft" | "sierra" | "mortara") => {
             "application/xml"
         }
@@ -139,6 +181,7 @@ impl IngestMessage {
                 bucket: scope.bucket(),
                 key,
                 identity: d.identity.clone(),
+                objects: (!d.objects.is_empty()).then(|| d.objects.iter().map(object).collect()),
             },
         }
     }
@@ -166,9 +209,23 @@ impl IngestMessage {
     }
 }
 
+fn object(o: &SetObject) -> ObjectData {
+    ObjectData {
+        role: o.role,
+        extension: o.extension.clone(),
+        sha256: o.digest,
+        size: o.size,
+        format: o.format.clone(),
+        media_type: media_type(&o.format).into(),
+        key: member_key(&o.digest),
+        identity: o.identity.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::set::{Manifest, SetKind};
     use crate::{EnvFacts, EnvId, OrgId, Placement};
 
     fn golden(file: &str, text: &str) {
@@ -184,6 +241,55 @@ mod tests {
     }
 
     fn message() -> IngestMessage {
+        IngestMessage::new(
+            &scope(),
+            &Delivery {
+                digest: Digest::of(b"an ecg"),
+                size: 6,
+                format: "dicom".into(),
+                identity: Some("uid:0f".into()),
+                objects: vec![],
+                claimed_at_ms: 1_700_000_000_123,
+            },
+        )
+    }
+
+    fn set() -> (Manifest, IngestMessage) {
+        let object = |role, extension: &str, bytes: &[u8], format: &str| SetObject {
+            role,
+            extension: extension.into(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            format: format.into(),
+            identity: None,
+        };
+        let mut objects = vec![
+            object(MemberRole::Primary, "xml", b"an ecg", "aecg"),
+            object(MemberRole::Required, "pdf", b"its printout", "pdf"),
+        ];
+        objects[0].identity = Some("native:0f".into());
+        let manifest = Manifest::new(SetKind::Stem, None, &objects);
+        let d = Delivery {
+            digest: manifest.digest(),
+            size: manifest.to_json().len() as u64,
+            format: SET.into(),
+            identity: objects[0].identity.clone(),
+            objects,
+            claimed_at_ms: 1_700_000_000_123,
+        };
+        (manifest, IngestMessage::new(&scope(), &d))
+    }
+
+    #[test]
+    fn a_sets_message_and_manifest_are_the_committed_ones() {
+        let (manifest, message) = set();
+        golden("ingest-message.v1.set.example.json", &format!("{}\n", message.to_json()));
+        golden("set-manifest.v1.example.json", &format!("{}\n", manifest.to_json()));
+        assert_eq!(serde_json::from_str::<IngestMessage>(&message.to_json()).unwrap(), message);
+        assert!(message.id.ends_with(&manifest.digest().to_hex()));
+    }
+
+    fn scope() -> OrgScope {
         let facts = EnvFacts {
             env: EnvId::parse("test").unwrap(),
             account: "000000000000".into(),
@@ -191,17 +297,7 @@ mod tests {
             jurisdictions: ["us".to_owned()].into(),
         };
         let org = OrgId::parse("st-mary").unwrap();
-        let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &facts).unwrap());
-        IngestMessage::new(
-            &scope,
-            &Delivery {
-                digest: Digest::of(b"an ecg"),
-                size: 6,
-                format: "dicom".into(),
-                identity: Some("uid:0f".into()),
-                claimed_at_ms: 1_700_000_000_123,
-            },
-        )
+        OrgScope::new(org.clone(), Placement::resolve(&org, "us", &facts).unwrap())
     }
 
     #[test]

@@ -214,6 +214,35 @@ fn limits_and_types() {
     wrong(&with("orgs/st-mary.toml", "4_294_967_296", "1"), &["limits.small_file_bytes"], "");
 }
 
+/// `sets`, on the share `ward`.
+fn with_sets(rules: &str) -> Vec<SourceFile> {
+    with("orgs/st-mary.toml", "path = \"export\"", &format!("path = \"export\"\n{rules}"))
+}
+
+#[test]
+fn sets_that_can_never_be_complete_are_found() {
+    let good = with_sets(
+        "sets = [{ kind = \"wfdb\" }, { kind = \"stem\", primary = [\"xml\"], required = [\"pdf\"] }, \
+         { kind = \"marker\", primary = [\"scp\"], marker = \"done\", appended = true }]\ndone_markers = [\".ok\"]",
+    );
+    let (config, f) = check(&good);
+    let config = config.unwrap_or_else(|| panic!("{f:#?}"));
+    let org = config.organization(&EnvId::parse("us").unwrap(), &OrgId::parse("st-mary").unwrap()).unwrap();
+    assert_eq!(org.shares[&ShareId::parse("ward").unwrap()].set_rules().len(), 4);
+
+    let stem = |rest: &str| with_sets(&format!("sets = [{{ kind = \"stem\", {rest} }}]"));
+    wrong(&stem("required = [\"pdf\"]"), &["share.ward.sets.0.primary"], "is missing");
+    wrong(&stem("primary = []"), &["share.ward.sets.0.primary"], "is empty");
+    wrong(&stem("primary = [\"xml\"], required = [\".XML\"]"), &["share.ward.sets.0.required.0"], "is primary already");
+    wrong(&stem("primary = [\"*.xml\"]"), &["share.ward.sets.0.primary.0"], "of no file");
+    wrong(&with_sets("sets = [{ kind = \"stam\" }]"), &["share.ward.sets.0"], "stem");
+    let twice = "sets = [{ kind = \"stem\", primary = [\"hea\"], required = [\"dat\"] }, { kind = \"wfdb\" }]";
+    wrong(&with_sets(twice), &["share.ward.sets.1.kind"], "rule 0 claims the extension hea");
+    let mixed = "sets = [{ kind = \"marker\", marker = \"ok\" }]\ndone_markers = [\".done\"]";
+    wrong(&with_sets(mixed), &["share.ward.done_markers"], "side by side");
+    wrong(&with_sets("done_markers = [\".a.b\"]"), &["share.ward.done_markers.0"], "of no file");
+}
+
 #[test]
 fn everything_is_reported_at_once() {
     let mut f = with("us.toml", "max_receive_count = 5", "max_receive_count = 0");

@@ -7,4 +7,5 @@ pub mod device;
 pub mod fleet;
 pub mod harness;
 pub mod rig;
+pub mod set_rig;
 pub mod spent;

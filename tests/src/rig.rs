@@ -22,6 +22,7 @@ use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
     ShareId, SharePath, WorkerGroup,
 };
+use leadline_formats::sets::SetRule;
 use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,23 @@ impl Rig {
         archive: &ArchiveRule,
         small_bytes: u64,
     ) -> Self {
+        let settle = SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 500, ..SettleRule::default() };
+        Self::with_sets(client, name, orgs, archive, small_bytes, &settle, &[]).await
+    }
+
+    /// The same where files belong together.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn with_sets(
+        client: Client,
+        name: &str,
+        orgs: &[&str],
+        archive: &ArchiveRule,
+        small_bytes: u64,
+        settle: &SettleRule,
+        sets: &[SetRule],
+    ) -> Self {
         let facts = facts(name);
         let stores = FakeOrgStores::new();
         let (mut lanes, mut configs) = (BTreeMap::new(), BTreeMap::new());
@@ -96,11 +114,12 @@ impl Rig {
                 share: "ward".into(),
                 folder: SharePath::new("in"),
                 group: WorkerGroup::parse("main").expect("a group"),
-                settle: SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 500, ..SettleRule::default() },
+                settle: settle.clone(),
                 archive: archive.clone(),
                 reconcile_ms: 1_000,
                 only: vec![],
                 ignore: vec![],
+                sets: sets.to_vec(),
                 small_bytes,
                 max_bytes: 1 << 40,
                 require_encryption: false,
@@ -223,8 +242,12 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
 async fn client(temporal: &str, options: ClientOptions) -> Client {
     let url: temporalio_client::Url = format!("http://{temporal}").parse().expect("an address");
     // Histories keep the identity; that of a machine is not to be kept.
-    let connecting = ConnectionOptions::new(url).identity("leadline-tests".to_owned()).build();
-    Client::new(Connection::connect(connecting).await.expect("Temporal answers"), options).expect("a client")
+    let connecting = || ConnectionOptions::new(url.clone()).identity("leadline-tests".to_owned()).build();
+    // A server that was started a moment ago takes connections before its frontend is healthy.
+    let connection = eventually("Temporal answers", Duration::from_secs(30), || async {
+        Connection::connect(connecting()).await.ok()
+    });
+    Client::new(connection.await, options).expect("a client")
 }
 
 /// A client without encryption, for histories that are kept and read.

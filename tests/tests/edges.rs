@@ -8,7 +8,7 @@ use std::process::Command;
 const ALLOWED: [(&str, &[&str]); 8] = [
     ("leadline-domain", &[]),
     ("leadline-formats", &[]),
-    ("leadline-provisioning", &["leadline-domain"]),
+    ("leadline-provisioning", &["leadline-domain", "leadline-formats"]),
     ("leadline-workflows", &["leadline-domain"]),
     ("leadline-activities", &["leadline-domain", "leadline-formats", "leadline-provisioning", "leadline-workflows"]),
     ("leadline-gateway", &["leadline-domain", "leadline-workflows", "leadline-activities"]),

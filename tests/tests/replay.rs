@@ -5,13 +5,14 @@
 
 use leadline_activities::adapters::aws_fake::Planned;
 use leadline_domain::lifecycle::Intake;
-use leadline_domain::{ArchiveRule, Fault, FaultCode};
-use leadline_formats::synth::SynthFormat;
+use leadline_domain::{ArchiveRule, Fault, FaultCode, SettleRule};
+use leadline_formats::sets::SetRule;
+use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
-use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
+use leadline_workflows::{RecordingLifecycle, SetLifecycle, ShareWatch, ids};
 use std::path::PathBuf;
 use std::time::Duration;
 use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
@@ -37,7 +38,7 @@ async fn recorded_histories_replay() {
         .filter(|p| p.extension().is_some_and(|e| e == "json"))
         .collect();
     files.sort();
-    assert!(files.len() >= 10, "only {} recorded histories", files.len());
+    assert!(files.len() >= 16, "only {} recorded histories", files.len());
     let replayer = replayer();
     for f in files {
         let text = std::fs::read(&f).expect("read");
@@ -181,6 +182,88 @@ async fn record() {
     })
     .await;
     keep(&rig, &id, "watch").await;
+}
+
+/// Each kind of set once: delivered with a late member and failures on the way, linked, released by a marker, given up.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes tests/histories"]
+async fn record_sets() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let client = connect_plain(&temporal.address()).await;
+    let moved = ArchiveRule::Move { folder: "_archive".into() };
+    let settle =
+        SettleRule { strong_quiet_ms: 100, weak_quiet_ms: 2_000, unverifiable_quiet_ms: 500, stalled_after_ms: 3_000 };
+    let sets = [
+        SetRule::Stem { primary: vec!["xml".into()], required: vec!["pdf".into()], optional: vec![] },
+        SetRule::Marker { primary: vec!["raw".into()], marker: "done".into(), appended: true },
+        SetRule::Wfdb,
+    ];
+    let orgs = ["set", "set-duplicate", "set-marker", "set-incomplete", "set-wfdb"];
+    let rig = Rig::with_sets(client, "set-history", &orgs, &moved, 8 << 20, &settle, &sets).await;
+    let (xml, pdf) = (recording(SynthFormat::Aecg, 1), recording(SynthFormat::Pdf, 1));
+    let record = SynthFormat::Wfdb.write(&Spec { seconds: 2, leads: 2, ..Spec::new(1) }).expect("a record");
+    for org in orgs {
+        let lane = rig.lane(org);
+        let watching = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
+        let put = |path: &str, bytes: &[u8]| lane.share.put(path, bytes);
+        let looked = || async {
+            eventually("the first one waits", LIMIT, || async { (lane.share.calls("read") > 0).then_some(()) }).await;
+        };
+        match org {
+            "set" => {
+                let lost = |code| Planned::FailAfter(Fault::new(code, "planned"));
+                lane.store.faults.plan("put_recording", Planned::Pass);
+                lane.store.faults.plan("put_recording", lost(FaultCode::StoreUnreachable));
+                lane.ingest.faults.plan("send", lost(FaultCode::QueueUnreachable));
+                lane.share.faults.plan("rename", lost(FaultCode::ShareUnreachable));
+                put("in/a.xml", &xml);
+                looked().await;
+                put("in/a.pdf", &pdf);
+            }
+            "set-duplicate" => {
+                put("in/a.xml", &xml);
+                put("in/a.pdf", &pdf);
+                let first = || async { (lane.audit.accepted().len() >= 2).then_some(()) };
+                eventually("the first is delivered", LIMIT, first).await;
+                put("in/b.xml", &xml);
+                put("in/b.pdf", &pdf);
+            }
+            "set-marker" => {
+                put("in/a.raw", b"some bytes");
+                looked().await;
+                put("in/a.raw.done", b"");
+            }
+            "set-incomplete" => put("in/a.xml", &xml),
+            _ => record.iter().for_each(|m| put(&format!("in/{}", m.name), &m.bytes)),
+        }
+        let entries = match org {
+            "set-incomplete" => 1,
+            "set-duplicate" => 4,
+            "set-wfdb" => 3,
+            _ => 2,
+        };
+        eventually(org, LIMIT, || async { (lane.audit.accepted().len() >= entries).then_some(()) }).await;
+        let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&watching);
+        handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+        let last = last_set(&rig, org).await;
+        keep(&rig, &last, org).await;
+    }
+}
+
+/// The id of the set of an organization that was begun last, once it has ended.
+async fn last_set(rig: &Rig, org: &str) -> String {
+    use futures::StreamExt as _;
+    let query = format!("WorkflowType = 'SetLifecycle' AND LeadlineOrg = '{org}' AND ExecutionStatus != 'Running'");
+    let want = if org == "set-duplicate" { 2 } else { 1 };
+    eventually("the set has ended", LIMIT, || async {
+        let options = temporalio_client::WorkflowListOptions::default();
+        let found: Vec<_> = rig.engine.client().list_workflows(query.clone(), options).collect().await;
+        let ids: Vec<String> = found.into_iter().flatten().map(|w| w.id().to_owned()).collect();
+        // The latest first.
+        (ids.len() >= want).then(|| ids[0].clone())
+    })
+    .await
 }
 
 /// A lifecycle from its start to its end, kept.

@@ -7,7 +7,8 @@
 use leadline_domain::gates::{Approver, Evidence, Gates};
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
-use leadline_domain::settle::Basis;
+use leadline_domain::set::{Manifest, MemberRole};
+use leadline_domain::settle::{Basis, StructureVerdict};
 use leadline_domain::{ArchiveRule, Digest, EnvId, Fault, Fingerprint, LedgerEntry, OrgId, ShareId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +37,71 @@ pub struct StoreInput {
     pub basis: Basis,
     /// The digest the look found, if all of it was read then.
     pub expected: Option<Digest>,
+    /// That it belongs to a set; absent for a file by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<InSet>,
+}
+
+/// How a file of a set is stored. The look may be long ago: it is read again, and must be what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InSet {
+    /// As the recording that it is, with a claim of its own: nothing else of the set is delivered.
+    Alone,
+    /// As an object of the set. The claim is that of the set's manifest.
+    Member,
+    /// The same, where another file of the set says whether this one is whole: what it seems to be by itself does not
+    /// count.
+    Vouched,
+}
+
+/// A member as its set is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgeMember {
+    /// What it is to the set.
+    pub role: MemberRole,
+    /// The file.
+    pub file: FileRef,
+    /// The digest the look found, if all of it was read then.
+    pub digest: Option<Digest>,
+}
+
+/// What the members of a set say of each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Judgement {
+    /// They were read.
+    Judged {
+        /// The verdict.
+        verdict: StructureVerdict,
+        /// Why, a sentence each, free of PHI.
+        evidence: Vec<String>,
+        /// The record name that the header states.
+        base: Option<String>,
+    },
+    /// One of them is not any more what it was: look again.
+    Changed,
+}
+
+/// Input of `claim_set`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimInput {
+    /// Whose.
+    pub org: OrgId,
+    /// What the set consists of.
+    pub manifest: Manifest,
+    /// The same for a repeat, other for other files with the same content.
+    pub claim: String,
+}
+
+/// What came of claiming a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetClaim {
+    /// It is ours.
+    Claimed,
+    /// The organization has this very set already.
+    Duplicate,
 }
 
 /// Input of `archive`.
@@ -201,6 +267,16 @@ impl Ingest {
     /// The same for a large file, in parts.
     #[activity(name = "store_large")]
     pub fn store_large(_: StoreInput) -> Result<StoreOutcome, ActivityError> {
+        unimplemented!()
+    }
+    /// Judges the files of a WFDB record by its header.
+    #[activity(name = "judge_set")]
+    pub fn judge_set(_: Vec<JudgeMember>) -> Result<Judgement, ActivityError> {
+        unimplemented!()
+    }
+    /// Stores the manifest of a set, which claims it.
+    #[activity(name = "claim_set")]
+    pub fn claim_set(_: ClaimInput) -> Result<SetClaim, ActivityError> {
         unimplemented!()
     }
     /// Puts messages on the ingest queue.

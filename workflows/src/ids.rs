@@ -22,6 +22,13 @@ pub fn lifecycle(org: &OrgId, share: &ShareId, file: &FileKey) -> String {
     format!("recording/{org}/{share}/{file}")
 }
 
+/// Id of a [`crate::SetLifecycle`]: one at a time for the files that belong together. `unit` as
+/// `leadline_domain::set::unit_key` gives it.
+#[must_use]
+pub fn set(org: &OrgId, share: &ShareId, unit: &str) -> String {
+    format!("set/{org}/{share}/{unit}")
+}
+
 /// The parts of a lifecycle's id.
 #[must_use]
 pub fn parse_lifecycle(id: &str) -> Option<(OrgId, ShareId, FileKey)> {

@@ -11,6 +11,8 @@ pub mod ingest_batch;
 pub mod onboard;
 mod options;
 pub mod recording_lifecycle;
+mod set_lane;
+pub mod set_lifecycle;
 pub mod share_watch;
 
 pub use canary::CanaryRun;
@@ -18,4 +20,5 @@ pub use checks::{DriftCheck, IsolationProbe};
 pub use ingest_batch::IngestBatch;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;
+pub use set_lifecycle::SetLifecycle;
 pub use share_watch::ShareWatch;

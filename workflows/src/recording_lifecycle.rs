@@ -3,7 +3,7 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, Ingest, StoreInput};
+use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, InSet, Ingest, StoreInput};
 use crate::options::{fault_of, short, upload};
 use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::message::utc_date;
@@ -122,22 +122,7 @@ pub(crate) async fn carry_out<W: 'static>(
             Ok(e) => Event::Examined(e),
             Err(e) => Event::Failed(fault_of(&e)),
         },
-        Command::Store { large } => {
-            let input = StoreInput {
-                file: file_ref(intake, l),
-                basis: l.basis.unwrap_or(Basis::Structure),
-                expected: l.digest,
-            };
-            let stored = if large {
-                ctx.execute_activity(Ingest::store_large, input, upload()).await
-            } else {
-                ctx.execute_local_activity(Ingest::store, input, short()).await
-            };
-            match stored {
-                Ok(s) => Event::Stored(s),
-                Err(e) => Event::Failed(fault_of(&e)),
-            }
-        }
+        Command::Store { large } => store(ctx, intake, l, large, None).await,
         Command::Enqueue(d) => {
             let input = EnqueueInput { org: intake.org.clone(), deliveries: vec![d] };
             let r = ctx.execute_local_activity(Ingest::enqueue, input, short()).await;
@@ -161,6 +146,27 @@ pub(crate) async fn carry_out<W: 'static>(
         Command::Wait { .. } | Command::Finish => {
             Event::Failed(Fault::new(FaultCode::BugInvariant, "a wait is the workflow's own business"))
         }
+    }
+}
+
+/// Carries out [`Command::Store`].
+pub(crate) async fn store<W: 'static>(
+    ctx: &WorkflowContext<W>,
+    intake: &Intake,
+    l: &Lifecycle,
+    large: bool,
+    set: Option<InSet>,
+) -> Event {
+    let input =
+        StoreInput { file: file_ref(intake, l), basis: l.basis.unwrap_or(Basis::Structure), expected: l.digest, set };
+    let stored = if large {
+        ctx.execute_activity(Ingest::store_large, input, upload()).await
+    } else {
+        ctx.execute_local_activity(Ingest::store, input, short()).await
+    };
+    match stored {
+        Ok(s) => Event::Stored(s),
+        Err(e) => Event::Failed(fault_of(&e)),
     }
 }
 

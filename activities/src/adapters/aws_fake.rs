@@ -2,7 +2,7 @@
 //! which hold fakes and real parts to the same promises. Faults are planned ahead, one method at a time.
 
 use crate::ports::queue::{Incoming, Outgoing, Queue};
-use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Upload};
+use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Shelf, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
@@ -85,7 +85,7 @@ type Parts = BTreeMap<u32, (Part, Bytes)>;
 
 #[derive(Default)]
 struct Bucket {
-    recordings: BTreeMap<Digest, Object>,
+    recordings: BTreeMap<(Shelf, Digest), Object>,
     staged: BTreeMap<String, Object>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
@@ -108,11 +108,22 @@ impl FakeStore {
         Arc::default()
     }
 
-    /// What is stored, with what is stored beside it.
+    /// The recordings that are stored, with what is stored beside them.
     #[must_use]
     pub fn recordings(&self) -> Vec<(Digest, Bytes, RecordingMeta)> {
+        self.on(Shelf::Recordings)
+    }
+
+    /// The objects of sets that are stored.
+    #[must_use]
+    pub fn members(&self) -> Vec<(Digest, Bytes, RecordingMeta)> {
+        self.on(Shelf::Members)
+    }
+
+    fn on(&self, shelf: Shelf) -> Vec<(Digest, Bytes, RecordingMeta)> {
         let bucket = lock(&self.bucket);
-        bucket.recordings.iter().filter_map(|(d, o)| Some((*d, o.body.clone(), o.meta.clone()?))).collect()
+        let there = bucket.recordings.iter().filter(|((s, _), _)| *s == shelf);
+        there.filter_map(|((_, d), o)| Some((*d, o.body.clone(), o.meta.clone()?))).collect()
     }
 
     /// Names below `staging/`.
@@ -155,15 +166,15 @@ impl Bucket {
     }
 
     fn put(&mut self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Put {
-        if let Some(there) = self.there(digest) {
+        if let Some(there) = self.there(meta.shelf, digest) {
             return there;
         }
-        self.recordings.insert(*digest, Object { body, meta: Some(meta.clone()) });
+        self.recordings.insert((meta.shelf, *digest), Object { body, meta: Some(meta.clone()) });
         Put::Created
     }
 
-    fn there(&self, digest: &Digest) -> Option<Put> {
-        self.recordings.get(digest).map(|o| Put::Exists {
+    fn there(&self, shelf: Shelf, digest: &Digest) -> Option<Put> {
+        self.recordings.get(&(shelf, *digest)).map(|o| Put::Exists {
             claim: o.meta.as_ref().map(|m| m.claim.clone()).unwrap_or_default(),
             size: o.body.len() as u64,
         })
@@ -183,7 +194,7 @@ impl OrgStore for FakeStore {
     }
 
     async fn head_recording(&self, digest: &Digest) -> Result<Option<Put>, Fault> {
-        self.call("head_recording", |b| Ok(b.there(digest)))
+        self.call("head_recording", |b| Ok(b.there(Shelf::Recordings, digest)))
     }
 
     async fn begin_upload(&self, name: &str) -> Result<Upload, Fault> {
@@ -246,7 +257,9 @@ impl OrgStore for FakeStore {
     async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
         self.call("promote", |b| {
             let Some(staged) = b.staged.get(name).cloned() else {
-                return b.there(digest).ok_or_else(|| Fault::new(FaultCode::StoreUploadLost, "nothing is staged"));
+                return b
+                    .there(meta.shelf, digest)
+                    .ok_or_else(|| Fault::new(FaultCode::StoreUploadLost, "nothing is staged"));
             };
             if staged.body.len() as u64 != size || Digest::of(&staged.body) != *digest {
                 return Err(wrong_checksum());
@@ -271,7 +284,7 @@ impl OrgStore for FakeStore {
     }
 
     async fn read_recording(&self, digest: &Digest, limit: u64) -> Result<Bytes, Fault> {
-        self.call("read_recording", |b| match b.recordings.get(digest) {
+        self.call("read_recording", |b| match b.recordings.get(&(Shelf::Recordings, *digest)) {
             Some(o) if o.body.len() as u64 <= limit => Ok(o.body.clone()),
             Some(_) => Err(Fault::new(FaultCode::BugInvariant, "the object is larger than was asked for")),
             None => Err(Fault::new(FaultCode::StoreRefused, "NoSuchKey")),

@@ -6,6 +6,7 @@
 mod archive;
 mod examine;
 mod send;
+mod set;
 mod store;
 mod store_large;
 
@@ -13,7 +14,9 @@ use crate::deps::Deps;
 use crate::faults::ended;
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
-use leadline_workflows::contracts::{ArchiveInput, EnqueueInput, FileRef, PerItem, StoreInput, definitions};
+use leadline_workflows::contracts::{
+    ArchiveInput, ClaimInput, EnqueueInput, FileRef, JudgeMember, Judgement, PerItem, SetClaim, StoreInput, definitions,
+};
 use std::sync::Arc;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
@@ -62,6 +65,31 @@ impl IngestActivities {
             () = ctx.cancelled() => return Err(ActivityError::cancelled()),
         };
         ended("store_large", self.watch_logon(&input.file, r))
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::JudgeSet)]
+    pub async fn judge_set(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        members: Vec<JudgeMember>,
+    ) -> Result<Judgement, ActivityError> {
+        let r = set::judge(&self.deps, &members).await;
+        let r = match members.first() {
+            Some(m) => self.watch_logon(&m.file, r),
+            None => r,
+        };
+        ended("judge_set", r)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::ClaimSet)]
+    pub async fn claim_set(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: ClaimInput,
+    ) -> Result<SetClaim, ActivityError> {
+        ended("claim_set", set::claim(&self.deps, &input).await)
     }
 
     /// See the contract.

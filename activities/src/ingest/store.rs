@@ -6,19 +6,20 @@ use crate::deps::Deps;
 use crate::inspect;
 use crate::metrics::METRICS;
 use crate::ports::share::Share;
-use crate::ports::store::{OrgStore, Put, RecordingMeta};
+use crate::ports::store::{OrgStore, Put, RecordingMeta, Shelf};
 use leadline_domain::lifecycle::StoreOutcome;
 use leadline_domain::message::media_type;
 use leadline_domain::settle::Basis;
 use leadline_domain::{Digest, Fault, FaultCode, Observation, Structure, StructureVerdict, Writer};
-use leadline_workflows::contracts::StoreInput;
+use leadline_workflows::contracts::{InSet, StoreInput};
 
 pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcome, Fault> {
     let file = &input.file;
     let share = deps.share(&file.org, &file.share).await?;
     let claim = version_key(file);
     // Content that cannot tell is read a second time: equal bytes at two times are its evidence.
-    let cached = deps.cache.take(claim.as_str()).filter(|_| input.basis == Basis::Structure);
+    // So is a file of a set, which may have waited for long.
+    let cached = deps.cache.take(claim.as_str()).filter(|_| input.basis == Basis::Structure && input.set.is_none());
     let content = match cached {
         Some(c) => c,
         None => match read(share.as_ref(), input).await? {
@@ -26,7 +27,7 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
             Err(outcome) => return settled_before(deps, input, outcome).await,
         },
     };
-    if !agrees(input.basis, &content.structure) {
+    if !agrees(input, &content.structure) {
         return Ok(StoreOutcome::Incomplete { structure: content.structure });
     }
     let now = observe(share.as_ref(), input).await?;
@@ -44,41 +45,61 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     }
     let store = deps.store(&file.org).await?;
     let size = content.bytes.len() as u64;
-    let put =
-        store.put_recording(&content.digest, content.bytes.clone(), &meta(claim.as_str(), &content.structure)).await?;
-    Ok(outcome(put, claim.as_str(), content.digest, size, content.structure))
+    let meta = meta(input, claim.as_str(), &content.structure);
+    let put = store.put_recording(&content.digest, content.bytes.clone(), &meta).await?;
+    outcome(put, &meta, content.digest, size, content.structure)
+}
+
+/// Whether it is stored as an object of a set.
+fn in_set(input: &StoreInput) -> bool {
+    matches!(input.set, Some(InSet::Member | InSet::Vouched))
 }
 
 /// Whether what all of the content says still allows what it was settled on.
-pub(super) fn agrees(basis: Basis, whole: &Structure) -> bool {
-    match basis {
+pub(super) fn agrees(input: &StoreInput, whole: &Structure) -> bool {
+    match input.basis {
+        _ if input.set == Some(InSet::Vouched) => true,
         Basis::Structure => whole.verdict == StructureVerdict::Complete,
         Basis::Quiet => matches!(whole.verdict, StructureVerdict::Complete | StructureVerdict::Unverifiable),
     }
 }
 
-pub(super) fn meta(claim: &str, structure: &Structure) -> RecordingMeta {
+pub(super) fn meta(input: &StoreInput, claim: &str, structure: &Structure) -> RecordingMeta {
     RecordingMeta {
+        shelf: if in_set(input) { Shelf::Members } else { Shelf::Recordings },
         claim: claim.to_owned(),
         format: structure.format.clone(),
         media_type: media_type(&structure.format).to_owned(),
     }
 }
 
-/// A claim that is ours is ours, however often the write is repeated.
-pub(super) fn outcome(put: Put, claim: &str, digest: Digest, size: u64, structure: Structure) -> StoreOutcome {
-    match put {
+/// A claim that is ours is ours, however often the write is repeated. An object of a set makes no claim: it only has to be
+/// there.
+pub(super) fn outcome(
+    put: Put,
+    meta: &RecordingMeta,
+    digest: Digest,
+    size: u64,
+    structure: Structure,
+) -> Result<StoreOutcome, Fault> {
+    let member = meta.shelf == Shelf::Members;
+    Ok(match put {
         Put::Created => {
             METRICS.stored(size);
             StoreOutcome::Claimed { digest, size, structure }
         }
+        Put::Exists { size: there, .. } if there != size && member => {
+            METRICS.broken("L5");
+            return Err(Fault::new(FaultCode::BugInvariant, "the object of this digest has another size"));
+        }
+        Put::Exists { .. } if member => StoreOutcome::Claimed { digest, size, structure },
         Put::Exists { size: there, .. } if there != size => {
             METRICS.broken("L5");
             StoreOutcome::Duplicate { digest, size, structure }
         }
-        Put::Exists { claim: winner, .. } if winner == claim => StoreOutcome::Claimed { digest, size, structure },
+        Put::Exists { claim: winner, .. } if winner == meta.claim => StoreOutcome::Claimed { digest, size, structure },
         Put::Exists { .. } => StoreOutcome::Duplicate { digest, size, structure },
-    }
+    })
 }
 
 pub(super) enum Check {
@@ -123,7 +144,7 @@ async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, S
 /// The file is not any more what was settled. If an earlier run of this very step had stored it already and was cut
 /// off before its result was kept, the claim stands: that content was complete, and it must not be lost.
 async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome) -> Result<StoreOutcome, Fault> {
-    let Some(digest) = input.expected else { return Ok(otherwise) };
+    let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(otherwise) };
     let store = deps.store(&input.file.org).await?;
     claimed_before(store.as_ref(), input, digest).await.map(|c| c.unwrap_or(otherwise))
 }

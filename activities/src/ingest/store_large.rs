@@ -94,7 +94,7 @@ async fn attempt(
     let parts = up.finish().await?;
     let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
     let now = observe(share.as_ref(), input).await?;
-    let fits = done == size && agrees(input.basis, &structure);
+    let fits = done == size && agrees(input, &structure);
     let given_up = match check(input, now.as_ref()) {
         Check::Changed(look) => Some(StoreOutcome::Changed { look }),
         Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
@@ -106,8 +106,9 @@ async fn attempt(
         return Ok(outcome);
     }
     store.complete_upload(&upload, &parts).await?;
-    let put = store.promote(&upload.name, size, &digest, &meta(claim.as_str(), &structure)).await?;
-    Ok(outcome(put, claim.as_str(), digest, size, structure))
+    let meta = meta(input, claim.as_str(), &structure);
+    let put = store.promote(&upload.name, size, &digest, &meta).await?;
+    outcome(put, &meta, digest, size, structure)
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use leadline_domain::message::{member_key, recording_key};
 use leadline_domain::{Digest, Fault, OrgScope};
 use std::sync::Arc;
 
@@ -16,6 +17,28 @@ pub struct RecordingMeta {
     pub format: String,
     /// Media type for `Content-Type`.
     pub media_type: String,
+    /// Where it goes.
+    pub shelf: Shelf,
+}
+
+/// Where an object goes, below its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// A recording: its write is its claim.
+    Recordings,
+    /// Part of a set, which the set's manifest claims.
+    Members,
+}
+
+impl Shelf {
+    /// Key of the object with this digest.
+    #[must_use]
+    pub fn key(self, digest: &Digest) -> String {
+        match self {
+            Self::Recordings => recording_key(digest),
+            Self::Members => member_key(digest),
+        }
+    }
 }
 
 /// Result of a conditional write of a recording.
@@ -71,7 +94,7 @@ pub struct Part {
 /// ```
 #[async_trait]
 pub trait OrgStore: Send + Sync {
-    /// Writes a small recording at `recordings/sha256/ab/<digest>` if nothing is there (If-None-Match: `*`), with its
+    /// Writes a small recording at `recordings/sha256/ab/<digest>`, or where its shelf is, if nothing is there (If-None-Match: `*`), with its
     /// SHA-256 for the store to verify. One request when it is new, one more (HEAD) when it exists.
     ///
     /// # Errors

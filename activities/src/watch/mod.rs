@@ -3,6 +3,7 @@
 // The activities macro makes constants that it does not document.
 #![allow(missing_docs)]
 
+mod members;
 mod session;
 mod starts;
 mod tracker;

@@ -1,5 +1,6 @@
 //! One session of a watch: from subscribing to the share until something is lost.
 
+use super::members::{self, Units};
 use super::starts::{Report, Starts};
 use super::tracker::{Due, Ready, Tracker};
 use super::{Status, update};
@@ -47,6 +48,7 @@ static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
 pub(super) struct State {
     tracker: Tracker,
     starts: Starts,
+    units: Units,
 }
 
 /// Runs until a fault ends it.
@@ -66,14 +68,15 @@ pub(super) async fn run(
         wait_for_batches(engine, input).await?;
     }
     let queue = deps.registry.env().task_queue(&config.group);
-    let State { tracker, starts } = state.get_or_insert_with(|| State {
+    let State { tracker, starts, units } = state.get_or_insert_with(|| State {
         tracker: Tracker::new(&config.settle),
         starts: Starts::new(engine.clone(), input.clone(), config.clone(), queue.clone()),
+        units: Units::default(),
     });
     starts.configure(&config, &queue);
     tracker.configure(&config.settle);
     let clock = Clock(*EPOCH.get_or_init(Instant::now));
-    let mut s = Session { deps, engine, input, status, config, share, seen, tracker, starts, clock };
+    let mut s = Session { deps, engine, input, status, config, share, seen, tracker, starts, units, clock };
     update(status, |s| s.fault = None);
     s.reconcile().await?;
     let mut next_list = clock.now() + s.config.reconcile_ms;
@@ -148,6 +151,7 @@ struct Session<'a> {
     seen: BTreeMap<String, String>,
     tracker: &'a mut Tracker,
     starts: &'a mut Starts,
+    units: &'a mut Units,
     clock: Clock,
 }
 
@@ -165,9 +169,13 @@ impl Session<'_> {
                 (fp.file_key(&self.input.org, &self.input.share), fp.version_key(&self.input.org, &self.input.share));
             if self.seen.get(key.as_str()).is_some_and(|v| v == version.as_str()) {
                 self.tracker.closed(&e.path, &e.stat);
+                if let Some(place) = self.config.place(&e.path) {
+                    self.units.insert(place.unit, e.path.clone());
+                }
             }
         }
         self.tracker.listed(&files, now);
+        self.units.retain(|path| self.tracker.knows(path));
         let ready = self.tracker.take_listed_at_rest(now);
         self.start(ready);
         self.check_open().await?;
@@ -198,7 +206,21 @@ impl Session<'_> {
 
     /// Lifecycles whose file is still there may have ended without moving it.
     async fn check_open(&mut self) -> Result<(), Fault> {
+        let mut sets = BTreeMap::new();
         for f in self.tracker.open().into_iter().take(CHECKS) {
+            if let Some(place) = self.config.place(&f.path) {
+                let id = members::id(self.input, &place.unit);
+                if !sets.contains_key(&id) {
+                    sets.insert(id.clone(), self.engine.how_set_ended(&id).await?);
+                }
+                let Started::Ended(last) = &sets[&id] else { continue };
+                let key = f.file_key(&self.input.org, &self.input.share);
+                match last.as_ref().and_then(|l| members::ended(l, &key)) {
+                    Some(report) => self.reported(vec![report]),
+                    None => self.tracker.forgotten(&f.path),
+                }
+                continue;
+            }
             let id =
                 ids::lifecycle(&self.input.org, &self.input.share, &f.file_key(&self.input.org, &self.input.share));
             let Started::Ended(report) = self.engine.how_ended(&id).await? else { continue };
@@ -254,6 +276,9 @@ impl Session<'_> {
             match self.tracker.looked(&path, look.as_ref(), self.clock.now()) {
                 Due::Nothing => {}
                 Due::Start(r) => ready.push(r),
+                Due::Nudge(f) if self.config.place(&f.path).is_some() => {
+                    ready.push(Ready { fingerprint: f, quiet_ms: 0, at_rest: true });
+                }
                 Due::Nudge(f) => self.starts.nudge(f),
             }
         }
@@ -264,6 +289,14 @@ impl Session<'_> {
     }
 
     fn start(&mut self, ready: Vec<Ready>) {
+        let (ready, units) = members::split(&self.config, ready);
+        for unit in units {
+            for (_, r) in &unit.files {
+                self.units.insert(unit.name.clone(), r.fingerprint.path.clone());
+            }
+            self.starts.set(unit);
+            update(self.status, |s| s.lifecycles += 1);
+        }
         let (mut batch, mut single): (Vec<Ready>, Vec<Ready>) =
             ready.into_iter().partition(|r| r.at_rest && r.fingerprint.stat.size <= self.config.small_bytes);
         if batch.len() < BATCH_MIN {
@@ -285,6 +318,11 @@ impl Session<'_> {
             match r {
                 Report::Opened { path, stat, at_rest } => self.tracker.opened(&path, &stat, at_rest, self.clock.now()),
                 Report::Ended { path, stat, outcome, archive } => self.tracker.ended(&path, &stat, &outcome, archive),
+                Report::Begun { unit, with } => {
+                    for path in self.units.others(&unit, &with) {
+                        self.tracker.rejoin(&path, self.clock.now());
+                    }
+                }
             }
         }
     }

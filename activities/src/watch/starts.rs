@@ -1,13 +1,16 @@
 //! Starting lifecycles and batches beside the watch, each repeated until Temporal has it.
 
+use super::members::{self, Unit, ended, member, spec};
 use super::tracker::Ready;
 use crate::engine::{Engine, Started};
 use crate::registry::ShareConfig;
 use leadline_domain::lifecycle::{ArchiveState, Intake, Outcome};
+use leadline_domain::set::Member;
 use leadline_domain::{Fault, FileStat, Fingerprint, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::BatchItem;
+use leadline_workflows::set_lifecycle::SetInput;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -24,6 +27,8 @@ pub(super) enum Report {
     Opened { path: SharePath, stat: FileStat, at_rest: bool },
     /// It has ended.
     Ended { path: SharePath, stat: FileStat, outcome: Outcome, archive: ArchiveState },
+    /// A set has begun, with these files: what else is there of it belongs to it too.
+    Begun { unit: String, with: Vec<SharePath> },
 }
 
 /// Starts under way. Dropping it gives them up; the next listing finds their files again.
@@ -82,6 +87,14 @@ impl Starts {
         });
     }
 
+    pub(super) fn set(&mut self, unit: Unit) {
+        let job = Arc::clone(&self.job);
+        self.running.spawn(async move {
+            let _permit = job.starts.acquire().await;
+            job.set(&unit).await
+        });
+    }
+
     pub(super) fn nudge(&mut self, file: Fingerprint) {
         let job = Arc::clone(&self.job);
         self.running.spawn(async move {
@@ -131,6 +144,49 @@ impl Job {
         }
     }
 
+    /// Files join the set that they belong to. Where none runs, one begins, unless the last one has dealt with them in
+    /// this very version.
+    async fn set(&self, unit: &Unit) -> Vec<Report> {
+        let (org, share) = (&self.input.org, &self.input.share);
+        let id = members::id(&self.input, &unit.name);
+        let joining: Vec<Member> = unit.files.iter().map(|(place, r)| member(place, self.intake(r))).collect();
+        let opened = || {
+            let all = unit.files.iter().map(|(_, r)| Report::Opened {
+                path: r.fingerprint.path.clone(),
+                stat: r.fingerprint.stat.clone(),
+                at_rest: r.at_rest,
+            });
+            all.collect::<Vec<_>>()
+        };
+        if until_done("join set", || self.engine.join_set(&id, &joining)).await {
+            return opened();
+        }
+        if let Started::Ended(Some(last)) = until_done("ask for set", || self.engine.how_set_ended(&id)).await {
+            let same = |m: &Member| {
+                let key = m.intake.file_key();
+                ended(&last, &key).filter(|r| {
+                    matches!(r, Report::Ended { stat, outcome, .. }
+                    if *stat == m.intake.fingerprint.stat && stays_ended(Some(outcome)))
+                })
+            };
+            let ended: Vec<Report> = joining.iter().filter_map(same).collect();
+            if ended.len() == joining.len() {
+                return ended;
+            }
+        }
+        let input = SetInput {
+            org: org.clone(),
+            share: share.clone(),
+            spec: spec(&self.config.sets, unit.rule),
+            settle: self.config.settle.clone(),
+        };
+        until_done("start set", || self.engine.start_set(&self.queue, &id, &input, &joining)).await;
+        let with = unit.files.iter().map(|(_, r)| r.fingerprint.path.clone()).collect();
+        let mut reports = opened();
+        reports.push(Report::Begun { unit: unit.name.clone(), with });
+        reports
+    }
+
     async fn batch(&self, ready: Vec<Ready>) -> Vec<Report> {
         let files: Vec<Intake> = ready.iter().map(|r| self.intake(r)).collect();
         let versions: Vec<_> =
@@ -174,7 +230,7 @@ impl Job {
 }
 
 /// A file that went away before it was judged has not ended for good if it is there.
-fn stays_ended(o: Option<&Outcome>) -> bool {
+pub(super) fn stays_ended(o: Option<&Outcome>) -> bool {
     !matches!(o, None | Some(Outcome::Withdrawn { .. }))
 }
 

@@ -249,6 +249,10 @@ impl Tracker {
 
     /// A lifecycle runs for this file.
     pub(super) fn opened(&mut self, path: &SharePath, stat: &FileStat, at_rest: bool, now: u64) {
+        // A set that runs already was told of a version, and there is a later one by now.
+        if matches!(self.files.get(path), Some(Known::Open { watched, .. }) if watched.stat != *stat) {
+            return;
+        }
         let mut watched = Watched::new(stat.clone(), now, self.quiet_ms);
         if at_rest {
             watched.next_look_ms = u64::MAX;
@@ -270,6 +274,20 @@ impl Tracker {
                 self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
             }
         }
+    }
+
+    /// A new set of files that this one belongs to has begun: it is seen anew, to join it.
+    pub(super) fn rejoin(&mut self, path: &SharePath, now: u64) {
+        if let Some(known) = self.files.get_mut(path)
+            && let Known::Closed { stat } | Known::Open { watched: Watched { stat, .. }, .. } = known
+        {
+            *known = Known::Pending(Watched::new(stat.clone(), now, self.quiet_ms));
+        }
+    }
+
+    /// Whether this file is known.
+    pub(super) fn knows(&self, path: &SharePath) -> bool {
+        self.files.contains_key(path)
     }
 
     /// Temporal does not know the lifecycle of this file: it was ended from outside. What is there is new.
@@ -410,6 +428,20 @@ mod tests {
             assert_eq!((t.pending(), t.open().len()), (1, 0));
             assert!(matches!(t.looked(&path(), Some(&other), 500), Due::Start(_)));
         }
+    }
+
+    #[test]
+    fn a_file_whose_set_begins_anew_is_seen_anew() {
+        let mut t = tracker();
+        let q = Outcome::Quarantined { code: leadline_domain::FaultCode::SetIncomplete };
+        t.ended(&path(), &stat(1), &q, ArchiveState::Untouched);
+        t.rejoin(&path(), 1_000);
+        assert_eq!((t.pending(), t.next_look()), (1, Some(1_200)));
+        assert!(matches!(t.looked(&path(), Some(&look(1, Writer::Absent)), 1_200), Due::Start(_)));
+        t.rejoin(&path(), 1_300);
+        assert_eq!(t.pending(), 0, "its start is under way");
+        t.rejoin(&SharePath::new("in/unknown"), 1_300);
+        assert!(!t.knows(&SharePath::new("in/unknown")));
     }
 
     #[test]

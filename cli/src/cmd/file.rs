@@ -1,5 +1,6 @@
 //! `leadline file`: what became of files, read from Temporal. Names are PHI: they are shown only on request.
 
+use super::file_set::InSet;
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -11,12 +12,14 @@ use leadline_domain::message::rfc3339;
 use leadline_domain::{EnvId, OrgId};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::{IngestBatch, RecordingLifecycle, ids};
+use leadline_workflows::set_lifecycle::SetReport;
+use leadline_workflows::{IngestBatch, RecordingLifecycle, SetLifecycle, ids};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowExecutionStatus, WorkflowFetchHistoryOptions, WorkflowGetResultOptions,
-    WorkflowListOptions, WorkflowQueryOptions,
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
+    WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
 };
 
 #[derive(clap::Subcommand)]
@@ -96,29 +99,38 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
 }
 
 /// A file and the workflow that has it.
-struct Found {
-    workflow_id: String,
-    report: FileReport,
+pub(super) struct Found {
+    pub(super) workflow_id: String,
+    pub(super) report: FileReport,
+    /// The set that it belongs to.
+    pub(super) set: Option<InSet>,
 }
 
 async fn collect(client: &Client, org: Option<&OrgId>, limit: usize) -> Result<Vec<Found>, Failure> {
-    let mut query = "WorkflowType IN ('RecordingLifecycle', 'IngestBatch')".to_owned();
+    let mut query = "WorkflowType IN ('RecordingLifecycle', 'IngestBatch', 'SetLifecycle')".to_owned();
     if let Some(o) = org {
         query.push_str(&format!(" AND {} = '{o}'", ids::SEARCH_ATTRIBUTES[0]));
     }
     let mut listed = client.list_workflows(query, WorkflowListOptions::default()).take(limit);
-    let mut found = Vec::new();
+    let (mut found, mut sets) = (Vec::new(), BTreeSet::new());
     while let Some(w) = listed.next().await {
         let w = w.map_err(|e| Failure::new(format!("Temporal does not list workflows: {e}")))?;
         let running = w.status() == WorkflowExecutionStatus::Running;
         if w.workflow_type() == "IngestBatch" {
             let items = batch(client, w.id(), running).await;
             found.extend(items.into_iter().filter_map(|i| match i {
-                BatchItem::Done(report) => Some(Found { workflow_id: w.id().to_owned(), report: *report }),
+                BatchItem::Done(report) => Some(Found { workflow_id: w.id().to_owned(), report: *report, set: None }),
                 BatchItem::Left { .. } | BatchItem::Running => None,
             }));
+        } else if w.workflow_type() == "SetLifecycle" {
+            // A set that begins again has the same id: what it says last is what holds.
+            if sets.insert(w.id().to_owned())
+                && let Some(set) = set(client, w.id()).await
+            {
+                found.extend(InSet::members(w.id(), set));
+            }
         } else if let Some(report) = lifecycle(client, w.id(), w.run_id(), running).await {
-            found.push(Found { workflow_id: w.id().to_owned(), report });
+            found.push(Found { workflow_id: w.id().to_owned(), report, set: None });
         }
     }
     Ok(found)
@@ -145,6 +157,16 @@ async fn lifecycle(client: &Client, id: &str, _run: &str, running: bool) -> Opti
     h.get_result(WorkflowGetResultOptions::default()).await.ok()
 }
 
+async fn set(client: &Client, id: &str) -> Option<SetReport> {
+    let h = client.get_workflow_handle::<SetLifecycle>(id);
+    let d = h.describe(WorkflowDescribeOptions::default()).await.ok()?;
+    if d.status() == WorkflowExecutionStatus::Running {
+        let q = h.query(SetLifecycle::report, (), WorkflowQueryOptions::default());
+        return tokio::time::timeout(QUERY, q).await.ok()?.ok();
+    }
+    h.get_result(WorkflowGetResultOptions::default()).await.ok()
+}
+
 impl Found {
     fn key(&self) -> String {
         self.report.intake.file_key().to_string()
@@ -157,6 +179,11 @@ impl Found {
     /// State in a word, and why.
     fn state(&self) -> (&'static str, String) {
         let l = &self.report.lifecycle;
+        if let (Some(set), None, None, Phase::Settled | Phase::Claimed) = (&self.set, &l.outcome, &l.retry, &l.phase)
+            && let Some(state) = set.state()
+        {
+            return state;
+        }
         if let Some(r) = &l.retry {
             return ("retrying", format!("{} (attempt {})", r.fault, r.attempts));
         }
@@ -207,6 +234,9 @@ impl Found {
             "times": l.times,
             "retry": l.retry,
         });
+        if let Some(set) = &self.set {
+            v["set"] = set.json();
+        }
         if path {
             v["path"] = json!(i.fingerprint.path.expose());
         }
@@ -225,6 +255,9 @@ async fn show(client: &Client, f: &Found, path: bool) {
     say("share", &ids::share_value(&i.org, &i.share));
     say("workflow", &f.workflow_id);
     say("state", &format!("{state}: {why}"));
+    if let Some(set) = &f.set {
+        set.rows().iter().for_each(|(k, v)| say(k, v));
+    }
     say("format", f.format());
     say("size", &output::bytes(l.stat.size));
     if let Some(d) = &l.digest {

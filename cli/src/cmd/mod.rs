@@ -8,6 +8,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;
+mod file_set;
 pub(crate) mod inspect;
 mod inspect_set;
 pub(crate) mod org;

@@ -54,14 +54,14 @@ pub struct Unit {
     pub missing: Vec<String>,
 }
 
-struct Split<'a> {
-    folder: &'a str,
-    file: &'a str,
-    stem: &'a str,
-    extension: &'a str,
+pub(super) struct Split<'a> {
+    pub(super) folder: &'a str,
+    pub(super) file: &'a str,
+    pub(super) stem: &'a str,
+    pub(super) extension: &'a str,
 }
 
-fn split(path: &str) -> Split<'_> {
+pub(super) fn split(path: &str) -> Split<'_> {
     let (folder, file) = path.rfind('/').map_or(("", path), |at| path.split_at(at + 1));
     let (stem, extension) = match file.rfind('.') {
         Some(at) if at > 0 => (&file[..at], &file[at + 1..]),
@@ -70,7 +70,7 @@ fn split(path: &str) -> Split<'_> {
     Split { folder, file, stem, extension }
 }
 
-fn has(list: &[String], extension: &str) -> bool {
+pub(super) fn has(list: &[String], extension: &str) -> bool {
     list.iter().any(|entry| entry.trim_start_matches('.').eq_ignore_ascii_case(extension))
 }
 

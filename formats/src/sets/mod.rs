@@ -5,10 +5,12 @@
 
 mod group;
 mod judge;
+mod place;
 mod rule;
 mod wfdb;
 
 pub use group::{Name, Role, Unit, UnitMember, group};
 pub use judge::{MemberState, SetVerdict, set_verdict};
+pub use place::{Needs, Place, needs, place};
 pub use rule::SetRule;
 pub use wfdb::{WfdbFiles, wfdb_members, wfdb_verdict};

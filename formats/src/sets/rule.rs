@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SetRule {
     /// A WFDB record: a `.hea` file and every file with its stem (signals, annotations).
@@ -18,6 +19,7 @@ pub enum SetRule {
     /// Files with one stem: `a.xml` and `a.pdf`, `a.ecg` and `a.ann`.
     Stem {
         /// Extensions of the file that the set is named after.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
         primary: Vec<String>,
         /// Extensions that must be there too.
         #[serde(default)]

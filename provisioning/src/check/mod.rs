@@ -5,6 +5,7 @@ mod environments;
 mod finding;
 mod organizations;
 mod overlay;
+mod sets;
 mod shape;
 mod source;
 

@@ -196,6 +196,9 @@ fn check_share(r: &Read<OrganizationFile>, env: &EnvId, id: &ShareId, share: &Sh
             }
         }
     }
+    super::sets::check(share, &mut |name: &str, message: String, help: &str| {
+        findings.at(Error, &r.parsed, &key(name), message, help);
+    });
     if !share.encryption_required {
         let help = "leave it true unless the server cannot encrypt and the network is closed";
         findings.at(Warning, &r.parsed, &key("encryption_required"), "recordings may cross the network in clear", help);

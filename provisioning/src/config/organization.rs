@@ -4,6 +4,7 @@ use super::Environment;
 use leadline_domain::{
     ArchiveRule, EnvId, Fault, Jurisdiction, OrgId, OrgScope, Placement, SettleRule, ShareId, WorkerGroup,
 };
+use leadline_formats::sets::SetRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,7 +123,11 @@ pub struct Share {
     /// ignored always.
     #[serde(default = "default_ignore")]
     pub ignore: Vec<String>,
-    /// Suffixes of marker files by which devices say that a recording is done, e.g. `.done` beside `a.dcm.done`.
+    /// Which files belong together and travel as one delivery. The first rule that claims a file wins.
+    #[serde(default)]
+    pub sets: Vec<SetRule>,
+    /// Suffixes of marker files by which devices say that a recording is done, e.g. `.done` beside `a.dcm.done`. Short
+    /// for a set rule of kind `marker` for every file.
     #[serde(default)]
     #[schemars(inner(regex(pattern = "^\\.[^/\\\\*?]+$")))]
     pub done_markers: Vec<String>,
@@ -168,6 +173,9 @@ pub struct ShareOverride {
     /// See the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<Vec<String>>,
+    /// See the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<Vec<SetRule>>,
     /// See the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_markers: Option<Vec<String>>,
@@ -232,6 +240,13 @@ impl Organization {
 }
 
 impl Share {
+    /// All rules of files that belong together: `sets`, then those that `done_markers` is short for.
+    #[must_use]
+    pub fn set_rules(&self) -> Vec<SetRule> {
+        let marker = |m: &String| SetRule::Marker { primary: Vec::new(), marker: m.clone(), appended: true };
+        self.sets.iter().cloned().chain(self.done_markers.iter().map(marker)).collect()
+    }
+
     /// Where it is, for comparison: two spellings of one place give the same text. Windows file servers ignore letter
     /// case in all three parts.
     #[must_use]

@@ -6,7 +6,7 @@ use crate::fleet::noise;
 use crate::harness::tools::wait_for;
 use bytes::Bytes;
 use leadline_activities::ports::share::Share;
-use leadline_activities::ports::store::RecordingMeta;
+use leadline_activities::ports::store::{RecordingMeta, Shelf};
 use leadline_domain::{Digest, SharePath};
 use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
@@ -57,7 +57,12 @@ pub async fn large(p: &Parts<'_>, mib: u64, rows: &mut Vec<Row>) {
     parts.sort_by_key(|p| p.number);
     store.complete_upload(&upload, &parts).await.expect("completed");
     let raw = rate(began.elapsed());
-    let meta = RecordingMeta { claim: "bench".into(), format: "unknown".into(), media_type: "text/plain".into() };
+    let meta = RecordingMeta {
+        claim: "bench".into(),
+        format: "unknown".into(),
+        media_type: "text/plain".into(),
+        shelf: Shelf::Recordings,
+    };
     store.promote("bench-raw", mib << 20, &Digest::of(b"bench"), &meta).await.expect("copied");
     let copied = rate(began.elapsed());
 

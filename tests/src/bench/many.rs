@@ -9,7 +9,7 @@ use futures::StreamExt;
 use leadline_activities::engine::Started;
 use leadline_activities::ports::queue::{Outgoing, Queue};
 use leadline_activities::ports::share::Share;
-use leadline_activities::ports::store::RecordingMeta;
+use leadline_activities::ports::store::{RecordingMeta, Shelf};
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{ArchiveRule, Digest, Fingerprint, SettleRule, ShareId, SharePath};
 use leadline_formats::synth::{Spec, SynthFormat};
@@ -64,6 +64,7 @@ async fn requests_alone(p: &Parts<'_>, n: u64) -> Duration {
                         claim: "bench".into(),
                         format: "dicom".into(),
                         media_type: "text/plain".into(),
+                        shelf: Shelf::Recordings,
                     };
                     store.put_recording(&digest, Bytes::copy_from_slice(bytes), &meta).await.expect("stored");
                 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use leadline_activities::ports::store::{OrgStore, Part, Put, RecordingMeta, Upload};
+use leadline_activities::ports::store::{OrgStore, Part, Put, RecordingMeta, Shelf, Upload};
 use leadline_domain::{Digest, FaultCode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,12 @@ pub fn content(len: usize) -> Bytes {
 /// Metadata with this claim.
 #[must_use]
 pub fn meta(claim: &str) -> RecordingMeta {
-    RecordingMeta { claim: claim.into(), format: "scp-ecg".into(), media_type: "application/octet-stream".into() }
+    RecordingMeta {
+        claim: claim.into(),
+        format: "scp-ecg".into(),
+        media_type: "application/octet-stream".into(),
+        shelf: Shelf::Recordings,
+    }
 }
 
 fn sha(b: &[u8]) -> [u8; 32] {
@@ -49,6 +54,7 @@ fn exists(claim: &str, size: usize) -> Put {
 pub async fn all(store: &Store) {
     store.check().await.expect("the store answers");
     small(store).await;
+    shelves(store).await;
     race(store).await;
     wrong_checksum(store).await;
     resumed_upload(store).await;
@@ -83,6 +89,23 @@ pub async fn small(store: &Store) {
     assert_eq!(store.head_recording(&digest).await, Ok(Some(exists("first", body.len()))));
     assert_eq!(store.read_recording(&digest, 40_000).await, Ok(body));
     assert_eq!(store.read_recording(&digest, 39_999).await.unwrap_err().code, FaultCode::BugInvariant);
+}
+
+/// The same bytes as part of a set and by themselves are two objects: neither is the claim of the other.
+pub async fn shelves(store: &Store) {
+    let member = |claim| RecordingMeta { shelf: Shelf::Members, ..meta(claim) };
+    let body = content(9_000);
+    let digest = Digest::of(&body);
+    assert_eq!(store.put_recording(&digest, body.clone(), &member("set")).await, Ok(Put::Created));
+    assert_eq!(store.head_recording(&digest).await, Ok(None));
+    assert_eq!(store.put_recording(&digest, body.clone(), &meta("alone")).await, Ok(Put::Created));
+    assert_eq!(store.put_recording(&digest, body.clone(), &member("other")).await, Ok(exists("set", body.len())));
+    let large = content(PART + 100);
+    let digest = Digest::of(&large);
+    for (name, meta) in [("a-member", member("set")), ("a-recording", meta("alone"))] {
+        stage(store, name, &large).await;
+        assert_eq!(store.promote(name, large.len() as u64, &digest, &meta).await, Ok(Put::Created));
+    }
 }
 
 /// L3: of many at once exactly one creates, the others see its claim.

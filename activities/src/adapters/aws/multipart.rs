@@ -15,7 +15,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use leadline_domain::message::recording_key;
 use leadline_domain::{Digest, Fault, FaultCode};
 
 /// Largest part of a multipart upload (S3: 5 GiB). What fits one part is copied as one, because then the checksum
@@ -181,7 +180,7 @@ impl S3OrgStore {
         digest: &Digest,
         meta: &RecordingMeta,
     ) -> Result<Put, Fault> {
-        let key = recording_key(digest);
+        let key = meta.shelf.key(digest);
         for _ in 0..CONFLICTS {
             let put = match self.promote_once(name, size, &key, digest, meta).await? {
                 Promotion::Created => Put::Created,

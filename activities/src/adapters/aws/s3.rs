@@ -101,7 +101,7 @@ fn plain(part: &str) -> Result<&str, Fault> {
 #[async_trait]
 impl OrgStore for S3OrgStore {
     async fn put_recording(&self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Result<Put, Fault> {
-        let key = recording_key(digest);
+        let key = meta.shelf.key(digest);
         for _ in 0..CONFLICTS {
             let put = self
                 .org

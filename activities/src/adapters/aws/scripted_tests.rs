@@ -2,7 +2,7 @@
 //! A server in this process gives the answers.
 
 use super::sts::{Aws, AwsOrgStores, AwsSettings};
-use crate::ports::store::{OrgStore, OrgStores, Put, RecordingMeta};
+use crate::ports::store::{OrgStore, OrgStores, Put, RecordingMeta, Shelf};
 use aws_smithy_types::date_time::{DateTime, Format};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -113,7 +113,12 @@ fn ok() -> Answer {
 const MINE: &str = "x-amz-meta-leadline-claim: mine\r\ncontent-length: 5\r\n";
 
 fn meta() -> RecordingMeta {
-    RecordingMeta { claim: "mine".into(), format: "dicom".into(), media_type: "application/dicom".into() }
+    RecordingMeta {
+        claim: "mine".into(),
+        format: "dicom".into(),
+        media_type: "application/dicom".into(),
+        shelf: Shelf::Recordings,
+    }
 }
 
 fn scope() -> (EnvScope, OrgScope) {

@@ -1,0 +1,287 @@
+//! The members of a set on their way: what each waits for, and what the set as a whole can do. Without a clock or an
+//! activity: [`crate::set_lifecycle`] brings both.
+
+use crate::contracts::InSet;
+use crate::recording_lifecycle::FileReport;
+use crate::set_lifecycle::{MemberReport, SetInput};
+use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Lifecycle, Outcome, Phase};
+use leadline_domain::set::{Member, MemberRole, SetKind, SetObject, SetSeen, Standing, claim};
+use leadline_domain::settle::{StructureVerdict, WaitReason};
+use leadline_domain::{FaultCode, FileKey};
+
+/// One member on its way.
+pub(crate) struct Lane {
+    pub(crate) member: Member,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) next: Command,
+    /// When its wait is over.
+    wake_ms: i64,
+    /// Whether it is whole another file of the set says.
+    vouched: bool,
+}
+
+impl Lane {
+    fn new(input: &SetInput, member: Member, now: i64) -> Self {
+        // Samples and annotations say nothing by themselves; now and then they look like something else.
+        let vouched = input.spec.kind == SetKind::Wfdb && member.role != MemberRole::Primary;
+        if member.role == MemberRole::Marker {
+            let lifecycle = Lifecycle::marker(&member.intake, now);
+            return Self { member, lifecycle, next: Command::Store { large: false }, wake_ms: now, vouched };
+        }
+        let (mut lifecycle, event) = Lifecycle::begin(&member.intake, now);
+        let next = lifecycle.step(&member.intake, event, now);
+        Self { member, lifecycle, next, wake_ms: now, vouched }
+    }
+
+    pub(crate) fn is_marker(&self) -> bool {
+        self.member.role == MemberRole::Marker
+    }
+
+    pub(crate) fn key(&self) -> FileKey {
+        self.member.intake.file_key()
+    }
+
+    /// How its content is stored.
+    pub(crate) fn shelved(&self, alone: bool) -> InSet {
+        match (alone, self.vouched && self.lifecycle.stat.size <= self.member.intake.small_bytes) {
+            (true, _) => InSet::Alone,
+            (false, true) => InSet::Vouched,
+            (false, false) => InSet::Member,
+        }
+    }
+
+    pub(crate) fn take(&mut self, mut event: Event, now: i64) {
+        // A large one is not added up: it has to look whole by itself as well.
+        if let Event::Examined(Examination::Seen { structure: Some(s), look, .. }) = &mut event
+            && self.vouched
+            && look.stat.size <= self.member.intake.small_bytes
+        {
+            s.verdict = StructureVerdict::Unverifiable;
+            s.evidence = vec!["Whether it is whole the header of its record says.".into()];
+        }
+        let next = self.lifecycle.step(&self.member.intake, event, now);
+        self.then(next, now);
+    }
+
+    fn then(&mut self, next: Command, now: i64) {
+        if let Command::Wait { ms } = next {
+            self.wake_ms = now.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX));
+        }
+        self.next = next;
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.next {
+            Command::Store { .. } => Standing::Ready,
+            // Its outcome is known: only the recording of it is under way.
+            _ if self.lifecycle.outcome.is_some() => Standing::Left,
+            _ if self.lifecycle.retry.is_some() => Standing::Retrying,
+            _ => Standing::Settling,
+        }
+    }
+
+    fn look_again(&mut self) {
+        if self.is_marker() || self.lifecycle.outcome.is_some() {
+            return;
+        }
+        self.next = self.lifecycle.look_again();
+    }
+
+    fn report(&self) -> MemberReport {
+        MemberReport {
+            role: self.member.role,
+            label: self.member.label.clone(),
+            extension: self.member.extension.clone(),
+            report: FileReport { intake: self.member.intake.clone(), lifecycle: self.lifecycle.clone() },
+        }
+    }
+}
+
+/// The members of a set.
+pub(crate) struct Lanes {
+    /// Under way.
+    pub(crate) lanes: Vec<Lane>,
+    /// Over, the latest of each file.
+    over: Vec<MemberReport>,
+    /// When a member last joined.
+    joined_ms: i64,
+}
+
+impl Lanes {
+    pub(crate) fn new(now: i64) -> Self {
+        Self { lanes: Vec::new(), over: Vec::new(), joined_ms: now }
+    }
+
+    /// A file that the watch has seen. One that is under way is looked at again if it is not what it was. `false`: a
+    /// late repeat of one that was delivered.
+    pub(crate) fn join(&mut self, input: &SetInput, member: Member, now: i64) -> bool {
+        let (key, stat) = (member.intake.file_key(), &member.intake.fingerprint.stat);
+        let settled = |m: &MemberReport| {
+            let l = &m.report.lifecycle;
+            m.report.intake.file_key() == key
+                && l.stat == *stat
+                && matches!(l.outcome, Some(Outcome::Delivered { .. } | Outcome::Duplicate { .. }))
+        };
+        if self.over.iter().any(settled) {
+            return false;
+        }
+        if let Some(lane) = self.lanes.iter_mut().find(|l| l.key() == key && l.lifecycle.outcome.is_none()) {
+            if lane.is_marker() {
+                *lane = Lane::new(input, member, now);
+            } else if matches!(lane.next, Command::Wait { .. }) {
+                lane.wake_ms = now;
+            } else if lane.lifecycle.stat != *stat {
+                lane.look_again();
+            }
+            return true;
+        }
+        // Another file took the name: the one before finds that out when it looks.
+        let path = member.intake.fingerprint.path.clone();
+        for lane in self.lanes.iter_mut().filter(|l| l.member.intake.fingerprint.path == path) {
+            lane.look_again();
+        }
+        self.lanes.push(Lane::new(input, member, now));
+        self.joined_ms = now;
+        self.relax(input, now);
+        true
+    }
+
+    /// What still lies on the share of a set that is over belongs to the next one.
+    pub(crate) fn reopen(&mut self, input: &SetInput, now: i64) {
+        let (lying, gone) = std::mem::take(&mut self.over).into_iter().partition(|m: &MemberReport| {
+            let l = &m.report.lifecycle;
+            l.archive == ArchiveState::Left || matches!(l.outcome, Some(Outcome::Quarantined { .. }))
+        });
+        self.over = gone;
+        for m in lying {
+            let mut intake = m.report.intake;
+            intake.fingerprint.stat = m.report.lifecycle.stat;
+            intake.quiet_ms = 0;
+            self.join(input, Member { role: m.role, label: m.label, extension: m.extension, intake }, now);
+        }
+    }
+
+    /// With a marker there, content that cannot tell needs to be quiet only as long as content that can.
+    fn relax(&mut self, input: &SetInput, now: i64) {
+        if !(input.spec.marker && self.lanes.iter().any(Lane::is_marker)) {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|l| !l.is_marker()) {
+            let rule = &mut lane.member.intake.settle;
+            rule.unverifiable_quiet_ms = rule.unverifiable_quiet_ms.min(rule.strong_quiet_ms);
+            if matches!(lane.lifecycle.phase, Phase::Waiting { why: WaitReason::Quiet }) {
+                lane.wake_ms = lane.wake_ms.min(now);
+            }
+        }
+    }
+
+    /// Wakes what is due; all that waits if `all`.
+    pub(crate) fn wake(&mut self, now: i64, all: bool) {
+        for lane in &mut self.lanes {
+            if matches!(lane.next, Command::Wait { .. }) && (all || lane.wake_ms <= now) {
+                lane.take(Event::Woken, now);
+            }
+        }
+    }
+
+    /// Milliseconds until the next wake.
+    pub(crate) fn next_wake(&self, now: i64) -> Option<u64> {
+        let waiting = self.lanes.iter().filter(|l| matches!(l.next, Command::Wait { .. }));
+        waiting.map(|l| u64::try_from(l.wake_ms.saturating_sub(now)).unwrap_or(0)).min()
+    }
+
+    /// Puts aside what is over.
+    pub(crate) fn sweep(&mut self) {
+        let (done, under_way) = std::mem::take(&mut self.lanes).into_iter().partition(|l| l.next == Command::Finish);
+        self.lanes = under_way;
+        for lane in done {
+            let lane: Lane = lane;
+            self.over.retain(|m| m.report.intake.file_key() != lane.key());
+            self.over.push(lane.report());
+        }
+    }
+
+    /// The set as it is seen now.
+    pub(crate) fn seen(&self, now: i64, judged: Option<StructureVerdict>) -> SetSeen<'_> {
+        let first_seen = self.lanes.iter().filter(|l| !l.is_marker()).map(|l| l.lifecycle.times.first_seen_ms);
+        let last = first_seen.chain([self.joined_ms]).max().unwrap_or(now);
+        SetSeen {
+            members: self.lanes.iter().map(|l| (l.member.role, l.member.label.as_str(), l.standing())).collect(),
+            quiet_ms: u64::try_from(now.saturating_sub(last)).unwrap_or(0),
+            judged,
+        }
+    }
+
+    /// The members whose content is delivered.
+    pub(crate) fn contents(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut().filter(|l| !l.is_marker() && l.lifecycle.outcome.is_none())
+    }
+
+    /// After a try to store so many: whether all are stored. If not, those that are go back to the look, because what made
+    /// one of them change or go may be at work on the others.
+    pub(crate) fn all_stored(&mut self, tried: usize) -> bool {
+        let stored = |l: &&mut Lane| matches!(l.next, Command::Enqueue(_));
+        if self.contents().filter(stored).count() == tried {
+            return true;
+        }
+        self.contents().filter(stored).for_each(Lane::look_again);
+        false
+    }
+
+    /// All members go back to the look.
+    pub(crate) fn look_again(&mut self) {
+        self.contents().for_each(Lane::look_again);
+    }
+
+    /// The objects of the set, and its claim.
+    pub(crate) fn objects(&mut self) -> (Vec<SetObject>, String) {
+        let mut objects: Vec<SetObject> = self
+            .contents()
+            .filter_map(|l| {
+                let d = l.lifecycle.delivery()?;
+                Some(SetObject {
+                    role: l.member.role,
+                    extension: l.member.extension.clone(),
+                    digest: d.digest,
+                    size: d.size,
+                    format: d.format,
+                    identity: d.identity,
+                })
+            })
+            .collect();
+        objects.sort();
+        let versions: Vec<_> = self.contents().map(|l| l.lifecycle.version_key(&l.member.intake)).collect();
+        (objects, claim(&versions))
+    }
+
+    /// What the members said of each other goes on record with the primary one.
+    pub(crate) fn testify(&mut self, evidence: &[String]) {
+        let primary = self.lanes.iter_mut().filter(|l| l.member.role == MemberRole::Primary);
+        for lane in primary {
+            if let Some(s) = &mut lane.lifecycle.structure {
+                s.evidence.extend(evidence.iter().filter(|e| !s.evidence.contains(e)).cloned().collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// Ends every member that has no outcome of its own.
+    pub(crate) fn release(&mut self, mut end: impl FnMut(&mut Lifecycle) -> Command, now: i64) {
+        for lane in self.lanes.iter_mut().filter(|l| l.lifecycle.outcome.is_none()) {
+            let next = end(&mut lane.lifecycle);
+            lane.then(next, now);
+        }
+    }
+
+    /// Quarantines every member that has no outcome of its own.
+    pub(crate) fn give_up(&mut self, code: FaultCode, now: i64) {
+        for lane in self.lanes.iter_mut().filter(|l| l.lifecycle.outcome.is_none()) {
+            let next = lane.lifecycle.give_up(&lane.member.intake, code);
+            lane.then(next, now);
+        }
+    }
+
+    /// All members, those that are over included.
+    pub(crate) fn reports(&self) -> Vec<MemberReport> {
+        self.over.iter().cloned().chain(self.lanes.iter().map(Lane::report)).collect()
+    }
+}

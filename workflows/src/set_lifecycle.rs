@@ -1,0 +1,403 @@
+//! SetLifecycle: one durable workflow for files that belong together. Each member goes the way of any file, by the same
+//! `step` and the same activities, up to its storing; there it waits for the others. What is complete as a whole is
+//! stored, claimed by its manifest and enqueued as one delivery.
+
+// The workflow macros make constants that they do not document.
+#![allow(missing_docs)]
+
+use crate::contracts::{ClaimInput, EnqueueInput, Ingest, JudgeMember, Judgement, SetClaim};
+use crate::options::{fault_of, short};
+use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, store};
+use crate::set_lane::{Lane, Lanes};
+use leadline_domain::lifecycle::{Command, Outcome};
+use leadline_domain::message::{Delivery, SET};
+use leadline_domain::set::{Manifest, Member, MemberRole, SetDecision, SetKind, SetSpec, SetWait, decide};
+use leadline_domain::settle::{SettleRule, StructureVerdict};
+use leadline_domain::{Fault, FaultCode, OrgId, RecordingId, ShareId};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    SyncWorkflowContext, TimerResult, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    join_all, select,
+};
+
+/// What a set begins with; its members join by signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetInput {
+    /// Whose.
+    pub org: OrgId,
+    /// Where.
+    pub share: ShareId,
+    /// What it needs.
+    pub spec: SetSpec,
+    /// When it is done waiting.
+    pub settle: SettleRule,
+}
+
+/// One member: how it ended, or where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// What it is to the set.
+    pub role: MemberRole,
+    /// What the set's spec calls it.
+    pub label: String,
+    /// Extension in lower case, without the dot.
+    pub extension: String,
+    /// The file.
+    pub report: FileReport,
+}
+
+/// How a set ended, or where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetReport {
+    /// Kind of rule.
+    pub kind: SetKind,
+    /// What it waits for, if it does.
+    pub why: Option<SetWait>,
+    /// A failure of the set's own steps that is being waited out.
+    pub fault: Option<Fault>,
+    /// The recording that the set became last.
+    pub recording: Option<RecordingId>,
+    /// Its members.
+    pub members: Vec<MemberReport>,
+}
+
+/// The lifecycle of a set.
+#[workflow]
+pub struct SetLifecycle {
+    input: SetInput,
+    joins: Vec<Member>,
+    nudges: u32,
+    report: SetReport,
+}
+
+#[workflow_methods]
+impl SetLifecycle {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, input: SetInput) -> Self {
+        let report = SetReport { kind: input.spec.kind, why: None, fault: None, recording: None, members: Vec::new() };
+        Self { input, joins: Vec::new(), nudges: 0, report }
+    }
+
+    /// Runs until every member has an outcome and no further one has joined.
+    #[run(name = "SetLifecycle")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<SetReport> {
+        let input = ctx.state(|s| s.input.clone());
+        ctx.wait_condition(|s| !s.joins.is_empty()).await?;
+        let mut set = Set { lanes: Lanes::new(now_ms(ctx)), judged: None, recording: None };
+        set.joined(ctx, &input);
+        loop {
+            if let Some(complete) = set.gather(ctx, &input).await? {
+                set.deliver(ctx, &input, complete).await?;
+            }
+            set.finish(ctx).await?;
+            // What joined meanwhile is another set, together with what is still lying there.
+            let now = now_ms(ctx);
+            if !set.joined(ctx, &input) {
+                return Ok(ctx.state(|s| s.report.clone()));
+            }
+            set.lanes.reopen(&input, now);
+            set.judged = None;
+        }
+    }
+
+    /// Files that the watch has seen, in the version in which it has seen them.
+    #[signal]
+    pub fn join(&mut self, _ctx: &mut SyncWorkflowContext<Self>, members: Vec<Member>) {
+        self.joins.extend(members);
+    }
+
+    /// A human mended what blocked it: try again now.
+    #[signal]
+    pub fn nudge(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.nudges = self.nudges.saturating_add(1);
+    }
+
+    /// Where it stands.
+    #[query]
+    pub fn report(&self, _ctx: &WorkflowContextView) -> SetReport {
+        self.report.clone()
+    }
+}
+
+type Context = WorkflowContext<SetLifecycle>;
+
+/// What a complete set makes.
+enum Complete {
+    /// One object: an ordinary recording, stored and claimed already.
+    One,
+    /// Several: claimed by their manifest.
+    Several { base: Option<String> },
+}
+
+struct Set {
+    lanes: Lanes,
+    judged: Option<(StructureVerdict, Vec<String>, Option<String>)>,
+    recording: Option<RecordingId>,
+}
+
+impl Set {
+    /// Takes what has joined; `true`: something has that is not a mere repeat.
+    fn joined(&mut self, ctx: &Context, input: &SetInput) -> bool {
+        let now = now_ms(ctx);
+        let joins = ctx.state_mut(|s| std::mem::take(&mut s.joins));
+        let mut any = false;
+        for member in joins {
+            any |= self.lanes.join(input, member, now);
+        }
+        if any {
+            self.judged = None;
+        }
+        any
+    }
+
+    /// Until the set is complete and stored, or has no member left that could make it so.
+    async fn gather(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<Option<Complete>> {
+        let mut last_look = false;
+        loop {
+            self.joined(ctx, input);
+            self.lanes.wake(now_ms(ctx), false);
+            self.advance(ctx, |c| !matches!(c, Command::Store { .. } | Command::Enqueue(_))).await;
+            self.lanes.sweep();
+            if ctx.state(|s| !s.joins.is_empty()) {
+                continue;
+            }
+            if self.lanes.lanes.is_empty() {
+                return Ok(None);
+            }
+            let now = now_ms(ctx);
+            let seen = self.lanes.seen(now, self.judged.as_ref().map(|j| j.0));
+            let ms = match decide(&input.spec, &input.settle, &seen) {
+                // What was held for long may have changed or gone meanwhile.
+                SetDecision::GiveUp if !last_look => {
+                    last_look = true;
+                    self.lanes.look_again();
+                    continue;
+                }
+                SetDecision::GiveUp => {
+                    if let Some((_, evidence, _)) = self.judged.take() {
+                        self.lanes.testify(&evidence);
+                    }
+                    self.lanes.give_up(FaultCode::SetIncomplete, now);
+                    return Ok(None);
+                }
+                SetDecision::Complete if self.judged.is_none() && input.spec.kind == SetKind::Wfdb => {
+                    match self.judge(ctx).await {
+                        Ok(()) => continue,
+                        Err(fault) => {
+                            let ms = fault.wait_ms(1);
+                            self.publish(ctx, None, Some(fault));
+                            Some(ms)
+                        }
+                    }
+                }
+                SetDecision::Complete => {
+                    if let Some(complete) = self.store(ctx).await {
+                        return Ok(Some(complete));
+                    }
+                    continue;
+                }
+                SetDecision::Wait { ms, why } => {
+                    last_look = false;
+                    self.publish(ctx, Some(why), None);
+                    ms
+                }
+            };
+            let wait = [ms, self.lanes.next_wake(now)].into_iter().flatten().min();
+            let nudged = pause(ctx, wait, true).await?;
+            self.lanes.wake(now_ms(ctx), nudged);
+        }
+    }
+
+    /// Drives each member for as long as its next command is one of `these` and no wait.
+    async fn advance(&mut self, ctx: &Context, these: fn(&Command) -> bool) {
+        join_all(self.lanes.lanes.iter_mut().map(|lane| async move {
+            while these(&lane.next) && !matches!(lane.next, Command::Wait { .. } | Command::Finish) {
+                let event = carry_out(ctx, &lane.member.intake, &lane.lifecycle, lane.next.clone()).await;
+                lane.take(event, now_ms(ctx));
+            }
+        }))
+        .await;
+    }
+
+    /// Asks the header of a record what it says of the other files.
+    async fn judge(&mut self, ctx: &Context) -> Result<(), Fault> {
+        let member = |l: &mut Lane| JudgeMember {
+            role: l.member.role,
+            file: file_ref(&l.member.intake, &l.lifecycle),
+            digest: l.lifecycle.digest,
+        };
+        let members: Vec<JudgeMember> = self.lanes.contents().map(member).collect();
+        match ctx.execute_local_activity(Ingest::judge_set, members, short()).await {
+            Ok(Judgement::Judged { verdict, evidence, base }) => {
+                self.judged = Some((verdict, evidence, base));
+                Ok(())
+            }
+            Ok(Judgement::Changed) => {
+                self.lanes.look_again();
+                Ok(())
+            }
+            Err(e) => Err(fault_of(&e)),
+        }
+    }
+
+    /// Stores every member, each if it still is what it was. `None`: one was not.
+    async fn store(&mut self, ctx: &Context) -> Option<Complete> {
+        let tried = self.lanes.contents().count();
+        let one = tried == 1;
+        join_all(self.lanes.contents().map(|lane| async move {
+            if let Command::Store { large } = lane.next {
+                let how = Some(lane.shelved(one));
+                let event = store(ctx, &lane.member.intake, &lane.lifecycle, large, how).await;
+                lane.take(event, now_ms(ctx));
+            }
+        }))
+        .await;
+        if one {
+            // Claimed, or linked: from here on it is an ordinary recording.
+            let decided = self.lanes.lanes.iter().any(|l| matches!(l.next, Command::Enqueue(_) | Command::Archive));
+            if !decided {
+                self.judged = None;
+            }
+            return decided.then_some(Complete::One);
+        }
+        if self.lanes.all_stored(tried) {
+            let base = self.judged.as_ref().and_then(|j| j.2.clone());
+            return Some(Complete::Several { base });
+        }
+        self.judged = None;
+        None
+    }
+
+    /// Nothing can stop it any more: each step is repeated until it is done.
+    async fn deliver(&mut self, ctx: &Context, input: &SetInput, complete: Complete) -> WorkflowResult<()> {
+        if let Some((_, evidence, _)) = &self.judged {
+            self.lanes.testify(evidence);
+        }
+        match complete {
+            Complete::One => self.one(ctx).await,
+            Complete::Several { base } => self.several(ctx, input, base).await,
+        }
+    }
+
+    async fn one(&mut self, ctx: &Context) -> WorkflowResult<()> {
+        let recording = loop {
+            self.advance(ctx, |c| matches!(c, Command::Enqueue(_))).await;
+            let outcome = self.lanes.lanes.iter().filter(|l| !l.is_marker()).find_map(|l| l.lifecycle.outcome.clone());
+            match outcome {
+                Some(Outcome::Delivered { recording, .. }) => break (recording, true),
+                Some(Outcome::Duplicate { of }) => break (of, false),
+                _ => {
+                    let wait = self.lanes.next_wake(now_ms(ctx));
+                    self.publish(ctx, None, None);
+                    let nudged = pause(ctx, wait, false).await?;
+                    self.lanes.wake(now_ms(ctx), nudged);
+                }
+            }
+        };
+        self.released(ctx, &recording.0, recording.1);
+        Ok(())
+    }
+
+    async fn several(&mut self, ctx: &Context, input: &SetInput, base: Option<String>) -> WorkflowResult<()> {
+        let (objects, claim) = self.lanes.objects();
+        let manifest = Manifest::new(input.spec.kind, base, &objects);
+        let claimed_at_ms = now_ms(ctx);
+        let delivery = Delivery {
+            digest: manifest.digest(),
+            size: manifest.to_json().len() as u64,
+            format: SET.into(),
+            identity: objects.iter().find(|o| o.role == MemberRole::Primary).and_then(|o| o.identity.clone()),
+            objects,
+            claimed_at_ms,
+        };
+        let recording = RecordingId::new(&input.org, &delivery.digest);
+        let claim = ClaimInput { org: input.org.clone(), manifest, claim };
+        let mut attempts = 0;
+        let claimed = loop {
+            match ctx.execute_local_activity(Ingest::claim_set, claim.clone(), short()).await {
+                Ok(c) => break c,
+                Err(e) => self.failed(ctx, fault_of(&e), &mut attempts).await?,
+            }
+        };
+        if claimed == SetClaim::Claimed {
+            self.send(ctx, EnqueueInput { org: input.org.clone(), deliveries: vec![delivery] }).await?;
+        }
+        self.released(ctx, &recording, claimed == SetClaim::Claimed);
+        Ok(())
+    }
+
+    async fn send(&mut self, ctx: &Context, message: EnqueueInput) -> WorkflowResult<()> {
+        let mut attempts = 0;
+        loop {
+            let sent = ctx.execute_local_activity(Ingest::enqueue, message.clone(), short()).await;
+            match sent.map(|mut each| each.pop().flatten()) {
+                Ok(None) => return Ok(()),
+                Ok(Some(fault)) => self.failed(ctx, fault, &mut attempts).await?,
+                Err(e) => self.failed(ctx, fault_of(&e), &mut attempts).await?,
+            }
+        }
+    }
+
+    /// Members without an outcome have that of the set; the clinic's copies may go.
+    fn released(&mut self, ctx: &Context, recording: &RecordingId, delivered: bool) {
+        let now = now_ms(ctx);
+        self.recording = Some(recording.clone());
+        self.lanes.release(|l| if delivered { l.delivered_in(recording, now) } else { l.duplicate_in(recording) }, now);
+    }
+
+    /// Waits after a failed step of the set's own.
+    async fn failed(&mut self, ctx: &Context, fault: Fault, attempts: &mut u32) -> WorkflowResult<()> {
+        *attempts = attempts.saturating_add(1);
+        let ms = fault.wait_ms(*attempts);
+        self.publish(ctx, None, Some(fault));
+        pause(ctx, Some(ms), false).await.map(drop)
+    }
+
+    /// Until every member is archived, as far as it is to be, and on record.
+    async fn finish(&mut self, ctx: &Context) -> WorkflowResult<()> {
+        loop {
+            self.advance(ctx, |_| true).await;
+            self.lanes.sweep();
+            self.publish(ctx, None, None);
+            if self.lanes.lanes.is_empty() {
+                return Ok(());
+            }
+            let nudged = pause(ctx, self.lanes.next_wake(now_ms(ctx)), false).await?;
+            self.lanes.wake(now_ms(ctx), nudged);
+        }
+    }
+
+    fn publish(&self, ctx: &Context, why: Option<SetWait>, fault: Option<Fault>) {
+        let details = match (&fault, why) {
+            (Some(f), _) => f.to_string(),
+            (None, Some(w)) => w.sentence().to_owned(),
+            (None, None) => String::new(),
+        };
+        ctx.set_current_details(details);
+        let (members, recording) = (self.lanes.reports(), self.recording.clone());
+        ctx.state_mut(|s| {
+            s.report.members = members;
+            s.report.why = why;
+            s.report.fault = fault;
+            s.report.recording = recording;
+        });
+    }
+}
+
+/// Waits for a time, a nudge or, if `joins`, for members to join. `true`: nudged.
+async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bool> {
+    let nudges = ctx.state(|s| s.nudges);
+    let woken = move |s: &SetLifecycle| s.nudges > nudges || joins && !s.joins.is_empty();
+    match ms {
+        Some(ms) => select! {
+            t = ctx.timer(Duration::from_millis(ms)) => if t == TimerResult::Cancelled {
+                return Err(WorkflowTermination::cancelled());
+            },
+            r = ctx.wait_condition(woken) => r?,
+        },
+        None => ctx.wait_condition(woken).await?,
+    }
+    Ok(ctx.state(|s| s.nudges > nudges))
+}
