@@ -17,4 +17,4 @@ pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;
 pub use env_diff::{KeyDiff, env_diff};
 pub use load::{load, read_files};
-pub use plan::{CurrentStack, Plan, Refusal, plan_env, plan_org};
+pub use plan::{CurrentStack, Plan, Refusal, plan_backup, plan_env, plan_org};

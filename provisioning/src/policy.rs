@@ -2,6 +2,7 @@
 //! the code that makes it is found as well.
 
 use crate::config::Jurisdictions;
+use crate::template::CACHING_DISABLED;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -18,6 +19,8 @@ pub enum Rule {
     Principal,
     /// Only named actions are allowed.
     Action,
+    /// Only named resources are allowed (in a key's own policy `*` is that key).
+    Resource,
     /// Requests without TLS are refused.
     Tls,
     /// What holds data stays when a stack lets go of it.
@@ -30,6 +33,8 @@ pub enum Rule {
     Tags,
     /// No secret has a value.
     Secret,
+    /// CloudFront gives nothing without a signature, keeps nothing, and says what browsers must not do.
+    Delivery,
     /// The template fits into a request.
     Size,
 }
@@ -63,8 +68,8 @@ pub struct Context<'a> {
     pub tls_only: bool,
     /// Tags every resource must carry.
     pub tags: &'a std::collections::BTreeMap<String, String>,
-    /// The organization's jurisdiction and what it allows; `None` where residency does not bind.
-    pub residency: Option<(&'a str, &'a Jurisdictions)>,
+    /// The jurisdictions whose data is there and what each allows; `None` where residency does not bind.
+    pub residency: Option<(Vec<&'a str>, &'a Jurisdictions)>,
     /// Principals of other accounts that the environment names.
     pub foreign: &'a std::collections::BTreeSet<String>,
 }
@@ -75,6 +80,10 @@ pub const STATEFUL: &[&str] =
 
 /// Types that take no tags.
 const UNTAGGED: &[&str] = &[
+    "AWS::CloudFront::KeyGroup",
+    "AWS::CloudFront::OriginAccessControl",
+    "AWS::CloudFront::PublicKey",
+    "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::IAM::Policy",
     "AWS::KMS::Alias",
     "AWS::S3::BucketPolicy",
@@ -87,14 +96,14 @@ const UNTAGGED: &[&str] = &[
 #[must_use]
 pub fn check(template: &Value, context: &Context<'_>) -> Vec<Violation> {
     let mut check = Check { context, found: Vec::new(), id: String::new() };
-    let size = crate::template::text(template).len();
+    let size = crate::template::sent(template).len();
     if size > crate::template::MAX_BYTES {
         check.add(Rule::Size, format!("{size} bytes; CloudFormation takes {}", crate::template::MAX_BYTES));
     }
-    if let Some((jurisdiction, table)) = context.residency
-        && !table.allows(jurisdiction, context.region)
-    {
-        check.add(Rule::Residency, format!("jurisdiction {jurisdiction} does not allow region {}", context.region));
+    if let Some((jurisdictions, table)) = &context.residency {
+        for jurisdiction in jurisdictions.iter().filter(|j| !table.allows(j, context.region)) {
+            check.add(Rule::Residency, format!("jurisdiction {jurisdiction} does not allow region {}", context.region));
+        }
     }
     let empty = serde_json::Map::new();
     let resources = template["Resources"].as_object().unwrap_or(&empty);
@@ -147,8 +156,9 @@ impl Check<'_> {
         }
         if !UNTAGGED.contains(&kind) {
             for (k, v) in self.context.tags {
-                let there = p["Tags"].as_array().into_iter().flatten().any(|t| t["Key"] == **k && t["Value"] == **v);
-                if !there {
+                // A list of pairs, or a table (AWS::SSM::Parameter).
+                let listed = p["Tags"].as_array().into_iter().flatten().any(|t| t["Key"] == **k && t["Value"] == **v);
+                if !listed && p["Tags"].get(k).is_none_or(|t| t != v) {
                     self.add(Rule::Tags, format!("tag {k} = {v} is missing"));
                 }
             }
@@ -167,14 +177,58 @@ impl Check<'_> {
                     self.add(Rule::Secret, "the secret has its value in the template");
                 }
             }
+            "AWS::CloudFront::Distribution" => self.distribution(&p["DistributionConfig"]),
+            "AWS::CloudFront::ResponseHeadersPolicy" => self.headers(&p["ResponseHeadersPolicyConfig"]),
+            "AWS::IAM::Role" if !p["ManagedPolicyArns"].is_null() => {
+                self.add(Rule::Action, "managed policies allow what the template does not say");
+            }
             _ => {}
         }
-        for document in ["PolicyDocument", "KeyPolicy", "AssumeRolePolicyDocument"] {
-            for s in statements(&p[document]) {
-                self.statement(s);
+        let inline = p["Policies"].as_array().into_iter().flatten().map(|i| &i["PolicyDocument"]);
+        for document in
+            ["PolicyDocument", "KeyPolicy", "AssumeRolePolicyDocument"].map(|d| &p[d]).into_iter().chain(inline)
+        {
+            for s in statements(document) {
+                self.statement(s, std::ptr::eq(document, &raw const p["KeyPolicy"]));
             }
         }
         self.arns(p);
+    }
+
+    fn distribution(&mut self, c: &Value) {
+        let mut behaviours = vec![&c["DefaultCacheBehavior"]];
+        behaviours.extend(c["CacheBehaviors"].as_array().into_iter().flatten());
+        for b in behaviours {
+            if !matches!(b["ViewerProtocolPolicy"].as_str(), Some("https-only" | "redirect-to-https")) {
+                self.add(Rule::Tls, "viewers may come without TLS");
+            }
+            if b["TrustedKeyGroups"].as_array().is_none_or(Vec::is_empty) {
+                self.add(Rule::Delivery, "URLs need no signature");
+            }
+            if b["CachePolicyId"] != CACHING_DISABLED {
+                self.add(Rule::Delivery, "edges keep copies, wherever they are");
+            }
+            if b["ResponseHeadersPolicyId"].is_null() {
+                self.add(Rule::Delivery, "answers have no security headers");
+            }
+        }
+        for o in c["Origins"].as_array().into_iter().flatten().filter(|o| o["OriginAccessControlId"].is_null()) {
+            let id = o["Id"].as_str().unwrap_or_default();
+            self.add(Rule::Delivery, format!("origin {id} is read without an identity"));
+        }
+        if c["Restrictions"]["GeoRestriction"]["RestrictionType"] != "whitelist" {
+            self.add(Rule::Delivery, "every country may fetch");
+        }
+    }
+
+    fn headers(&mut self, c: &Value) {
+        for h in
+            ["StrictTransportSecurity", "ContentTypeOptions", "FrameOptions", "ReferrerPolicy", "ContentSecurityPolicy"]
+        {
+            if c["SecurityHeadersConfig"][h].is_null() {
+                self.add(Rule::Delivery, format!("{h} is not set"));
+            }
+        }
     }
 
     fn bucket(&mut self, p: &Value) {
@@ -184,7 +238,7 @@ impl Check<'_> {
             d["SSEAlgorithm"] == "aws:kms" && !d["KMSMasterKeyID"].is_null()
         });
         if !by_key {
-            self.add(Rule::Encryption, "the bucket is not encrypted with the organization's key");
+            self.add(Rule::Encryption, "the bucket is not encrypted with a key of its own");
         }
         if p["VersioningConfiguration"]["Status"] != "Enabled" {
             self.add(Rule::Retention, "the bucket keeps no versions");
@@ -197,7 +251,7 @@ impl Check<'_> {
     }
 
     /// A denial may be as wide as it likes.
-    fn statement(&mut self, s: &Value) {
+    fn statement(&mut self, s: &Value, of_key: bool) {
         if s["Effect"] == "Deny" {
             return;
         }
@@ -210,6 +264,9 @@ impl Check<'_> {
         for a in texts(&s["Action"]).filter(|a| a.contains('*')) {
             self.add(Rule::Action, format!("{sid} allows {a}"));
         }
+        if !of_key && texts(&s["Resource"]).any(|r| r == "*") {
+            self.add(Rule::Resource, format!("{sid} allows it on everything"));
+        }
         if texts(&s["Principal"]).chain(texts(&s["Principal"]["AWS"])).any(|p| p.contains('*')) {
             self.add(Rule::Principal, format!("{sid} allows everyone"));
         }
@@ -221,7 +278,9 @@ impl Check<'_> {
             Value::String(s) if s.starts_with("arn:") => {
                 let mut parts = s.split(':').skip(3);
                 let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-                if !region.is_empty() && region != self.context.region {
+                // CloudFront takes certificates of us-east-1 only; a certificate holds nothing of anybody's.
+                let certificate = s.starts_with("arn:aws:acm:us-east-1:");
+                if !region.is_empty() && region != self.context.region && !certificate {
                     self.add(Rule::Region, format!("{s} is of another region"));
                 }
                 if !account.is_empty() && account != self.context.account && !self.context.foreign.contains(s) {

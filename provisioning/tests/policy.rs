@@ -22,7 +22,7 @@ fn broken(change: impl FnOnce(&mut Value)) -> Vec<(String, Rule)> {
         region: &env.region,
         tls_only: true,
         tags: &tags,
-        residency: Some(("us", c.jurisdictions())),
+        residency: Some((vec!["us"], c.jurisdictions())),
         foreign: &BTreeSet::new(),
     };
     check(&t, &context).into_iter().map(|v| (v.logical_id, v.rule)).collect()

@@ -70,6 +70,7 @@ const REPLACING: &[(&str, &[&str])] = &[
     ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
     ("AWS::SNS::Topic", &["TopicName", "FifoTopic"]),
     ("AWS::SQS::Queue", &["QueueName", "FifoQueue"]),
+    ("AWS::SSM::Parameter", &["Name"]),
     ("AWS::SecretsManager::Secret", &["Name"]),
 ];
 

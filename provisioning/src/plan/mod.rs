@@ -84,7 +84,7 @@ impl Plan {
     /// The template as it is sent. Equal plans give equal bytes.
     #[must_use]
     pub fn template_text(&self) -> String {
-        template::text(&self.template)
+        template::sent(&self.template)
     }
     /// Tags of the stack.
     #[must_use]
@@ -163,11 +163,45 @@ pub fn plan_org(
         region: scope.region(),
         tls_only: env.tls_only(),
         tags: &tags,
-        residency: binding.then_some((org.jurisdiction.as_str(), config.jurisdictions())),
+        residency: binding.then_some((vec![org.jurisdiction.as_str()], config.jurisdictions())),
         foreign: &BTreeSet::new(),
     };
     let template = template::organization(env, &scope, org);
-    make(env, Some(&org.id), scope.stack(), template, &context, current, allow)
+    make(env, Some(&org.id), scope.stack(), template, &context, current, allow).map_err(|mut refusal| {
+        if let Refusal::Policy(violations) = &mut refusal {
+            for v in violations.iter_mut().filter(|v| v.rule == policy::Rule::Size) {
+                let (n, fit) = (org.shares.len(), template::shares_that_fit(env, &scope, org));
+                v.message.push_str(&format!("; it has {n} shares, and about {fit} fit: split the organization"));
+            }
+        }
+        refusal
+    })
+}
+
+/// Plans the stack of an environment's copies, in the region of the copies; `None` where nothing is copied.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_backup(
+    config: &Config,
+    env: &Environment,
+    current: Option<&CurrentStack>,
+    allow: &[String],
+) -> Option<Result<Plan, Refusal>> {
+    let backup = env.backup.as_ref()?;
+    let tags = template::tags(env.id.as_str(), None);
+    let binding = env.production || !env.synthetic_only;
+    let jurisdictions = env.jurisdictions.iter().map(String::as_str).collect();
+    let context = policy::Context {
+        account: &env.account,
+        region: &backup.region,
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: binding.then_some((jurisdictions, config.jurisdictions())),
+        foreign: &BTreeSet::new(),
+    };
+    let template = template::backup(env)?;
+    Some(make(env, None, env.scope().backup_stack(), template, &context, current, allow))
 }
 
 fn make(
@@ -192,15 +226,16 @@ fn make(
         return Err(Refusal::Stateful(lost));
     }
     let identity = json!({
-        "stack": stack, "account": env.account, "region": env.region, "template": template, "tags": context.tags,
+        "stack": stack, "account": context.account, "region": context.region, "template": template,
+        "tags": context.tags,
     });
     let digest = hex::encode(Sha256::digest(crate::json::compact(&identity)));
     Ok(Plan {
         env: env.id.clone(),
         org: org.cloned(),
         stack,
-        account: env.account.clone(),
-        region: env.region.clone(),
+        account: context.account.to_owned(),
+        region: context.region.to_owned(),
         template,
         tags: context.tags.clone(),
         changes,
