@@ -74,6 +74,10 @@ impl Site {
     pub(crate) async fn deps(&self) -> Result<(Arc<Deps>, Arc<RequestCounts>), Failure> {
         let aws = self.aws().await;
         let scope = self.environment().scope();
+        let mut stacks = CfnStacks::new(&aws);
+        if let Some(b) = &self.environment().backup {
+            stacks = stacks.with_stack_in(&aws, scope.backup_stack(), &b.region);
+        }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
         let deps = Deps {
@@ -82,7 +86,7 @@ impl Site {
             stores: Arc::new(AwsOrgStores::new(aws.clone())),
             ingest_queue: Arc::new(SqsQueue::new(&aws, scope.ingest_queue())),
             audit_queue: Arc::new(SqsQueue::new(&aws, scope.audit_queue())),
-            stacks: Arc::new(CfnStacks::new(&aws)),
+            stacks: Arc::new(stacks),
             secrets,
             cache: ContentCache::new(CACHE_BYTES),
         };

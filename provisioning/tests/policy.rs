@@ -4,6 +4,7 @@ mod common;
 
 use common::config;
 use leadline_domain::{EnvId, OrgId};
+use leadline_provisioning::config::Environment;
 use leadline_provisioning::policy::{Context, Rule, check};
 use leadline_provisioning::template;
 use serde_json::{Value, json};
@@ -28,6 +29,29 @@ fn broken(change: impl FnOnce(&mut Value)) -> Vec<(String, Rule)> {
     check(&t, &context).into_iter().map(|v| (v.logical_id, v.rule)).collect()
 }
 
+/// The same for the environment's template, and that of its copies.
+fn broken_in(of: impl Fn(&Environment) -> Value, region: &str, change: impl FnOnce(&mut Value)) -> Vec<(String, Rule)> {
+    let c = config();
+    let env = c.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let mut t = of(env);
+    change(&mut t["Resources"]);
+    let tags = template::tags("us", None);
+    let context = Context {
+        account: &env.account,
+        region,
+        tls_only: true,
+        tags: &tags,
+        residency: Some((vec!["us"], c.jurisdictions())),
+        foreign: &BTreeSet::new(),
+    };
+    check(&t, &context).into_iter().map(|v| (v.logical_id, v.rule)).collect()
+}
+
+#[track_caller]
+fn env_breaks(id: &str, rule: Rule, change: impl FnOnce(&mut Value)) {
+    assert_eq!(broken_in(template::environment, "us-east-1", change), [(id.to_owned(), rule)]);
+}
+
 #[track_caller]
 fn breaks(id: &str, rule: Rule, change: impl FnOnce(&mut Value)) {
     assert_eq!(broken(change), [(id.to_owned(), rule)]);
@@ -36,6 +60,64 @@ fn breaks(id: &str, rule: Rule, change: impl FnOnce(&mut Value)) {
 #[test]
 fn what_we_make_breaks_nothing() {
     assert_eq!(broken(|_| {}), []);
+    assert_eq!(broken_in(template::environment, "us-east-1", |_| {}), []);
+    assert_eq!(broken_in(|e| template::backup(e).unwrap(), "us-west-2", |_| {}), []);
+}
+
+#[test]
+fn queues_and_topics() {
+    env_breaks("UploadQueue", Rule::Encryption, |r| {
+        r["UploadQueue"]["Properties"]["SqsManagedSseEnabled"] = false.into()
+    });
+    env_breaks("OutcomeQueue", Rule::Retention, |r| r["OutcomeQueue"]["UpdateReplacePolicy"] = Value::Null);
+    for (id, policy) in [("AuditQueue", "AuditQueuePolicy"), ("AlarmTopic", "AlarmTopicPolicy")] {
+        env_breaks(id, Rule::Tls, |r| {
+            let s = r[policy]["Properties"]["PolicyDocument"]["Statement"].as_array_mut().unwrap();
+            s.retain(|s| s["Sid"] != "TlsOnly");
+        });
+    }
+}
+
+#[test]
+fn delivery() {
+    let config = |r: &mut Value| r["Delivery"]["Properties"]["DistributionConfig"].take();
+    let set = |key: &'static str, value: Value| {
+        move |r: &mut Value| {
+            let mut c = config(r);
+            c["DefaultCacheBehavior"][key] = value;
+            r["Delivery"]["Properties"]["DistributionConfig"] = c;
+        }
+    };
+    env_breaks("Delivery", Rule::Tls, set("ViewerProtocolPolicy", "allow-all".into()));
+    env_breaks("Delivery", Rule::Delivery, set("TrustedKeyGroups", json!([])));
+    env_breaks("Delivery", Rule::Delivery, set("CachePolicyId", "658327ea-f89d-4fab-a63d-7e88639e58f6".into()));
+    env_breaks("Delivery", Rule::Delivery, set("ResponseHeadersPolicyId", Value::Null));
+    env_breaks("Delivery", Rule::Delivery, |r| {
+        r["Delivery"]["Properties"]["DistributionConfig"]["Origins"][0]["OriginAccessControlId"] = Value::Null;
+    });
+    env_breaks("Delivery", Rule::Delivery, |r| {
+        let g = &mut r["Delivery"]["Properties"]["DistributionConfig"]["Restrictions"]["GeoRestriction"];
+        g["RestrictionType"] = "none".into();
+    });
+    env_breaks("DeliveryHeaders", Rule::Delivery, |r| {
+        let h = &mut r["DeliveryHeaders"]["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"];
+        h["StrictTransportSecurity"] = Value::Null;
+    });
+    // A bucket that nobody's key encrypts is found here as well.
+    env_breaks("DeliveryBucket", Rule::Encryption, |r| {
+        r["DeliveryBucket"]["Properties"]["BucketEncryption"] = json!({})
+    });
+}
+
+#[test]
+fn copies_stay_where_their_jurisdiction_lets_them() {
+    let found = broken_in(|e| template::backup(e).unwrap(), "eu-west-2", |_| {});
+    assert_eq!(found, [(String::new(), Rule::Residency)]);
+}
+
+#[test]
+fn a_template_that_fits_no_request() {
+    breaks("", Rule::Size, |r| r["Key"]["Properties"]["Description"] = "x".repeat(template::MAX_BYTES).into());
 }
 
 #[test]
@@ -62,6 +144,20 @@ fn wide_statements() {
         breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "Action": [a], "Resource": "x" })));
     }
     breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "NotAction": "s3:GetObject" })));
+    breaks(
+        "RolePolicy",
+        Rule::Resource,
+        allow(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" })),
+    );
+    // Where a role keeps policies of its own, and where it takes others.
+    breaks("Role", Rule::Action, |r| {
+        let inline =
+            json!([{ "PolicyDocument": { "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "x" }] } }]);
+        r["Role"]["Properties"]["Policies"] = inline;
+    });
+    breaks("Role", Rule::Action, |r| {
+        r["Role"]["Properties"]["ManagedPolicyArns"] = json!(["arn:aws:iam::222222222222:policy/x"])
+    });
     for p in [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ["*"] })] {
         breaks("RolePolicy", Rule::Principal, allow(json!({ "Effect": "Allow", "Action": "a:B", "Principal": p })));
     }
@@ -74,6 +170,9 @@ fn tls_and_tags_and_places() {
             .as_array_mut()
             .unwrap()
             .retain(|s| s["Sid"] != "TlsOnly");
+    });
+    breaks("Configuration", Rule::Tags, |r| {
+        r["Configuration"]["Properties"]["Tags"].as_object_mut().unwrap().remove("leadline:org");
     });
     breaks("Role", Rule::Tags, |r| drop(r["Role"]["Properties"]["Tags"].as_array_mut().unwrap().remove(0)));
     let arn = |a: &'static str| move |r: &mut Value| r["KeyAlias"]["Properties"]["TargetKeyId"] = a.into();

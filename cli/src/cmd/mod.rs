@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod inspect;
 mod inspect_set;
 pub(crate) mod org;
+mod plans;
 pub(crate) mod queue;
 pub(crate) mod schema;
 pub(crate) mod synth;

@@ -47,6 +47,7 @@ pub struct Plan {
     template: Value,
     tags: BTreeMap<String, String>,
     changes: Vec<Change>,
+    loses: Vec<String>,
     digest: String,
 }
 
@@ -96,6 +97,11 @@ impl Plan {
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
+    /// Logical ids of the stateful resources that it replaces or removes. Each was named by whoever asked for the plan.
+    #[must_use]
+    pub fn loses(&self) -> &[String] {
+        &self.loses
+    }
     /// SHA-256 (hex) of stack, account, region, template and tags. It says what is wanted, not what is there: a plan
     /// that was interrupted halfway is the same plan afterwards.
     #[must_use]
@@ -105,7 +111,8 @@ impl Plan {
 }
 
 /// Why there is no plan. All reasons at once.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The organization may not be placed in the environment.
     Residency(Fault),
@@ -238,6 +245,7 @@ fn make(
         region: context.region.to_owned(),
         template,
         tags: context.tags.clone(),
+        loses: changes.iter().filter(|c| c.loses()).map(|c| c.logical_id.clone()).collect(),
         changes,
         digest,
     })
@@ -253,7 +261,7 @@ impl fmt::Display for Refusal {
             }
             Self::Stateful(changes) => {
                 write!(f, "data or access to data would be lost; name each resource to allow it:")?;
-                changes.iter().try_for_each(|c| write!(f, "\n  {c}"))
+                changes.iter().try_for_each(|c| write!(f, "\n  {c}\n    --allow {}", c.logical_id))
             }
             Self::Terminal { stack, status } => {
                 write!(f, "stack {stack} is in {status}: no change set leads out of it; see the runbook")

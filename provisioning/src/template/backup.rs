@@ -28,14 +28,18 @@ fn template(env: &Environment, backup: &Backup) -> Value {
         .when("StringEquals", "kms:ViaService", format!("s3.{}.amazonaws.com", backup.region))
         .when("ArnLike", "aws:PrincipalArn", vec![roles.clone(), sessions.clone()])];
     let description = format!("Copies of recordings and ledgers of leadline environment {}", env.id);
-    t.add("Key", &Key::managed(description, &env.account, uses, &tags), &[]);
-    t.add("KeyAlias", &Alias { alias_name: scope.backup_key_alias(), target_key_id: Text::reference("Key") }, &[]);
+    t.add("BackupKey", &Key::managed(description, &env.account, uses, &tags), &[]);
+    t.add(
+        "BackupKeyAlias",
+        &Alias { alias_name: scope.backup_key_alias(), target_key_id: Text::reference("BackupKey") },
+        &[],
+    );
     let mode = match backup.lock {
         LockMode::Governance => "GOVERNANCE",
         LockMode::Compliance => "COMPLIANCE",
     };
     t.add(
-        "Bucket",
+        "BackupBucket",
         &Bucket {
             object_lock_enabled: true,
             // Whatever comes in is locked, whoever wrote it.
@@ -43,20 +47,20 @@ fn template(env: &Environment, backup: &Backup) -> Value {
                 "ObjectLockEnabled": "Enabled",
                 "Rule": { "DefaultRetention": { "Mode": mode, "Days": backup.retention_days } },
             })),
-            ..Bucket::private(scope.backup_bucket(), "Key", &tags)
+            ..Bucket::private(scope.backup_bucket(), "BackupKey", &tags)
         },
         &[],
     );
-    let (bucket, objects) = (Text::att("Bucket", "Arn"), Text::sub("${Bucket.Arn}/*"));
+    let (bucket, objects) = (Text::att("BackupBucket", "Arn"), Text::sub("${BackupBucket.Arn}/*"));
     let mut statements = vec![Statement::deny("OrganizationsOnly", DATA).on([bucket.clone(), objects.clone()]).when(
         "ArnNotLike",
         "aws:PrincipalArn",
         vec![roles, sessions],
     )];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
-    let policy = BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) };
-    t.add("BucketPolicy", &policy, &[]);
-    t.output("BackupBucketName", "Copies of recordings and ledgers", Text::reference("Bucket"));
-    t.output("BackupKeyArn", "Key of the copies", Text::att("Key", "Arn"));
+    let policy = BucketPolicy { bucket: Text::reference("BackupBucket"), policy_document: Policy::new(statements) };
+    t.add("BackupBucketPolicy", &policy, &[]);
+    t.output("BackupBucketName", "Copies of recordings and ledgers", Text::reference("BackupBucket"));
+    t.output("BackupKeyArn", "Key of the copies", Text::att("BackupKey", "Arn"));
     t.finish()
 }
