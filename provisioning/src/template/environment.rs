@@ -9,6 +9,15 @@ use leadline_domain::EnvScope;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Taking messages off a queue.
+const DRAIN: &[&str] = &[
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+];
+
 /// The template of an environment.
 #[must_use]
 pub fn environment(env: &Environment) -> Value {
@@ -59,7 +68,7 @@ fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTre
                 Statement::allow("Send", &["sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"])
                     .on([ingest, audit.clone()]),
                 // The ledger's writer drains the audit queue; the ingest queue is the processor's to read.
-                Statement::allow("Drain", &["sqs:ReceiveMessage", "sqs:DeleteMessage"]).on([audit, outcomes, uploads]),
+                Statement::allow("Drain", DRAIN).on([audit, outcomes, uploads]),
                 Statement::allow("Organizations", &["sts:AssumeRole"]).on([org_roles.into()]),
             ]),
         },

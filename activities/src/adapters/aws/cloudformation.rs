@@ -171,7 +171,7 @@ impl Stacks for CfnStacks {
         // Twice at most: one of the same name may be left over that cannot be executed any more.
         for last in [false, true] {
             let made = self
-                .client
+                .of(stack)
                 .create_change_set()
                 .stack_name(stack)
                 .change_set_name(name)
@@ -204,7 +204,7 @@ impl Stacks for CfnStacks {
         let mut page = None;
         loop {
             let r = self
-                .client
+                .of(stack)
                 .describe_change_set()
                 .stack_name(stack)
                 .change_set_name(name)
