@@ -148,10 +148,11 @@ impl Check<'_> {
         let kind = r["Type"].as_str().unwrap_or_default();
         let p = &r["Properties"];
         if STATEFUL.contains(&kind) {
-            for key in ["DeletionPolicy", "UpdateReplacePolicy"] {
-                if r[key] != "Retain" {
-                    self.add(Rule::Retention, format!("{key} is not Retain"));
-                }
+            if !kept(&r["DeletionPolicy"]) {
+                self.add(Rule::Retention, "DeletionPolicy is not to retain it");
+            }
+            if r["UpdateReplacePolicy"] != "Retain" {
+                self.add(Rule::Retention, "UpdateReplacePolicy is not Retain");
             }
         }
         if !UNTAGGED.contains(&kind) {
@@ -292,6 +293,11 @@ impl Check<'_> {
             Value::Object(o) => o.values().for_each(|v| self.arns(v)),
         }
     }
+}
+
+/// Whether a resource of this DeletionPolicy stays when its stack lets go of it.
+pub(crate) fn kept(deletion_policy: &Value) -> bool {
+    matches!(deletion_policy.as_str(), Some("Retain" | "RetainExceptOnCreate"))
 }
 
 fn statements(document: &Value) -> impl Iterator<Item = &Value> {

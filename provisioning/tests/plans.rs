@@ -80,8 +80,13 @@ fn losing_data_has_to_be_named() {
 fn a_stack_that_only_a_human_can_leave() {
     let c = config();
     let first = plan_env(&env(&c, "us"), None, &[]).unwrap();
-    let stuck = CurrentStack { status: "ROLLBACK_COMPLETE".into(), ..applied(&first) };
-    assert!(matches!(plan_env(&env(&c, "us"), Some(&stuck), &[]), Err(Refusal::Terminal { .. })));
+    let stuck = CurrentStack { status: "UPDATE_ROLLBACK_FAILED".into(), ..applied(&first) };
+    let refusal = plan_env(&env(&c, "us"), Some(&stuck), &[]).unwrap_err();
+    assert!(refusal.to_string().contains("docs/faults/stack.terminal_state.md"), "{refusal}");
+    // A creation that failed left nothing: everything is made.
+    let never = CurrentStack { status: "ROLLBACK_COMPLETE".into(), ..applied(&first) };
+    let again = plan_env(&env(&c, "us"), Some(&never), &[]).unwrap();
+    assert_eq!((again.changes(), again.digest()), (first.changes(), first.digest()));
 }
 
 #[test]

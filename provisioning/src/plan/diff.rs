@@ -1,7 +1,7 @@
 //! What changes between two templates, resource by resource.
 
 use super::CurrentStack;
-use crate::policy::STATEFUL;
+use crate::policy::{STATEFUL, kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,8 +104,8 @@ fn resource(id: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Change
         (None, None) => None,
         (None, Some(n)) => change(kind_of(n), ChangeKind::Create, Vec::new()),
         (Some(o), None) => {
-            let kept = if o["DeletionPolicy"] == "Retain" { "it stays, outside of the stack" } else { "it is deleted" };
-            change(kind_of(o), ChangeKind::Remove, vec![kept.to_owned()])
+            let what = if kept(&o["DeletionPolicy"]) { "it stays, outside of the stack" } else { "it is deleted" };
+            change(kind_of(o), ChangeKind::Remove, vec![what.to_owned()])
         }
         (Some(o), Some(n)) => {
             if o["Type"] != n["Type"] {

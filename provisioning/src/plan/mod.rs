@@ -129,9 +129,17 @@ pub enum Refusal {
     },
 }
 
-/// States from which a stack can only be deleted or mended by hand.
-const TERMINAL: &[&str] =
-    &["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED"];
+/// States from which a stack can only be deleted or mended by hand. Each calls for a look first.
+const TERMINAL: &[&str] = &[
+    "ROLLBACK_FAILED",
+    "CREATE_FAILED",
+    "DELETE_FAILED",
+    "UPDATE_ROLLBACK_FAILED",
+    "UPDATE_FAILED",
+    "IMPORT_ROLLBACK_FAILED",
+];
+/// What a creation that failed ends in. Such a stack holds nothing and is removed before the next attempt.
+const NEVER_WAS: &str = "ROLLBACK_COMPLETE";
 
 /// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.
 ///
@@ -227,6 +235,7 @@ fn make(
     if let Some(c) = current.filter(|c| TERMINAL.contains(&c.status.as_str())) {
         return Err(Refusal::Terminal { stack, status: c.status.clone() });
     }
+    let current = current.filter(|c| c.status != NEVER_WAS);
     let changes = diff::changes(current, &template, context.tags);
     let lost: Vec<Change> = changes.iter().filter(|c| c.loses() && !allow.contains(&c.logical_id)).cloned().collect();
     if !lost.is_empty() {
@@ -264,7 +273,8 @@ impl fmt::Display for Refusal {
                 changes.iter().try_for_each(|c| write!(f, "\n  {c}\n    --allow {}", c.logical_id))
             }
             Self::Terminal { stack, status } => {
-                write!(f, "stack {stack} is in {status}: no change set leads out of it; see the runbook")
+                let code = leadline_domain::FaultCode::StackTerminal;
+                write!(f, "stack {stack} is in {status}: no change set leads out of it; see docs/faults/{code}.md")
             }
         }
     }

@@ -55,7 +55,9 @@ impl Builder {
         let properties = serde_json::to_value(resource).expect("resources are plain data");
         let mut r = json!({ "Type": K::TYPE, "Properties": properties });
         if K::STATEFUL {
-            r["DeletionPolicy"] = "Retain".into();
+            // Kept when the stack lets go of it, but not when the change that made it is rolled back: an empty bucket
+            // that was left behind would stand in the way of the next attempt.
+            r["DeletionPolicy"] = "RetainExceptOnCreate".into();
             r["UpdateReplacePolicy"] = "Retain".into();
         }
         if !after.is_empty() {
