@@ -93,3 +93,30 @@ fn a_changed_configuration_is_a_changed_plan() {
     other.contacts.clear();
     assert!(plan_org(&config, us, &other, Some(&there), &[]).unwrap().changes().is_empty());
 }
+
+/// docs/PROVISIONING.md says of every resource what it is for.
+#[test]
+fn every_resource_is_explained() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PROVISIONING.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let config = common::config();
+    let mut missing = std::collections::BTreeSet::new();
+    for (id, env) in config.environments() {
+        let mut templates = vec![template::environment(env)];
+        templates.extend(template::backup(env));
+        templates.extend(config.organizations(id).map(|o| template::organization(env, &o.scope(env).unwrap(), o)));
+        for t in templates {
+            for name in t["Resources"].as_object().unwrap().keys() {
+                // Those of which there may be many are explained once.
+                let shown = [("AlarmReceiver", "<n>"), ("DeliverySigner", "<digest>"), ("Secret", "<share>")]
+                    .iter()
+                    .find(|(many, _)| name.starts_with(many))
+                    .map_or_else(|| name.clone(), |(many, each)| format!("{many}{each}"));
+                if !page.contains(&format!("`{shown}`")) {
+                    missing.insert(shown);
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/PROVISIONING.md does not explain {missing:?}");
+}
