@@ -10,6 +10,9 @@ use leadline_provisioning::template;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// A resource of the organization's own.
+const OWN: &str = "arn:aws:s3:::leadline-us-st-mary-222222222222/recordings/*";
+
 /// The rules that a change of the organization's template breaks, with the resource.
 fn broken(change: impl FnOnce(&mut Value)) -> Vec<(String, Rule)> {
     let c = config();
@@ -141,7 +144,7 @@ fn retention_and_publicity() {
 fn wide_statements() {
     let allow = |s: Value| move |r: &mut Value| r["RolePolicy"]["Properties"]["PolicyDocument"]["Statement"][0] = s;
     for a in ["*", "s3:*", "s3:Get*"] {
-        breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "Action": [a], "Resource": "x" })));
+        breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "Action": [a], "Resource": OWN })));
     }
     breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "NotAction": "s3:GetObject" })));
     breaks(
@@ -152,7 +155,7 @@ fn wide_statements() {
     // Where a role keeps policies of its own, and where it takes others.
     breaks("Role", Rule::Action, |r| {
         let inline =
-            json!([{ "PolicyDocument": { "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "x" }] } }]);
+            json!([{ "PolicyDocument": { "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": OWN }] } }]);
         r["Role"]["Properties"]["Policies"] = inline;
     });
     breaks("Role", Rule::Action, |r| {
@@ -178,6 +181,42 @@ fn tls_and_tags_and_places() {
     let arn = |a: &'static str| move |r: &mut Value| r["KeyAlias"]["Properties"]["TargetKeyId"] = a.into();
     breaks("KeyAlias", Rule::Region, arn("arn:aws:kms:eu-west-2:222222222222:key/x"));
     breaks("KeyAlias", Rule::Region, arn("arn:aws:kms:us-east-1:999999999999:key/x"));
+}
+
+/// Nothing of another organization, however it is spelled, and no way in without naming the organization.
+#[test]
+fn isolation() {
+    let on = |resource: Value| {
+        move |r: &mut Value| {
+            let s = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource });
+            r["RolePolicy"]["Properties"]["PolicyDocument"]["Statement"][0] = s;
+        }
+    };
+    assert_eq!(broken(on(json!(OWN))), []);
+    assert_eq!(broken(on(json!({ "Fn::Sub": "${Bucket.Arn}/*" }))), []);
+    for other in [
+        json!("arn:aws:s3:::leadline-us-kings-road-222222222222/recordings/*"),
+        json!("arn:aws:s3:::leadline-us-st-mary-222222222222*"),
+        json!({ "Fn::Sub": "arn:aws:s3:::leadline-us-*-${AWS::AccountId}/*" }),
+        json!("arn:aws:secretsmanager:us-east-1:222222222222:secret:leadline/us/*"),
+        json!("arn:aws:secretsmanager:us-east-1:222222222222:secret:leadline/us/st-mary-2/share/x"),
+        json!("arn:aws:kms:us-east-1:222222222222:key/another"),
+        json!({ "Fn::GetAtt": ["Role", "Arn"] }),
+    ] {
+        breaks("RolePolicy", Rule::Isolation, on(other));
+    }
+    breaks("Role", Rule::Isolation, |r| {
+        r["Role"]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0]["Condition"] = Value::Null;
+    });
+    breaks("Role", Rule::Isolation, |r| {
+        let s = &mut r["Role"]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0];
+        s["Condition"]["StringEquals"]["sts:ExternalId"] = "leadline:us:kings-road".into();
+    });
+}
+
+#[test]
+fn what_is_referred_to_is_there() {
+    breaks("KeyAlias", Rule::Reference, |r| r["KeyAlias"]["Properties"]["TargetKeyId"] = json!({ "Ref": "Gone" }));
 }
 
 #[test]

@@ -186,7 +186,7 @@ pub fn plan_org(
         if let Refusal::Policy(violations) = &mut refusal {
             for v in violations.iter_mut().filter(|v| v.rule == policy::Rule::Size) {
                 let (n, fit) = (org.shares.len(), template::shares_that_fit(env, &scope, org));
-                v.message.push_str(&format!("; it has {n} shares, and about {fit} fit: split the organization"));
+                v.message.push_str(&format!("; it has {n} shares, and about {fit} fit"));
             }
         }
         refusal

@@ -1,8 +1,11 @@
-//! Our own rules for templates. They look at the template as it is sent, not at how it was made, so that a mistake in
-//! the code that makes it is found as well.
+//! Our own rules for templates. They look at the template as it is sent, with its references resolved, and not at how it
+//! was made, so that a mistake in the code that makes it is found as well.
+
+mod resolve;
 
 use crate::config::Jurisdictions;
 use crate::template::CACHING_DISABLED;
+use resolve::Resolver;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -33,6 +36,10 @@ pub enum Rule {
     Tags,
     /// No secret has a value.
     Secret,
+    /// An organization's role is allowed nothing but what is the organization's, and is taken by its name only.
+    Isolation,
+    /// What is referred to is there.
+    Reference,
     /// CloudFront gives nothing without a signature, keeps nothing, and says what browsers must not do.
     Delivery,
     /// The template fits into a request.
@@ -53,7 +60,10 @@ pub struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = serde_json::to_value(self.rule).unwrap_or_default();
-        write!(f, "{}: {}: {}", self.logical_id, rule.as_str().unwrap_or_default(), self.message)
+        if !self.logical_id.is_empty() {
+            write!(f, "{}: ", self.logical_id)?;
+        }
+        write!(f, "{}: {}", rule.as_str().unwrap_or_default(), self.message)
     }
 }
 
@@ -107,9 +117,23 @@ pub fn check(template: &Value, context: &Context<'_>) -> Vec<Violation> {
     }
     let empty = serde_json::Map::new();
     let resources = template["Resources"].as_object().unwrap_or(&empty);
+    let mut resolver = Resolver::new(resources, context.account, context.region);
+    let mut resolved = serde_json::Map::new();
     for (id, r) in resources {
         check.id.clone_from(id);
+        let (r, missing) = resolver.resolve(r);
+        for m in missing {
+            check.add(Rule::Reference, format!("{m} is not there"));
+        }
+        resolved.insert(id.clone(), r);
+    }
+    let own = Own::of(&resolved, context);
+    for (id, r) in &resolved {
+        check.id.clone_from(id);
         check.resource(r);
+        if let Some(own) = &own {
+            check.isolation(r, own);
+        }
     }
     if context.tls_only {
         for (kind, policy, of) in [
@@ -117,10 +141,11 @@ pub fn check(template: &Value, context: &Context<'_>) -> Vec<Violation> {
             ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
             ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
         ] {
-            for (id, _) in resources.iter().filter(|(_, r)| r["Type"] == kind) {
-                let covered = resources
+            for (id, _) in resolved.iter().filter(|(_, r)| r["Type"] == kind) {
+                let name = resolver.physical(id);
+                let covered = resolved
                     .values()
-                    .filter(|r| r["Type"] == policy && mentions(&r["Properties"][of], id))
+                    .filter(|r| r["Type"] == policy && texts(&r["Properties"][of]).any(|t| t == name))
                     .any(|r| statements(&r["Properties"]["PolicyDocument"]).any(denies_plain_text));
                 if !covered {
                     check.id.clone_from(id);
@@ -131,6 +156,38 @@ pub fn check(template: &Value, context: &Context<'_>) -> Vec<Violation> {
     }
     check.found.sort();
     check.found
+}
+
+/// What is an organization's own, as ARNs; by its tags a template is one of an organization.
+struct Own {
+    exactly: Vec<String>,
+    below: Vec<String>,
+    external_id: String,
+}
+
+impl Own {
+    fn of(resources: &serde_json::Map<String, Value>, context: &Context<'_>) -> Option<Self> {
+        let (env, org) = (context.tags.get("leadline:env")?, context.tags.get("leadline:org")?);
+        let (account, region) = (context.account, context.region);
+        let mut exactly = Vec::new();
+        let mut below = vec![format!("arn:aws:secretsmanager:{region}:{account}:secret:leadline/{env}/{org}/")];
+        for (id, r) in resources {
+            match r["Type"].as_str() {
+                Some("AWS::S3::Bucket") => {
+                    let arn = format!("arn:aws:s3:::{}", r["Properties"]["BucketName"].as_str().unwrap_or(id));
+                    below.push(format!("{arn}/"));
+                    exactly.push(arn);
+                }
+                Some("AWS::KMS::Key") => exactly.push(format!("arn:aws:kms:{region}:{account}:key/{id}")),
+                _ => {}
+            }
+        }
+        Some(Self { exactly, below, external_id: format!("leadline:{env}:{org}") })
+    }
+
+    fn holds(&self, arn: &str) -> bool {
+        self.exactly.iter().any(|a| a == arn) || self.below.iter().any(|b| arn.starts_with(b.as_str()))
+    }
 }
 
 struct Check<'a> {
@@ -194,6 +251,26 @@ impl Check<'_> {
             }
         }
         self.arns(p);
+    }
+
+    /// For the template of an organization: invariant L6, before anything is made.
+    fn isolation(&mut self, r: &Value, own: &Own) {
+        let p = &r["Properties"];
+        if r["Type"] == "AWS::IAM::Role" {
+            for s in statements(&p["AssumeRolePolicyDocument"]).filter(|s| s["Effect"] != "Deny") {
+                if s["Condition"]["StringEquals"]["sts:ExternalId"] != own.external_id.as_str() {
+                    self.add(Rule::Isolation, format!("the role is taken without the external id {}", own.external_id));
+                }
+            }
+        }
+        let inline = p["Policies"].as_array().into_iter().flatten().map(|i| &i["PolicyDocument"]);
+        let attached = (r["Type"] == "AWS::IAM::Policy").then_some(&p["PolicyDocument"]);
+        for s in inline.chain(attached).flat_map(statements).filter(|s| s["Effect"] != "Deny") {
+            // `*` is reported already.
+            for arn in texts(&s["Resource"]).filter(|a| *a != "*" && !own.holds(a)) {
+                self.add(Rule::Isolation, format!("{arn} is not the organization's own"));
+            }
+        }
     }
 
     fn distribution(&mut self, c: &Value) {
@@ -307,14 +384,6 @@ fn statements(document: &Value) -> impl Iterator<Item = &Value> {
 fn texts(v: &Value) -> impl Iterator<Item = &str> {
     let list = v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice);
     list.iter().filter_map(Value::as_str)
-}
-
-fn mentions(v: &Value, id: &str) -> bool {
-    match v {
-        Value::Object(o) => o.get("Ref").is_some_and(|r| r == id),
-        Value::Array(a) => a.iter().any(|v| mentions(v, id)),
-        _ => false,
-    }
 }
 
 fn denies_plain_text(s: &Value) -> bool {
