@@ -53,6 +53,9 @@ fn an_update_names_what_differs() {
     assert_eq!(p.changes().len(), 1);
     assert_eq!(p.changes()[0].kind, ChangeKind::Update);
     assert_eq!(p.changes()[0].why, ["Properties.RedrivePolicy.maxReceiveCount"]);
+    let said = "change IngestQueue (AWS::SQS::Queue): Properties.RedrivePolicy.maxReceiveCount 5 -> 7";
+    assert!(p.to_string().contains(said), "{p}");
+    assert_eq!(serde_json::to_value(&p).unwrap()["changes"][0]["values"][0]["to"], "7");
     assert_ne!(p.digest(), first.digest());
 }
 

@@ -5,7 +5,7 @@ mod diff;
 mod drift;
 mod words;
 
-pub use diff::{Change, ChangeKind};
+pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{Drift, DriftKind, drift};
 
 use crate::config::{Config, Environment, Organization};

@@ -84,11 +84,13 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
                 scope.env()
             ),
             // The external id is no secret: it makes a worker name the organization it means, so that a role taken
-            // for another one by mistake is refused.
+            // for another one by mistake is refused. The tag is the worker role's own: a role of that name that was made
+            // by other hands has it only if they may tag roles as well.
             assume_role_policy_document: Policy::new(vec![
                 Statement::allow("Workers", &["sts:AssumeRole"])
                     .to(Principal::Aws(vec![env.worker_role_arn().into()]))
-                    .when("StringEquals", "sts:ExternalId", scope.external_id()),
+                    .when("StringEquals", "sts:ExternalId", scope.external_id())
+                    .when("StringEquals", "aws:PrincipalTag/leadline:env", scope.env().as_str()),
             ]),
             max_session_duration: 3600,
             tags: tag_list(&tags),
