@@ -96,6 +96,7 @@ fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
     }
     let expected = match &plan.org {
         Some(org) => deps.registry.scope(org)?.stack(),
+        None if plan.stack == here.backup_stack() => here.backup_stack(),
         None => here.stack(),
     };
     if plan.stack != expected {

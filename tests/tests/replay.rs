@@ -12,7 +12,7 @@ use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
-use leadline_workflows::{RecordingLifecycle, SetLifecycle, ShareWatch, ids};
+use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
 use std::path::PathBuf;
 use std::time::Duration;
 use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};

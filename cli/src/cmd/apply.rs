@@ -36,15 +36,6 @@ pub(crate) fn refused(r: &Refusal) -> Failure {
     Failure::new(format!("there is no plan: {r}"))
 }
 
-/// Prints a plan; the exit code says whether it changes anything.
-pub(crate) fn show(plan: &Plan, format: Format) -> Code {
-    match format {
-        Format::Json => output::json(plan),
-        Format::Text => output::line(plan.to_string().trim_end()),
-    }
-    if plan.changes().is_empty() { Code::Ok } else { Code::Changes }
-}
-
 fn stack_plan(plan: &Plan) -> StackPlan {
     StackPlan {
         env: plan.env().clone(),

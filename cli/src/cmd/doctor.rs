@@ -33,6 +33,10 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         format!("stack {}", scope.stack()),
         stack(&deps, &scope.stack(), &format!("leadline env apply --env {env}")).await,
     );
+    if site.environment().backup.is_some() {
+        let made = stack(&deps, &scope.backup_stack(), &format!("leadline env apply --env {env}")).await;
+        check(format!("stack {}", scope.backup_stack()), made);
+    }
     let aws = site.aws().await;
     check("AWS credentials".into(), who_am_i(&aws).await);
     let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));

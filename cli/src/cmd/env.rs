@@ -2,26 +2,37 @@
 
 use super::apply::{self, Applying};
 use super::checks;
+use super::plans::{self, Planned};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_domain::EnvId;
 use leadline_domain::gates::Approver;
-use leadline_provisioning::{Plan, Severity, plan_env};
+use leadline_provisioning::{KeyDiff, Plan, Severity, env_diff, plan_backup, plan_env, render};
+use std::time::Instant;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Report everything that is wrong with the files, with what to do.
+    /// Report everything that is wrong with the files and the templates they lead to, with what to do.
     Check,
+    /// Show in what two environments differ, defaults included.
+    Diff {
+        /// One environment.
+        a: EnvId,
+        /// The other.
+        b: EnvId,
+    },
     /// Show what applying would change. Exit 2 if anything.
     Plan {
-        /// Environment.
-        #[arg(long)]
-        env: EnvId,
+        #[command(flatten)]
+        which: Which,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+        /// Ask nobody: as if nothing were there yet.
+        #[arg(long)]
+        offline: bool,
     },
     /// Where the last apply stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
     Status {
@@ -44,38 +55,40 @@ pub(crate) enum Command {
         /// Environment.
         env: EnvId,
     },
-    /// Bring the environment's stack to its plan, as a workflow.
+    /// Bring the environment's stacks to their plans, as workflows.
     Apply {
-        /// Environment.
-        #[arg(long)]
-        env: EnvId,
+        #[command(flatten)]
+        which: Which,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
     },
 }
 
+/// An environment, named with or without `--env`.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Environment.
+    #[arg(value_name = "ENV")]
+    named: Option<EnvId>,
+    /// The same.
+    #[arg(long, value_name = "ENV")]
+    env: Option<EnvId>,
+}
+
+impl Which {
+    fn site(self, g: &Global) -> Result<Site, Failure> {
+        let env = self.named.or(self.env).ok_or_else(|| Failure::new("name an environment"))?;
+        Site::load(g, &env)
+    }
+}
+
 pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
-        Command::Check => {
-            let (_, findings) = leadline_provisioning::load(&g.environments);
-            for f in &findings {
-                match g.output {
-                    Format::Json => output::json(f),
-                    Format::Text => output::line(&f.to_string()),
-                }
-            }
-            let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
-            if g.output == Format::Text {
-                output::note(&format!("{errors} errors, {} warnings", findings.len() - errors));
-            }
-            Ok(if errors == 0 { Code::Ok } else { Code::NotWell })
-        }
+        Command::Check => Ok(check(g)),
+        Command::Diff { a, b } => diff(g, &a, &b),
         Command::Drift { env } => checks::drift(g, None, &env).await,
-        Command::Plan { env, allow } => {
-            let site = Site::load(g, &env)?;
-            Ok(apply::show(&plan(&site, &allow).await?, g.output))
-        }
         Command::Status { env } => {
             let site = Site::load(g, &env)?;
             apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), g.output).await
@@ -87,23 +100,88 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             output::note("approved");
             Ok(Code::Ok)
         }
-        Command::Apply { env, allow } => {
-            let site = Site::load(g, &env)?;
-            let plan = plan(&site, &allow).await?;
-            output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
-            let client = site.temporal().await?;
-            let applying =
-                Applying::start(&site, &client, &plan, apply::requester(g, &site)?, String::new(), None).await?;
-            let (deps, _) = site.deps().await?;
-            let status = applying.follow(&deps, plan.stack(), apply::cannot_mend).await?;
-            apply::done(&status, g.output)
+        Command::Plan { which, allow, offline } => {
+            let site = which.site(g)?;
+            Ok(plans::show_each(&plan(&site, &allow, offline).await?, g.output))
         }
+        Command::Apply { which, allow } => apply(g, &which.site(g)?, &allow).await,
     }
 }
 
-async fn plan(site: &Site, allow: &[String]) -> Result<Plan, Failure> {
+/// Files first; templates only of files that are right.
+fn check(g: &Global) -> Code {
+    let start = Instant::now();
+    let (config, mut findings) = leadline_provisioning::load(&g.environments);
+    let rendered = config.as_ref().map(render).unwrap_or_default();
+    findings.extend(rendered.findings);
+    for f in &findings {
+        match g.output {
+            Format::Json => output::json(f),
+            Format::Text => output::line(&f.to_string()),
+        }
+    }
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+    if g.output == Format::Text {
+        let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        output::note(&format!(
+            "{errors} errors, {} warnings; {} templates made and held to the rules in {}",
+            findings.len() - errors,
+            rendered.templates,
+            output::duration(ms)
+        ));
+    }
+    if errors == 0 { Code::Ok } else { Code::NotWell }
+}
+
+fn diff(g: &Global, a: &EnvId, b: &EnvId) -> Done {
+    let (first, second) = (Site::load(g, a)?, Site::load(g, b)?);
+    let differ = env_diff(first.environment(), second.environment());
+    let short = |v: &serde_json::Value| match v {
+        serde_json::Value::Null => "-".to_owned(),
+        v => {
+            let text = v.to_string();
+            let cut: String = text.chars().take(60).collect();
+            if cut.len() < text.len() { cut + "..." } else { cut }
+        }
+    };
+    match g.output {
+        Format::Json => differ.iter().for_each(output::json),
+        Format::Text => {
+            let row = |d: &KeyDiff| vec![d.key.clone(), short(&d.a), short(&d.b)];
+            let rows: Vec<Vec<String>> = differ.iter().map(row).collect();
+            output::table(&["KEY", a.as_str(), b.as_str()], &rows);
+        }
+    }
+    Ok(Code::Ok)
+}
+
+/// One plan for each of the environment's stacks: its own, and that of the copies where there are any.
+async fn plan(site: &Site, allow: &[String], offline: bool) -> Result<Vec<Planned>, Failure> {
     let e = site.environment();
-    let (deps, _) = site.deps().await?;
-    let now = apply::current(&deps, &e.scope().stack()).await?;
-    plan_env(e, now.as_ref(), allow).map_err(|r| apply::refused(&r))
+    let scope = e.scope();
+    let live = plans::Live::open(site, offline).await?;
+    let now = live.stack(&scope.stack()).await?;
+    let mut out = vec![Planned { stack: scope.stack(), org: None, plan: plan_env(e, now.as_ref(), allow) }];
+    let now = if e.backup.is_some() { live.stack(&scope.backup_stack()).await? } else { None };
+    if let Some(plan) = plan_backup(site.config(), e, now.as_ref(), allow) {
+        out.push(Planned { stack: scope.backup_stack(), org: None, plan });
+    }
+    Ok(out)
+}
+
+async fn apply(g: &Global, site: &Site, allow: &[String]) -> Done {
+    // All plans first: nothing is begun if one is refused.
+    let planned = plan(site, allow, false).await?;
+    let plans =
+        planned.into_iter().map(|p| p.plan.map_err(|r| apply::refused(&r))).collect::<Result<Vec<Plan>, _>>()?;
+    let client = site.temporal().await?;
+    for plan in plans {
+        output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
+        let who = apply::requester(g, site)?;
+        let applying = Applying::start(site, &client, &plan, who, String::new(), None).await?;
+        let (deps, _) = site.deps().await?;
+        let status = applying.follow(&deps, plan.stack(), apply::cannot_mend).await?;
+        apply::done(&status, g.output)?;
+    }
+    Ok(Code::Ok)
 }

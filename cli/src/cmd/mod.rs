@@ -12,6 +12,7 @@ mod file_set;
 pub(crate) mod inspect;
 mod inspect_set;
 pub(crate) mod org;
+mod plans;
 pub(crate) mod promote;
 pub(crate) mod queue;
 pub(crate) mod replay;

@@ -2,32 +2,46 @@
 
 use super::apply::{self, Applying};
 use super::checks;
+use super::plans::{self, Live, Planned};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
+use futures::{StreamExt, TryStreamExt};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
 use leadline_domain::gates::{Approver, Evidence};
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
-use leadline_provisioning::plan_org;
+use leadline_provisioning::config::Organization;
+use leadline_provisioning::{Plan, plan_org};
 use leadline_workflows::contracts::WatchStatus;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Stacks that are asked after at once.
+const AT_ONCE: usize = 8;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Show what onboarding would change. Exit 2 if anything.
     Plan {
         /// Organization.
-        org: OrgId,
+        #[arg(required_unless_present = "all")]
+        org: Option<OrgId>,
+        /// Every organization of the environment, a line each.
+        #[arg(long, conflicts_with_all = ["org", "allow"])]
+        all: bool,
         /// Environment.
         #[arg(long)]
         env: EnvId,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+        /// Ask nobody: as if nothing were there yet.
+        #[arg(long)]
+        offline: bool,
     },
     /// Make everything the organization owns, prove it, and watch its shares.
     Onboard {
@@ -117,10 +131,13 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
-        Command::Plan { org, env, allow } => {
+        Command::Plan { org: Some(org), env, allow, offline, all: _ } => {
             let site = Site::load(g, &env)?;
-            Ok(apply::show(&plan(&site, &org, &allow).await?, g.output))
+            let live = Live::open(&site, offline).await?;
+            let o = site.config().organization(&env, &org).ok_or_else(|| unknown(&org, &env))?;
+            Ok(plans::show_each(&[planned(&site, &live, o, &allow).await?], g.output))
         }
+        Command::Plan { env, offline, .. } => plan_all(g, &env, offline).await,
         Command::Onboard { org, env, credentials, allow } => {
             onboard(g, &Site::load(g, &env)?, &org, credentials.as_deref(), &allow, None).await
         }
@@ -148,12 +165,32 @@ pub(crate) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
     Failure::new(format!("organization {org} is not placed in {env}: see environments/orgs/{org}.toml"))
 }
 
-pub(super) async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<leadline_provisioning::Plan, Failure> {
+/// The plan of an organization as things are.
+pub(super) async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<Plan, Failure> {
+    let env = &site.environment().id;
+    let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
+    let plan = planned(site, &Live::open(site, false).await?, o, allow).await?.plan;
+    plan.map_err(|r| apply::refused(&r))
+}
+
+async fn planned(site: &Site, live: &Live, o: &Organization, allow: &[String]) -> Result<Planned, Failure> {
     let e = site.environment();
-    let o = site.config().organization(&e.id, org).ok_or_else(|| unknown(org, &e.id))?;
-    let (deps, _) = site.deps().await?;
-    let now = apply::current(&deps, &o.scope(e)?.stack()).await?;
-    plan_org(site.config(), e, o, now.as_ref(), allow).map_err(|r| apply::refused(&r))
+    let stack = o.scope(e)?.stack();
+    let now = live.stack(&stack).await?;
+    let plan = plan_org(site.config(), e, o, now.as_ref(), allow);
+    Ok(Planned { stack, org: Some(o.id.clone()), plan })
+}
+
+async fn plan_all(g: &Global, env: &EnvId, offline: bool) -> Done {
+    let start = Instant::now();
+    let site = Site::load(g, env)?;
+    let live = Live::open(&site, offline).await?;
+    let each = site.config().organizations(env).map(|o| planned(&site, &live, o, &[]));
+    let all: Vec<Planned> = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+    let code = plans::show_all(&all, g.output);
+    let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+    output::note(&format!("{} organizations planned in {}", all.len(), output::duration(ms)));
+    Ok(code)
 }
 
 type Given = BTreeMap<ShareId, ShareCredentials>;

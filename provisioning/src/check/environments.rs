@@ -13,6 +13,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         temporal(r, findings);
         aws(r, findings);
         alarms(r, findings);
+        super::delivery::check(r, &folder.jurisdictions, findings);
         if r.value.queue.visibility_timeout_s < 30 {
             findings.at(
                 Warning,

@@ -1,6 +1,7 @@
 //! Checks what people wrote: every finding at once, with file, line, key, and what to do. Pure; [`crate::load`] reads
 //! the files.
 
+mod delivery;
 mod environments;
 mod finding;
 mod organizations;

@@ -136,7 +136,7 @@ fn check_share(r: &Read<OrganizationFile>, env: &EnvId, id: &ShareId, share: &Sh
                 Error,
                 &r.parsed,
                 &key(name),
-                "must not hold \\ or ..",
+                "must hold neither .. nor \\",
                 "a folder below the share's root, with /",
             );
         }

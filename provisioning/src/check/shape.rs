@@ -49,8 +49,10 @@ impl Walk<'_> {
         }
         if let Some(names) = schema.get("enum").and_then(Value::as_array) {
             if !names.contains(value) {
+                let help = nearest(value.as_str().unwrap_or_default(), names.iter().filter_map(Value::as_str))
+                    .map_or_else(|| "take one of these".into(), |n| format!("did you mean {n}?"));
                 let names: Vec<String> = names.iter().map(Value::to_string).collect();
-                self.error(at, format!("{value} is not one of {}", names.join(", ")), "take one of these");
+                self.error(at, format!("{value} is not one of {}", names.join(", ")), help);
             }
             return;
         }
@@ -146,9 +148,8 @@ impl Walk<'_> {
                  leadline/<env>/<org>/share/<share> for a share",
             );
         }
-        let nearest = known.keys().map(|k| (distance(name, k), k)).min().filter(|(d, k)| *d <= k.len().max(3) / 3 + 1);
-        let help = match nearest {
-            Some((_, k)) => format!("did you mean {k}?"),
+        let help = match nearest(name, known.keys().map(String::as_str)) {
+            Some(k) => format!("did you mean {k}?"),
             None => format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
         };
         self.error(path, "no such key", help);
@@ -193,6 +194,9 @@ fn rule(pattern: &str) -> String {
                 .into()
         }
         "^[0-9]{12}$" => "12 digits, as text in quotes".into(),
+        p if p.contains("BEGIN PUBLIC KEY") => {
+            "the public half of the key, as PEM: openssl pkey -in key.pem -pubout".into()
+        }
         "^https?://[^/]+/?$" => "http(s)://host:port, nothing after it".into(),
         p => format!("it must match {p}"),
     }
@@ -257,6 +261,11 @@ fn kind(v: &Value) -> &'static str {
 
 fn first_sentence(d: &str) -> &str {
     d.split_once(". ").map_or(d, |(s, _)| s)
+}
+
+/// The name that someone who wrote `name` may have meant.
+fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known.map(|k| (distance(name, k), k)).min().filter(|(d, k)| *d <= k.len().max(3) / 3 + 1).map(|(_, k)| k)
 }
 
 /// How many letters to insert, remove or replace (Levenshtein).

@@ -257,10 +257,33 @@ pub struct Cdn {
     /// Countries that may fetch, ISO 3166-1 alpha-2. Residency: the edge that serves is the one nearest to the reader.
     #[schemars(length(min = 1), inner(regex(pattern = "^[A-Z]{2}$")))]
     pub countries: BTreeSet<String>,
+    /// Public halves of the keys that sign URLs: PEM, RSA of 2,048 bits or ECDSA P-256. Two while they are rotated:
+    /// add the new one, sign with it, remove the old one.
+    #[schemars(
+        length(min = 1),
+        inner(regex(pattern = "^\\s*-----BEGIN PUBLIC KEY-----\\s[A-Za-z0-9+/=\\s]+-----END PUBLIC KEY-----\\s*$"))
+    )]
+    pub signing_keys: Vec<String>,
     /// How long a signed URL is valid, seconds.
     #[serde(default = "default_url_s")]
     #[schemars(range(min = 60, max = 604_800))]
     pub url_valid_s: u32,
+    /// How long a copy waits to be fetched, days.
+    #[serde(default = "default_keep_days")]
+    #[schemars(range(min = 1, max = 365))]
+    pub keep_days: u32,
+    /// Host name of its own, e.g. `ecg.example.org`. Without it CloudFront's, which takes old versions of TLS as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    pub domain: Option<String>,
+    /// ARN of the certificate for `domain`. CloudFront takes those of us-east-1 only, whatever region the rest is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^arn:aws:acm:us-east-1:[0-9]{12}:certificate/[a-z0-9-]+$"))]
+    pub certificate: Option<String>,
+}
+
+fn default_keep_days() -> u32 {
+    7
 }
 
 fn default_url_s() -> u32 {

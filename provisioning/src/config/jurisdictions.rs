@@ -23,6 +23,10 @@ pub struct JurisdictionRule {
     /// (`us-east-*`).
     #[schemars(length(min = 1), inner(regex(pattern = "^[a-z]{2}-([a-z0-9-]+\\*?|\\*)$")))]
     pub regions: Vec<String>,
+    /// Countries to which recordings may be delivered, ISO 3166-1 alpha-2. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[A-Z]{2}$")))]
+    pub countries: Vec<String>,
 }
 
 impl Jurisdictions {
@@ -43,6 +47,11 @@ impl Jurisdictions {
     #[must_use]
     pub fn regions(&self, jurisdiction: &str) -> &[String] {
         self.0.get(jurisdiction).map_or(&[], |r| &r.regions)
+    }
+    /// The countries to which a jurisdiction lets recordings be delivered.
+    #[must_use]
+    pub fn countries(&self, jurisdiction: &str) -> &[String] {
+        self.0.get(jurisdiction).map_or(&[], |r| &r.countries)
     }
     /// The names in the table.
     pub fn names(&self) -> impl Iterator<Item = &str> {

@@ -10,7 +10,9 @@ pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
-pub use organization::{Contact, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride};
+pub use organization::{
+    Contact, FORMATS, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride,
+};
 pub use promotion::{Promotion, PromotionRule};
 
 pub(crate) use organization::normal_path;

@@ -28,8 +28,9 @@ pub struct OrganizationFile {
     /// Whom to call.
     #[serde(default)]
     pub contacts: Vec<Contact>,
-    /// Formats that are accepted, e.g. `dicom`; others are quarantined. Empty: every format.
+    /// Formats that are accepted, e.g. `dicom_waveform`; others are quarantined. Empty: every format.
     #[serde(default)]
+    #[schemars(schema_with = "format_names")]
     pub formats: BTreeSet<String>,
     /// Sizes.
     #[serde(default)]
@@ -51,6 +52,7 @@ pub struct OrganizationOverride {
     pub limits: Option<Limits>,
     /// Formats.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "format_names")]
     pub formats: Option<BTreeSet<String>>,
     /// Shares, by id: changes to one above, or one that exists here only.
     #[serde(rename = "share")]
@@ -188,6 +190,49 @@ pub struct ShareOverride {
     /// See the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+}
+
+/// The formats that `leadline inspect` tells apart, by the names it gives them in JSON. The crate that knows them is not
+/// one this crate may depend on; a test of the binary, which has both, holds the two lists equal.
+pub const FORMATS: &[&str] = &[
+    "aecg",
+    "bdf",
+    "bdf_plus",
+    "cardiosoft_xml",
+    "dicom",
+    "dicom_document",
+    "dicom_image",
+    "dicom_waveform",
+    "edf",
+    "edf_plus",
+    "fhir_json",
+    "gzip",
+    "hdf5",
+    "hl7v2",
+    "hl7v2_mllp",
+    "ishne",
+    "ishne_annotations",
+    "json",
+    "mat4",
+    "mat5",
+    "mat73",
+    "mfer",
+    "mortara_xml",
+    "mp4",
+    "muse_xml",
+    "pdf",
+    "philips_xml",
+    "scp",
+    "tar_gzip",
+    "unknown",
+    "vendor_xml",
+    "wfdb_header",
+    "xml",
+    "zip",
+];
+
+fn format_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "array", "uniqueItems": true, "items": { "type": "string", "enum": FORMATS } })
 }
 
 fn default_port() -> u16 {

@@ -1,7 +1,8 @@
 //! What changes between two templates, resource by resource.
 
 use super::CurrentStack;
-use crate::policy::STATEFUL;
+use super::drift::at;
+use crate::policy::{STATEFUL, kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,20 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Why: the paths that differ.
     pub why: Vec<String>,
+    /// What those become that are single values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Difference>,
+}
+
+/// A single value that changes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Difference {
+    /// Where; one of the paths in `why`.
+    pub path: String,
+    /// What it is, as JSON; empty if there is nothing.
+    pub from: String,
+    /// What it becomes, likewise.
+    pub to: String,
 }
 
 impl Change {
@@ -53,11 +68,18 @@ impl fmt::Display for Change {
         };
         write!(f, "{word} {} ({})", self.logical_id, self.resource_type)?;
         if !self.why.is_empty() {
-            write!(f, ": {}", self.why.join(", "))?;
+            let said = self.why.iter().map(|path| match self.values.iter().find(|v| v.path == *path) {
+                Some(v) => format!("{path} {} -> {}", v.from, v.to),
+                None => path.clone(),
+            });
+            write!(f, ": {}", said.collect::<Vec<_>>().join(", "))?;
         }
         Ok(())
     }
 }
+
+/// Longer values are not shown.
+const ONE_LINE: usize = 80;
 
 /// Properties whose change makes CloudFormation replace the resource ("Update requires: Replacement" in the resource
 /// reference). Only what our templates set.
@@ -70,6 +92,7 @@ const REPLACING: &[(&str, &[&str])] = &[
     ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
     ("AWS::SNS::Topic", &["TopicName", "FifoTopic"]),
     ("AWS::SQS::Queue", &["QueueName", "FifoQueue"]),
+    ("AWS::SSM::Parameter", &["Name"]),
     ("AWS::SecretsManager::Secret", &["Name"]),
 ];
 
@@ -89,7 +112,13 @@ pub(super) fn changes(current: Option<&CurrentStack>, to: &Value, tags: &BTreeMa
         why.extend(names.into_iter().filter(|k| c.tags.get(*k) != tags.get(*k)).map(|k| format!("tag {k}")));
         if !why.is_empty() {
             let stack = "stack".to_owned();
-            out.push(Change { logical_id: String::new(), resource_type: stack, kind: ChangeKind::Update, why });
+            out.push(Change {
+                logical_id: String::new(),
+                resource_type: stack,
+                kind: ChangeKind::Update,
+                why,
+                values: Vec::new(),
+            });
         }
     }
     out.sort();
@@ -98,13 +127,15 @@ pub(super) fn changes(current: Option<&CurrentStack>, to: &Value, tags: &BTreeMa
 
 fn resource(id: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Change> {
     let kind_of = |r: &Value| r["Type"].as_str().unwrap_or_default().to_owned();
-    let change = |resource_type, kind, why| Some(Change { logical_id: id.to_owned(), resource_type, kind, why });
+    let change = |resource_type, kind, why| {
+        Some(Change { logical_id: id.to_owned(), resource_type, kind, why, values: Vec::new() })
+    };
     match (old, new) {
         (None, None) => None,
         (None, Some(n)) => change(kind_of(n), ChangeKind::Create, Vec::new()),
         (Some(o), None) => {
-            let kept = if o["DeletionPolicy"] == "Retain" { "it stays, outside of the stack" } else { "it is deleted" };
-            change(kind_of(o), ChangeKind::Remove, vec![kept.to_owned()])
+            let what = if kept(&o["DeletionPolicy"]) { "it stays, outside of the stack" } else { "it is deleted" };
+            change(kind_of(o), ChangeKind::Remove, vec![what.to_owned()])
         }
         (Some(o), Some(n)) => {
             if o["Type"] != n["Type"] {
@@ -118,9 +149,22 @@ fn resource(id: &str, old: Option<&Value>, new: Option<&Value>) -> Option<Change
             let resource_type = kind_of(n);
             let fixed = REPLACING.iter().find(|(t, _)| *t == resource_type).map_or(&[][..], |(_, p)| p);
             let replaced = fixed.iter().any(|p| o["Properties"][p] != n["Properties"][p]);
-            change(resource_type, if replaced { ChangeKind::Replace } else { ChangeKind::Update }, why)
+            let values = why.iter().filter_map(|path| difference(o, n, path)).collect();
+            let kind = if replaced { ChangeKind::Replace } else { ChangeKind::Update };
+            Some(Change { logical_id: id.to_owned(), resource_type, kind, why, values })
         }
     }
+}
+
+/// What a path becomes, if both sides are single values that fit into a line.
+fn difference(old: &Value, new: &Value, path: &str) -> Option<Difference> {
+    let one = |v: Option<&Value>| match v {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(Value::Object(_) | Value::Array(_)) => None,
+        Some(v) => Some(v.to_string()).filter(|s| s.len() <= ONE_LINE),
+    };
+    let (from, to) = (one(at(old, path))?, one(at(new, path))?);
+    Some(Difference { path: path.to_owned(), from, to })
 }
 
 /// The dotted paths at which two values differ. Lists differ as a whole: their elements have no names.

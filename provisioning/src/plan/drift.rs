@@ -136,7 +136,7 @@ pub fn drift(planned: &Value, applied: &Value, live: &Value) -> Vec<Drift> {
 }
 
 /// The value at a dotted path. Keys may hold dots themselves (`lambda.amazonaws.com`), so every split is tried.
-fn at<'v>(v: &'v Value, path: &str) -> Option<&'v Value> {
+pub(super) fn at<'v>(v: &'v Value, path: &str) -> Option<&'v Value> {
     if path.is_empty() {
         return Some(v);
     }

@@ -5,7 +5,7 @@ mod diff;
 mod drift;
 mod words;
 
-pub use diff::{Change, ChangeKind};
+pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{Comparison, Drift, DriftKind, Names, compare, compares, drift, notification, why_not};
 
 use crate::config::{Config, Environment, Organization};
@@ -47,6 +47,7 @@ pub struct Plan {
     template: Value,
     tags: BTreeMap<String, String>,
     changes: Vec<Change>,
+    loses: Vec<String>,
     digest: String,
 }
 
@@ -84,7 +85,7 @@ impl Plan {
     /// The template as it is sent. Equal plans give equal bytes.
     #[must_use]
     pub fn template_text(&self) -> String {
-        template::text(&self.template)
+        template::sent(&self.template)
     }
     /// Tags of the stack.
     #[must_use]
@@ -96,6 +97,11 @@ impl Plan {
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
+    /// Logical ids of the stateful resources that it replaces or removes. Each was named by whoever asked for the plan.
+    #[must_use]
+    pub fn loses(&self) -> &[String] {
+        &self.loses
+    }
     /// SHA-256 (hex) of stack, account, region, template and tags. It says what is wanted, not what is there: a plan
     /// that was interrupted halfway is the same plan afterwards.
     #[must_use]
@@ -105,7 +111,8 @@ impl Plan {
 }
 
 /// Why there is no plan. All reasons at once.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The organization may not be placed in the environment.
     Residency(Fault),
@@ -122,9 +129,17 @@ pub enum Refusal {
     },
 }
 
-/// States from which a stack can only be deleted or mended by hand.
-const TERMINAL: &[&str] =
-    &["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED"];
+/// States from which a stack can only be deleted or mended by hand. Each calls for a look first.
+const TERMINAL: &[&str] = &[
+    "ROLLBACK_FAILED",
+    "CREATE_FAILED",
+    "DELETE_FAILED",
+    "UPDATE_ROLLBACK_FAILED",
+    "UPDATE_FAILED",
+    "IMPORT_ROLLBACK_FAILED",
+];
+/// What a creation that failed ends in. Such a stack holds nothing and is removed before the next attempt.
+const NEVER_WAS: &str = "ROLLBACK_COMPLETE";
 
 /// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.
 ///
@@ -163,11 +178,45 @@ pub fn plan_org(
         region: scope.region(),
         tls_only: env.tls_only(),
         tags: &tags,
-        residency: binding.then_some((org.jurisdiction.as_str(), config.jurisdictions())),
+        residency: binding.then_some((vec![org.jurisdiction.as_str()], config.jurisdictions())),
         foreign: &BTreeSet::new(),
     };
     let template = template::organization(env, &scope, org);
-    make(env, Some(&org.id), scope.stack(), template, &context, current, allow)
+    make(env, Some(&org.id), scope.stack(), template, &context, current, allow).map_err(|mut refusal| {
+        if let Refusal::Policy(violations) = &mut refusal {
+            for v in violations.iter_mut().filter(|v| v.rule == policy::Rule::Size) {
+                let (n, fit) = (org.shares.len(), template::shares_that_fit(env, &scope, org));
+                v.message.push_str(&format!("; it has {n} shares, and about {fit} fit"));
+            }
+        }
+        refusal
+    })
+}
+
+/// Plans the stack of an environment's copies, in the region of the copies; `None` where nothing is copied.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_backup(
+    config: &Config,
+    env: &Environment,
+    current: Option<&CurrentStack>,
+    allow: &[String],
+) -> Option<Result<Plan, Refusal>> {
+    let backup = env.backup.as_ref()?;
+    let tags = template::tags(env.id.as_str(), None);
+    let binding = env.production || !env.synthetic_only;
+    let jurisdictions = env.jurisdictions.iter().map(String::as_str).collect();
+    let context = policy::Context {
+        account: &env.account,
+        region: &backup.region,
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: binding.then_some((jurisdictions, config.jurisdictions())),
+        foreign: &BTreeSet::new(),
+    };
+    let template = template::backup(env)?;
+    Some(make(env, None, env.scope().backup_stack(), template, &context, current, allow))
 }
 
 /// Digest of what a plan of an organization is made from: all that its file says everywhere, and what this version of
@@ -202,23 +251,26 @@ fn make(
     if let Some(c) = current.filter(|c| TERMINAL.contains(&c.status.as_str())) {
         return Err(Refusal::Terminal { stack, status: c.status.clone() });
     }
+    let current = current.filter(|c| c.status != NEVER_WAS);
     let changes = diff::changes(current, &template, context.tags);
     let lost: Vec<Change> = changes.iter().filter(|c| c.loses() && !allow.contains(&c.logical_id)).cloned().collect();
     if !lost.is_empty() {
         return Err(Refusal::Stateful(lost));
     }
     let identity = json!({
-        "stack": stack, "account": env.account, "region": env.region, "template": template, "tags": context.tags,
+        "stack": stack, "account": context.account, "region": context.region, "template": template,
+        "tags": context.tags,
     });
     let digest = hex::encode(Sha256::digest(crate::json::compact(&identity)));
     Ok(Plan {
         env: env.id.clone(),
         org: org.cloned(),
         stack,
-        account: env.account.clone(),
-        region: env.region.clone(),
+        account: context.account.to_owned(),
+        region: context.region.to_owned(),
         template,
         tags: context.tags.clone(),
+        loses: changes.iter().filter(|c| c.loses()).map(|c| c.logical_id.clone()).collect(),
         changes,
         digest,
     })
@@ -234,10 +286,11 @@ impl fmt::Display for Refusal {
             }
             Self::Stateful(changes) => {
                 write!(f, "data or access to data would be lost; name each resource to allow it:")?;
-                changes.iter().try_for_each(|c| write!(f, "\n  {c}"))
+                changes.iter().try_for_each(|c| write!(f, "\n  {c}\n    --allow {}", c.logical_id))
             }
             Self::Terminal { stack, status } => {
-                write!(f, "stack {stack} is in {status}: no change set leads out of it; see the runbook")
+                let code = leadline_domain::FaultCode::StackTerminal;
+                write!(f, "stack {stack} is in {status}: no change set leads out of it; see docs/faults/{code}.md")
             }
         }
     }

@@ -14,6 +14,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "  change the stack itself: {}", c.why.join(", "))?;
             } else {
                 writeln!(f, "  {c}")?;
+                if c.loses() {
+                    writeln!(f, "    data, or access to data, is lost with it; this was allowed by name")?;
+                }
             }
         }
         let count = |k: ChangeKind| self.changes.iter().filter(|c| c.kind == k).count();

@@ -51,6 +51,14 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, tags: &BTreeMap<String, St
             env.alarms.ingest_age_s,
             "Recordings wait for the processor",
         ),
+        (
+            "OwnDeadLettersAlarm",
+            "own-dead-letters",
+            "DeadLetters",
+            depth,
+            0,
+            "An outcome or an upload was not worked off",
+        ),
         ("AuditAgeAlarm", "audit-age", "AuditQueue", age, env.alarms.audit_age_s, "Audit entries are not written down"),
     ] {
         t.add(

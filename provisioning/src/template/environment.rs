@@ -1,125 +1,36 @@
-//! The stack of an environment: queues, the worker role, alarms.
+//! The stack of an environment: queues, the worker role, alarms, delivery.
 
-use super::iam::{Policy, Principal, Statement, tls_only};
-use super::resources::{Fifo, Queue, QueuePolicy, Role, RolePolicy};
+use super::iam::{Policy, Principal, Statement};
+use super::resources::{Role, RolePolicy};
 use super::value::{Text, tag_list};
-use super::{Builder, env_alarms};
+use super::{Builder, env_alarms, env_delivery, env_queues};
 use crate::config::Environment;
 use leadline_domain::EnvScope;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// SQS: the longest a receive call waits, seconds. Long polls find messages on all servers and cost fewer requests.
-const LONG_POLL_S: u32 = 20;
-const DAY_S: u32 = 86_400;
+/// Taking messages off a queue.
+const DRAIN: &[&str] = &[
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+];
 
 /// The template of an environment.
 #[must_use]
 pub fn environment(env: &Environment) -> Value {
     let scope = env.scope();
     let tags = super::tags(env.id.as_str(), None);
-    let mut t = Builder::new(format!("leadline environment {}: queues, worker role, alarms", env.id));
-    queues(&mut t, env, &scope, &tags);
+    let mut t = Builder::new(format!("leadline environment {}: queues, worker role, alarms, delivery", env.id));
+    env_queues::add(&mut t, env, &scope, &tags);
     worker_role(&mut t, env, &scope, &tags);
     env_alarms::add(&mut t, env, &tags);
+    if let Some(cdn) = &env.cdn {
+        env_delivery::add(&mut t, env, cdn, &tags);
+    }
     t.finish()
-}
-
-fn fifo() -> Fifo {
-    Fifo {
-        fifo_queue: true,
-        // The recording's id deduplicates: two recordings of equal message text are two recordings.
-        content_based_deduplication: false,
-        // Both together make a FIFO queue one of high throughput.
-        deduplication_scope: "messageGroup",
-        fifo_throughput_limit: "perMessageGroupId",
-    }
-}
-
-fn queues(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
-    let base = |name: String, fifo: Option<Fifo>| Queue {
-        queue_name: name,
-        fifo,
-        visibility_timeout: env.queue.visibility_timeout_s,
-        message_retention_period: env.queue.retention_days * DAY_S,
-        receive_message_wait_time_seconds: LONG_POLL_S,
-        sqs_managed_sse_enabled: true,
-        redrive_policy: None,
-        redrive_allow_policy: None,
-        tags: tag_list(tags),
-    };
-    t.add(
-        "IngestQueue",
-        &Queue {
-            redrive_policy: Some(json!({
-                "deadLetterTargetArn": Text::att("IngestDeadLetters", "Arn"),
-                "maxReceiveCount": env.queue.max_receive_count,
-            })),
-            ..base(scope.ingest_queue(), Some(fifo()))
-        },
-        &[],
-    );
-    t.add(
-        "IngestDeadLetters",
-        &Queue {
-            // As long as SQS can: a human has to look.
-            message_retention_period: 14 * DAY_S,
-            // A literal name: the queue above refers to this one already.
-            redrive_allow_policy: Some(json!({
-                "redrivePermission": "byQueue",
-                "sourceQueueArns": [queue_arn(scope, &scope.ingest_queue())],
-            })),
-            ..base(scope.ingest_dlq(), Some(fifo()))
-        },
-        &[],
-    );
-    t.add(
-        "AuditQueue",
-        &Queue {
-            visibility_timeout: env.audit_queue.visibility_timeout_s,
-            message_retention_period: env.audit_queue.retention_days * DAY_S,
-            ..base(scope.audit_queue(), None)
-        },
-        &[],
-    );
-    for (id, readers) in [("IngestQueue", consumers(env)), ("IngestDeadLetters", None), ("AuditQueue", None)] {
-        let arn = || [Text::att(id, "Arn")];
-        let statements: Vec<Statement> =
-            [tls_only(env, "sqs:*", arn()), readers.map(|s| s.on(arn()))].into_iter().flatten().collect();
-        if statements.is_empty() {
-            continue;
-        }
-        t.add(
-            &format!("{id}Policy"),
-            &QueuePolicy { queues: vec![Text::reference(id)], policy_document: Policy::new(statements) },
-            // A consumer may be the worker role itself; a policy that names a missing role is refused.
-            &["WorkerRole"],
-        );
-    }
-    t.output("IngestQueueUrl", "Queue of recordings for the processor", Text::reference("IngestQueue"));
-    t.output("IngestQueueArn", "ARN of it", Text::att("IngestQueue", "Arn"));
-    t.output("IngestDeadLettersUrl", "What the processor failed on", Text::reference("IngestDeadLetters"));
-    t.output("AuditQueueUrl", "Queue of audit entries", Text::reference("AuditQueue"));
-}
-
-fn queue_arn(scope: &EnvScope, name: &str) -> String {
-    format!("arn:aws:sqs:{}:{}:{name}", scope.region(), scope.account())
-}
-
-/// The processor, which may be of another account.
-fn consumers(env: &Environment) -> Option<Statement> {
-    if env.queue.consumers.is_empty() {
-        return None;
-    }
-    let actions = [
-        "sqs:ReceiveMessage",
-        "sqs:DeleteMessage",
-        "sqs:ChangeMessageVisibility",
-        "sqs:GetQueueUrl",
-        "sqs:GetQueueAttributes",
-    ];
-    let who = env.queue.consumers.iter().map(Text::from).collect();
-    Some(Statement::allow("Consumers", &actions).to(Principal::Aws(who)))
 }
 
 fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
@@ -146,7 +57,8 @@ fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTre
         &[],
     );
     let org_roles = format!("arn:aws:iam::{}:role/leadline-{}-org-*", env.account, env.id);
-    let (ingest, audit) = (Text::att("IngestQueue", "Arn"), Text::att("AuditQueue", "Arn"));
+    let [ingest, audit, outcomes, uploads] =
+        ["IngestQueue", "AuditQueue", "OutcomeQueue", "UploadQueue"].map(|q| Text::att(q, "Arn"));
     t.add(
         "WorkerPolicy",
         &RolePolicy {
@@ -156,7 +68,7 @@ fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTre
                 Statement::allow("Send", &["sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"])
                     .on([ingest, audit.clone()]),
                 // The ledger's writer drains the audit queue; the ingest queue is the processor's to read.
-                Statement::allow("DrainAudit", &["sqs:ReceiveMessage", "sqs:DeleteMessage"]).on([audit]),
+                Statement::allow("Drain", DRAIN).on([audit, outcomes, uploads]),
                 Statement::allow("Organizations", &["sts:AssumeRole"]).on([org_roles.into()]),
             ]),
         },

@@ -1,42 +1,34 @@
 //! An organization's bucket and who may touch it.
 
+use super::bucket::{ABANDONED_DAYS, DATA, abandoned_uploads};
 use super::iam::{Policy, Statement, tls_only};
 use super::resources::{Bucket, BucketPolicy};
-use super::value::{Text, tag_list};
-use super::{Builder, tags};
+use super::value::Text;
+use super::{Builder, env_queues, tags};
 use crate::config::Environment;
 use leadline_domain::OrgScope;
 use serde_json::json;
 
-/// What is left in staging after this time was abandoned. Uploads over slow lines take hours, not days.
-const STAGING_DAYS: u32 = 7;
-
 pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
+    let environment = env.scope();
     t.add(
         "Bucket",
         &Bucket {
-            bucket_name: scope.bucket(),
-            bucket_encryption: json!({ "ServerSideEncryptionConfiguration": [{
-                "BucketKeyEnabled": true,
-                "ServerSideEncryptionByDefault": { "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": Text::att("Key", "Arn") },
-            }] }),
-            versioning_configuration: json!({ "Status": "Enabled" }),
-            public_access_block_configuration: json!({
-                "BlockPublicAcls": true,
-                "BlockPublicPolicy": true,
-                "IgnorePublicAcls": true,
-                "RestrictPublicBuckets": true,
-            }),
-            ownership_controls: json!({ "Rules": [{ "ObjectOwnership": "BucketOwnerEnforced" }] }),
             // Without a default: the ledger locks its own segments. It cannot be turned on later without support.
             object_lock_enabled: true,
+            // What is put into staging is told to the environment; its stack, with the queue, is made first.
+            notification_configuration: Some(json!({ "QueueConfigurations": [{
+                "Event": "s3:ObjectCreated:*",
+                "Queue": env_queues::arn(&environment, &environment.upload_queue()),
+                "Filter": { "S3Key": { "Rules": [{ "Name": "prefix", "Value": "staging/" }] } },
+            }] })),
             lifecycle_configuration: json!({ "Rules": [
                 {
                     "Id": "abandoned-staging",
                     "Status": "Enabled",
                     "Prefix": "staging/",
-                    "ExpirationInDays": STAGING_DAYS,
+                    "ExpirationInDays": ABANDONED_DAYS,
                     "NoncurrentVersionExpiration": { "NoncurrentDays": 1 },
                 },
                 {
@@ -45,14 +37,9 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
                     "Prefix": "staging/",
                     "ExpiredObjectDeleteMarker": true,
                 },
-                {
-                    "Id": "abandoned-uploads",
-                    "Status": "Enabled",
-                    "Prefix": "",
-                    "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": STAGING_DAYS },
-                },
+                abandoned_uploads(),
             ] }),
-            tags: tag_list(&tags),
+            ..Bucket::private(scope.bucket(), "Key", &tags)
         },
         &[],
     );
@@ -68,23 +55,9 @@ fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
     let bucket = Text::att("Bucket", "Arn");
     let objects = Text::sub("${Bucket.Arn}/*");
     let recordings = || Text::sub("${Bucket.Arn}/recordings/*");
-    let data = [
-        "s3:GetObject*",
-        "s3:PutObject*",
-        "s3:DeleteObject*",
-        "s3:RestoreObject",
-        "s3:ReplicateObject",
-        "s3:ReplicateDelete",
-        "s3:AbortMultipartUpload",
-        "s3:ListMultipartUploadParts",
-        "s3:ListBucket",
-        "s3:ListBucketVersions",
-        "s3:ListBucketMultipartUploads",
-        "s3:BypassGovernanceRetention",
-    ];
     let sessions = format!("arn:aws:sts::{}:assumed-role/{}/*", scope.account(), scope.role_name());
     let mut statements = vec![
-        Statement::deny("OwnRoleOnly", &data)
+        Statement::deny("OwnRoleOnly", DATA)
             .on([bucket.clone(), objects.clone()])
             // AWS gives the ARN of the role for its sessions as well; implementations of its API give the session's.
             // No one else can have either.

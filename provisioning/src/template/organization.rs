@@ -1,12 +1,14 @@
 //! The stack of an organization: role, key, bucket, secrets of its shares.
 
 use super::iam::{Policy, Principal, Statement};
-use super::resources::{Role, RolePolicy, Secret};
+use super::resources::{Parameter, Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
 use super::{Builder, logical, org_bucket, org_key, tags};
 use crate::config::{Environment, Organization};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 
 /// Rights of an organization's role on the secrets of its shares.
 pub const ORG_ROLE_SECRETS: &[&str] = &["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"];
@@ -24,9 +26,9 @@ pub fn organization(env: &Environment, scope: &OrgScope, org: &Organization) -> 
     org_bucket::add(&mut t, env, scope, &org.jurisdiction);
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
-        let id = format!("Secret{}", logical(share.as_str()));
         t.add(
-            &id,
+            // No output for each: the name says the same, and CloudFormation takes 200 outputs.
+            &format!("Secret{}", logical(share.as_str())),
             &Secret {
                 name: scope.share_secret(share),
                 description: format!("Credentials of share {share}: user, password, domain as JSON"),
@@ -35,9 +37,39 @@ pub fn organization(env: &Environment, scope: &OrgScope, org: &Organization) -> 
             },
             &[],
         );
-        t.output(&format!("{id}Arn"), &format!("Credentials of share {share}"), Text::reference(&id));
     }
+    configuration(&mut t, scope, org, &tags);
     t.finish()
+}
+
+/// How many shares fit into the template, if all are like those there are.
+#[must_use]
+pub fn shares_that_fit(env: &Environment, scope: &OrgScope, org: &Organization) -> usize {
+    let size = |o: &Organization| super::sent(&organization(env, scope, o)).len();
+    let none = Organization { shares: BTreeMap::new(), ..org.clone() };
+    let (without, with) = (size(&none), size(org));
+    let each = (with - without).div_ceil(org.shares.len().max(1)).max(1);
+    super::MAX_BYTES.saturating_sub(without) / each
+}
+
+/// Registers what the organization's files say, so that a changed file is a changed plan, and the live stack tells by
+/// which configuration it was made. A digest only: hosts, folders and contacts are nobody's business there.
+fn configuration(t: &mut Builder, scope: &OrgScope, org: &Organization, tags: &BTreeMap<String, String>) {
+    let said = serde_json::json!({
+        "jurisdiction": org.jurisdiction, "formats": org.formats, "limits": org.limits, "shares": org.shares,
+    });
+    let digest = hex::encode(Sha256::digest(crate::json::compact(&said)));
+    t.add(
+        "Configuration",
+        &Parameter {
+            name: scope.configuration(),
+            kind: "String",
+            description: format!("SHA-256 of the configuration of {} in leadline environment {}", org.id, scope.env()),
+            value: digest,
+            tags: tags.clone(),
+        },
+        &[],
+    );
 }
 
 fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
@@ -52,11 +84,13 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
                 scope.env()
             ),
             // The external id is no secret: it makes a worker name the organization it means, so that a role taken
-            // for another one by mistake is refused.
+            // for another one by mistake is refused. The tag is the worker role's own: a role of that name that was made
+            // by other hands has it only if they may tag roles as well.
             assume_role_policy_document: Policy::new(vec![
                 Statement::allow("Workers", &["sts:AssumeRole"])
                     .to(Principal::Aws(vec![env.worker_role_arn().into()]))
-                    .when("StringEquals", "sts:ExternalId", scope.external_id()),
+                    .when("StringEquals", "sts:ExternalId", scope.external_id())
+                    .when("StringEquals", "aws:PrincipalTag/leadline:env", scope.env().as_str()),
             ]),
             max_session_duration: 3600,
             tags: tag_list(&tags),

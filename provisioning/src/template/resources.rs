@@ -102,8 +102,13 @@ resource!(
         versioning_configuration: Value,
         public_access_block_configuration: Value,
         ownership_controls: Value,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         object_lock_enabled: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        object_lock_configuration: Option<Value>,
         lifecycle_configuration: Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        notification_configuration: Option<Value>,
         tags: Vec<Tag>,
     }
 );
@@ -122,6 +127,54 @@ resource!(
         name: String,
         description: String,
         kms_key_id: Text,
+        tags: Vec<Tag>,
+    }
+);
+
+resource!(
+    /// A text that others can look up.
+    Parameter = "AWS::SSM::Parameter", stateful: false {
+        name: String,
+        #[serde(rename = "Type")]
+        kind: &'static str,
+        description: String,
+        value: String,
+        tags: std::collections::BTreeMap<String, String>,
+    }
+);
+
+resource!(
+    /// CloudFront's identity towards a bucket.
+    OriginAccessControl = "AWS::CloudFront::OriginAccessControl", stateful: false {
+        origin_access_control_config: Value,
+    }
+);
+
+resource!(
+    /// The public half of a key that signs URLs.
+    PublicKey = "AWS::CloudFront::PublicKey", stateful: false {
+        public_key_config: Value,
+    }
+);
+
+resource!(
+    /// The keys whose signatures a distribution takes.
+    KeyGroup = "AWS::CloudFront::KeyGroup", stateful: false {
+        key_group_config: Value,
+    }
+);
+
+resource!(
+    /// Headers that CloudFront adds to answers.
+    ResponseHeadersPolicy = "AWS::CloudFront::ResponseHeadersPolicy", stateful: false {
+        response_headers_policy_config: Value,
+    }
+);
+
+resource!(
+    /// A distribution.
+    Distribution = "AWS::CloudFront::Distribution", stateful: false {
+        distribution_config: Value,
         tags: Vec<Tag>,
     }
 );

@@ -18,6 +18,8 @@ const EVENTS: usize = 200;
 /// See [`Stacks`].
 pub struct CfnStacks {
     client: Client,
+    /// A stack in another region, and who speaks to CloudFormation there.
+    elsewhere: Option<(String, Client)>,
 }
 
 impl CfnStacks {
@@ -26,11 +28,26 @@ impl CfnStacks {
     pub fn new(aws: &Aws) -> Self {
         let config =
             aws_sdk_cloudformation::config::Builder::from(aws.provisioner()).interceptor(aws.counting()).build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Client::from_conf(config), elsewhere: None }
+    }
+
+    /// With one stack in another region: the one of the copies.
+    #[must_use]
+    pub fn with_stack_in(mut self, aws: &Aws, stack: String, region: &str) -> Self {
+        let config = aws_sdk_cloudformation::config::Builder::from(aws.provisioner())
+            .region(aws_sdk_cloudformation::config::Region::new(region.to_owned()))
+            .interceptor(aws.counting())
+            .build();
+        self.elsewhere = Some((stack, Client::from_conf(config)));
+        self
+    }
+
+    fn of(&self, stack: &str) -> &Client {
+        self.elsewhere.as_ref().filter(|(s, _)| s == stack).map_or(&self.client, |(_, c)| c)
     }
 
     async fn find(&self, stack: &str) -> Result<Option<aws_sdk_cloudformation::types::Stack>, Fault> {
-        match self.client.describe_stacks().stack_name(stack).send().await {
+        match self.of(stack).describe_stacks().stack_name(stack).send().await {
             Ok(r) => Ok(r.stacks().first().cloned()),
             // DescribeStacks answers ValidationError for a stack that does not exist.
             Err(e) if e.code() == Some("ValidationError") && says(e.message(), "does not exist") => Ok(None),
@@ -40,7 +57,7 @@ impl CfnStacks {
 
     /// Whether a change set is left over from an earlier execution: it was executed, or the stack changed since.
     async fn spent(&self, stack: &str, name: &str) -> Result<bool, Fault> {
-        let r = self.client.describe_change_set().stack_name(stack).change_set_name(name).send().await;
+        let r = self.of(stack).describe_change_set().stack_name(stack).change_set_name(name).send().await;
         let r = r.map_err(|e| fault(Service::CloudFormation, "DescribeChangeSet", &e))?;
         Ok(matches!(
             r.execution_status(),
@@ -131,7 +148,7 @@ impl Stacks for CfnStacks {
         if self.describe(stack).await?.is_none() {
             return Ok(None);
         }
-        let r = self.client.get_template().stack_name(stack).send().await;
+        let r = self.of(stack).get_template().stack_name(stack).send().await;
         let r = r.map_err(|e| fault(Service::CloudFormation, "GetTemplate", &e))?;
         Ok(r.template_body().map(str::to_owned))
     }
@@ -171,7 +188,7 @@ impl Stacks for CfnStacks {
         // Twice at most: one of the same name may be left over that cannot be executed any more.
         for last in [false, true] {
             let made = self
-                .client
+                .of(stack)
                 .create_change_set()
                 .stack_name(stack)
                 .change_set_name(name)
@@ -204,7 +221,7 @@ impl Stacks for CfnStacks {
         let mut page = None;
         loop {
             let r = self
-                .client
+                .of(stack)
                 .describe_change_set()
                 .stack_name(stack)
                 .change_set_name(name)
@@ -247,7 +264,7 @@ impl Stacks for CfnStacks {
     }
 
     async fn execute(&self, stack: &str, name: &str) -> Result<(), Fault> {
-        let described = self.client.describe_change_set().stack_name(stack).change_set_name(name).send().await;
+        let described = self.of(stack).describe_change_set().stack_name(stack).change_set_name(name).send().await;
         let token = match described {
             Ok(r) if executed(r.execution_status()) => return Ok(()),
             Ok(r) if r.execution_status() == Some(&ExecutionStatus::Obsolete) => {
@@ -260,7 +277,7 @@ impl Stacks for CfnStacks {
             Err(e) if gone(e.code(), e.message()) => return self.executed_before(stack, name).await,
             Err(e) => return Err(fault(Service::CloudFormation, "DescribeChangeSet", &e)),
         };
-        let run = self.client.execute_change_set().stack_name(stack).change_set_name(name);
+        let run = self.of(stack).execute_change_set().stack_name(stack).change_set_name(name);
         // What a change made goes again when the change is rolled back; else a retained bucket would keep its name and
         // every further attempt would fail on it. What was there before stays.
         let run = run.retain_except_on_create(true);
@@ -274,7 +291,7 @@ impl Stacks for CfnStacks {
     }
 
     async fn discard(&self, stack: &str, name: &str) -> Result<(), Fault> {
-        match self.client.delete_change_set().stack_name(stack).change_set_name(name).send().await {
+        match self.of(stack).delete_change_set().stack_name(stack).change_set_name(name).send().await {
             Ok(_) => Ok(()),
             Err(e) if gone(e.code(), e.message()) => Ok(()),
             Err(e) => Err(fault(Service::CloudFormation, "DeleteChangeSet", &e)),
@@ -286,7 +303,7 @@ impl Stacks for CfnStacks {
         let mut page = None;
         // Newest first, 100 a page.
         while events.len() < EVENTS {
-            let r = self.client.describe_stack_events().stack_name(stack).set_next_token(page).send().await;
+            let r = self.of(stack).describe_stack_events().stack_name(stack).set_next_token(page).send().await;
             let r = match r {
                 Ok(r) => r,
                 Err(e) if gone(e.code(), e.message()) => break,
@@ -309,7 +326,7 @@ impl Stacks for CfnStacks {
     }
 
     async fn delete(&self, stack: &str) -> Result<(), Fault> {
-        let r = self.client.delete_stack().stack_name(stack).send().await;
+        let r = self.of(stack).delete_stack().stack_name(stack).send().await;
         r.map_err(|e| fault(Service::CloudFormation, "DeleteStack", &e))?;
         Ok(())
     }

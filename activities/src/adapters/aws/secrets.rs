@@ -61,6 +61,20 @@ impl AwsSecrets {
         }
         Err(Fault::new(FaultCode::CredentialUnreachable, format!("secret {name} is there and is not")))
     }
+
+    /// A secret of the environment that people put there, read as whoever started this process.
+    ///
+    /// # Errors
+    /// `secret.missing`, `credential.*`.
+    pub async fn given_secret(&self, name: &str) -> Result<String, Fault> {
+        let found = self.client(self.aws.provisioner()).get_secret_value().secret_id(name).send().await;
+        let missing = || Fault::new(FaultCode::SecretMissing, format!("secret {name} holds nothing"));
+        match found {
+            Ok(v) => v.secret_string().filter(|s| !s.trim().is_empty()).map(str::to_owned).ok_or_else(missing),
+            Err(e) if e.code() == Some("ResourceNotFoundException") => Err(missing()),
+            Err(e) => Err(fault(Service::Secrets, "GetSecretValue", &e)),
+        }
+    }
 }
 
 #[async_trait]

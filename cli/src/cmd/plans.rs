@@ -1,0 +1,117 @@
+//! What `env plan` and `org plan` share: the stacks as they are, and how plans are shown.
+
+use super::apply;
+use crate::connect::Site;
+use crate::exit::{Code, Failure};
+use crate::output::{self, Format};
+use leadline_activities::deps::Deps;
+use leadline_domain::OrgId;
+use leadline_provisioning::plan::ChangeKind;
+use leadline_provisioning::{CurrentStack, Plan, Refusal};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// CloudFormation answers about ten questions a second; many plans ask more and are told to slow down.
+const ATTEMPTS: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// A stack and what is planned for it.
+pub(crate) struct Planned {
+    pub(crate) stack: String,
+    pub(crate) org: Option<OrgId>,
+    pub(crate) plan: Result<Plan, Refusal>,
+}
+
+/// Stacks as they are, or none.
+pub(crate) enum Live {
+    Asked(Arc<Deps>),
+    /// Nobody is asked: every stack is new.
+    Offline,
+}
+
+impl Live {
+    pub(crate) async fn open(site: &Site, offline: bool) -> Result<Self, Failure> {
+        if offline {
+            return Ok(Self::Offline);
+        }
+        Ok(Self::Asked(site.deps().await?.0))
+    }
+
+    pub(crate) async fn stack(&self, stack: &str) -> Result<Option<CurrentStack>, Failure> {
+        let Self::Asked(deps) = self else { return Ok(None) };
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match apply::current(deps, stack).await {
+                Err(f) if f.passes() => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                done => return done,
+            }
+        }
+        apply::current(deps, stack).await
+    }
+}
+
+/// Prints a plan, or why there is none.
+fn show(p: &Planned, format: Format) {
+    match (&p.plan, format) {
+        (Ok(plan), Format::Json) => output::json(plan),
+        (Ok(plan), Format::Text) => output::line(plan.to_string().trim_end()),
+        (Err(r), Format::Json) => output::json(&json!({"stack": p.stack, "org": p.org, "refused": r})),
+        (Err(r), Format::Text) => output::note(&format!("leadline: there is no plan for stack {}: {r}", p.stack)),
+    }
+}
+
+/// Prints plans in full; the code is that of all of them.
+pub(crate) fn show_each(planned: &[Planned], format: Format) -> Code {
+    planned.iter().for_each(|p| show(p, format));
+    worst(planned)
+}
+
+/// A refusal counts more than a change.
+fn worst(planned: &[Planned]) -> Code {
+    let codes: Vec<Code> = planned.iter().map(code).collect();
+    [Code::Failed, Code::Changes].into_iter().find(|c| codes.contains(c)).unwrap_or(Code::Ok)
+}
+
+fn code(p: &Planned) -> Code {
+    match &p.plan {
+        Err(_) => Code::Failed,
+        Ok(plan) if plan.changes().is_empty() => Code::Ok,
+        Ok(_) => Code::Changes,
+    }
+}
+
+/// Prints many plans, a line each; the code is that of all of them.
+pub(crate) fn show_all(planned: &[Planned], format: Format) -> Code {
+    let mut rows = Vec::new();
+    for p in planned {
+        let org = p.org.as_ref().map(ToString::to_string).unwrap_or_default();
+        match (&p.plan, format) {
+            (Ok(plan), Format::Json) => output::json(&json!({
+                "org": p.org, "stack": p.stack, "changes": plan.changes(), "loses": plan.loses(), "digest": plan.digest(),
+            })),
+            (Ok(plan), Format::Text) => {
+                rows.push(vec![org, p.stack.clone(), words(plan), plan.digest()[..16].to_owned()])
+            }
+            (Err(_), Format::Json) => show(p, format),
+            (Err(r), Format::Text) => rows.push(vec![org, p.stack.clone(), format!("REFUSED: {r}"), String::new()]),
+        }
+    }
+    output::table(&["ORGANIZATION", "STACK", "CHANGES", "PLAN"], &rows);
+    worst(planned)
+}
+
+fn words(plan: &Plan) -> String {
+    let counted = [
+        (ChangeKind::Create, "to create"),
+        (ChangeKind::Update, "to change"),
+        (ChangeKind::Replace, "to replace"),
+        (ChangeKind::Remove, "to remove"),
+    ]
+    .map(|(k, word)| (plan.changes().iter().filter(|c| c.kind == k).count(), word));
+    let said: Vec<String> = counted.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    if said.is_empty() { "none".into() } else { said.join(", ") }
+}
