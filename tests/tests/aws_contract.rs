@@ -325,7 +325,13 @@ async fn what_could_not_be_tried_is_not_called_proven() {
     let root = PastUs::new(&w.endpoint.url()).await;
     let nobody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
         "Principal": {"AWS": w.a.role_arn()}, "Condition": {"StringEquals": {"sts:ExternalId": "none"}}}]});
-    root.iam.update_assume_role_policy().role_name(w.b.role_name()).policy_document(nobody.to_string()).send().await.unwrap();
+    root.iam
+        .update_assume_role_policy()
+        .role_name(w.b.role_name())
+        .policy_document(nobody.to_string())
+        .send()
+        .await
+        .unwrap();
     let found = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap();
     let unproven: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Unproven).map(|e| e.action).collect();
     assert_eq!(unproven, [Action::Head, Action::Get, Action::CopyFrom, Action::Decrypt], "{found:#?}");
