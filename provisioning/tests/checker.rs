@@ -248,14 +248,6 @@ fn warnings() {
         ["alarms.receivers"]
     );
     assert_eq!(warned(&with("test.toml", "[aws]", "[aws]\nassume_worker_role = false")), ["aws.assume_worker_role"]);
-    assert_eq!(
-        warned(&with(
-            "promotion.toml",
-            "[to.us]\nfrom = \"test\"\ncanary_within_h = 24\nprobes_within_h = 24\napprovals = 1\nfour_eyes = true\n",
-            ""
-        )),
-        ["to"]
-    );
     assert_eq!(org("path = \"export\"", "encryption_required = false"), ["share.ward.encryption_required"; 1]);
     assert_eq!(
         org("settle = { unverifiable_quiet_ms = 120_000 }", "settle = { unverifiable_quiet_ms = 1 }"),
