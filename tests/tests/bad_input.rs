@@ -125,7 +125,13 @@ async fn clouds_that_refuse() {
     let mut all = Vec::new();
 
     // The bucket is gone; the other organization goes on.
-    aws(&stack.aws, "c('s3').delete_bucket(Bucket='leadline-test-st-mary-111111111111')");
+    // What the isolation probe placed in it goes first.
+    let gone = "b = 'leadline-test-st-mary-111111111111'\n\
+                v = c('s3').list_object_versions(Bucket=b)\n\
+                for o in v.get('Versions', []) + v.get('DeleteMarkers', []):\n    \
+                    c('s3').delete_object(Bucket=b, Key=o['Key'], VersionId=o['VersionId'])\n\
+                c('s3').delete_bucket(Bucket=b)";
+    aws(&stack.aws, gone);
     let jobs = [job("st-mary", "in/a.dcm", 1), job("kings-road", "in/b.dcm", 2)];
     put(&stack, &jobs).await;
     waits_for(&stack, "st-mary", "store.bucket_missing");
