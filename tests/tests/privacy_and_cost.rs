@@ -40,7 +40,8 @@ fn scan(path: &Path, except: &[&str], found: &mut Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_name_leaves() {
-    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let sets = "sets = [{ kind = \"stem\", primary = [\"trace\"], required = [\"print\"] }]";
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE).with(sets);
     let stack = Stack::start(std::slice::from_ref(&clinic));
     let mut worker = stack.worker();
     let device = stack.device("st-mary").await;
@@ -74,6 +75,15 @@ async fn no_name_leaves() {
     }
     fleet::judge_messages_of(&stack, &all, LIMIT);
     wait_for("a duplicate is linked", LIMIT, || stack.files().iter().any(|f| f["state"] == "duplicate"));
+    // A set, and one that waits for a companion.
+    for (name, n) in [("QUIXOTE.trace", 1), ("QUIXOTE.print", 2), ("ZEPHYRINA.trace", 3)] {
+        device.put(&format!("in/{name}"), &all[n].bytes).await.expect("written");
+    }
+    wait_for("the set is delivered, the other waits", LIMIT, || {
+        let files = stack.files();
+        let count = |state: &str| files.iter().filter(|f| f["set"].is_object() && f["state"] == state).count();
+        count("delivered") == 2 && count("waiting") == 1
+    });
 
     // What people and programs see without asking for paths.
     for args in [

@@ -244,6 +244,7 @@ async fn record_sets() {
             _ => 2,
         };
         eventually(org, LIMIT, || async { (lane.audit.accepted().len() >= entries).then_some(()) }).await;
+        assert_eq!(lane.ingest.accepted().len(), usize::from(org != "set-incomplete"), "{org}: messages");
         let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&watching);
         handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
         let last = last_set(&rig, org).await;

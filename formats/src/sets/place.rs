@@ -45,7 +45,17 @@ pub fn place(path: &str, rules: &[SetRule]) -> Option<Place> {
     if rules.is_empty() {
         return None;
     }
-    marker(path, rules).or_else(|| member(path, rules)).or_else(|| marked(path, rules))
+    marker(path, rules).or_else(|| content(path, rules))
+}
+
+/// The place of a file that is no marker.
+fn content(path: &str, rules: &[SetRule]) -> Option<Place> {
+    match (member(path, rules), marked(path, rules)) {
+        // A marker rule before the other takes the file for itself, unless it is about the sets of the other.
+        (Some(m), Some(k)) if k.rule < m.rule && !covers(&rules[k.rule], &rules[m.rule]) => Some(k),
+        (Some(m), _) => Some(m),
+        (None, k) => k,
+    }
 }
 
 /// What the units of a rule need.
@@ -125,7 +135,7 @@ fn marker(path: &str, rules: &[SetRule]) -> Option<Place> {
         }
         let base = format!("{}{}", parts.folder, parts.stem);
         let of = if *appended {
-            member(&base, rules).filter(|p| covered(rules, p.rule)).map(|p| (p.rule, p.unit))
+            content(&base, rules).filter(|p| covered(rules, p.rule)).map(|p| (p.rule, p.unit))
         } else {
             let by_stem = |r: &SetRule| matches!(r, SetRule::Wfdb | SetRule::Stem { .. });
             let found = rules.iter().enumerate().find(|(r, rule)| by_stem(rule) && covered(rules, *r));
@@ -153,16 +163,18 @@ fn marked(path: &str, rules: &[SetRule]) -> Option<Place> {
 
 /// Whether the sets of a rule wait for a marker too.
 fn covered(rules: &[SetRule], rule: usize) -> bool {
-    let primaries: Vec<&str> = match &rules[rule] {
+    rules.iter().any(|m| covers(m, &rules[rule]))
+}
+
+fn covers(marker: &SetRule, rule: &SetRule) -> bool {
+    let SetRule::Marker { primary, .. } = marker else { return false };
+    let primaries: Vec<&str> = match rule {
         SetRule::Wfdb => vec!["hea"],
         SetRule::Stem { primary, .. } => primary.iter().map(|e| e.trim_start_matches('.')).collect(),
         SetRule::Folder { primary, .. } => vec![split(primary).extension],
         SetRule::Marker { .. } => return true,
     };
-    rules.iter().any(|m| match m {
-        SetRule::Marker { primary, .. } => primary.is_empty() || primaries.iter().any(|p| has(primary, p)),
-        _ => false,
-    })
+    primary.is_empty() || primaries.iter().any(|p| has(primary, p))
 }
 
 #[cfg(test)]
@@ -224,6 +236,13 @@ mod tests {
             assert!(needs(&both, 0).marker && needs(&both, 1).marker);
             assert_eq!(at("in/b.scp", &both).unwrap().0, 1);
         }
+        // The first rule that claims a file wins, and the marker goes with the file.
+        let first = [marker(&["raw"], true), SetRule::Wfdb];
+        assert_eq!(at("in/a.raw", &first), Some((0, "marker|in/a.raw".into(), Role::Primary)));
+        assert_eq!(at("in/a.raw.done", &first), Some((0, "marker|in/a.raw".into(), Role::Marker)));
+        assert_eq!(at("in/a.dat", &first).unwrap().0, 1);
+        let second = [SetRule::Wfdb, marker(&["raw"], true)];
+        assert_eq!(at("in/a.raw", &second).unwrap().0, 0);
         let apart = [stem(), marker(&["scp"], true)];
         assert!(!needs(&apart, 0).marker);
     }
