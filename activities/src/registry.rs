@@ -6,7 +6,7 @@ use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
 use leadline_formats::sets::{Place, SetRule};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 /// One share, with everything an activity needs to know of it.
@@ -36,6 +36,8 @@ pub struct ShareConfig {
     pub small_bytes: u64,
     /// Larger files are quarantined, bytes.
     pub max_bytes: u64,
+    /// Formats that are delivered; any if empty.
+    pub formats: BTreeSet<String>,
     /// The session must be encrypted.
     pub require_encryption: bool,
 }

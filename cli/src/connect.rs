@@ -279,6 +279,7 @@ pub(crate) fn share_config(o: &Organization, s: &Share) -> ShareConfig {
         sets: s.set_rules(),
         small_bytes: o.limits.small_file_bytes,
         max_bytes: o.limits.max_file_bytes,
+        formats: o.formats.clone(),
         require_encryption: s.encryption_required,
     }
 }

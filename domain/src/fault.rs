@@ -152,6 +152,8 @@ codes! {
     FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.
     FileTooLarge = "file.too_large", Rejected;
+    /// The file is complete, and of a format that the organization does not deliver.
+    FileFormatNotAllowed = "file.format_not_allowed", Rejected;
     /// The files that belong together were not all there, or did not agree, within the configured age.
     SetIncomplete = "set.incomplete", Rejected;
     /// Something that must not happen did.

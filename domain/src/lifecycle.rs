@@ -12,6 +12,7 @@ use crate::observe::{FileKey, FileStat, Fingerprint, Observation, VersionKey, Wr
 use crate::settle::{self, Basis, Looked, SettleRule, Settling, Structure, WaitReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a lifecycle begins with: a file that was seen on a share, and the rules that were in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Intake {
     pub small_bytes: u64,
     /// Larger files are quarantined.
     pub max_bytes: u64,
+    /// Formats that are delivered, by name; any if empty. Others are quarantined.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub formats: BTreeSet<String>,
     /// The state to go on from, of a file that left a batch; absent for one that begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Box<Lifecycle>>,
@@ -466,6 +470,9 @@ impl Lifecycle {
             structure: self.structure.as_ref(),
         };
         match settle::decide(&intake.settle, &seen) {
+            Settling::Settled(_) if !self.format_allowed(intake) => {
+                self.end(intake, Outcome::Quarantined { code: FaultCode::FileFormatNotAllowed })
+            }
             Settling::Settled(basis) => {
                 self.basis = Some(basis);
                 self.times.settled_ms = Some(now_ms);
@@ -478,6 +485,10 @@ impl Lifecycle {
             }
             Settling::Quarantine(code) => self.end(intake, Outcome::Quarantined { code }),
         }
+    }
+
+    fn format_allowed(&self, intake: &Intake) -> bool {
+        intake.formats.is_empty() || self.structure.as_ref().is_some_and(|s| intake.formats.contains(&s.format))
     }
 
     fn store(&self, intake: &Intake) -> Command {

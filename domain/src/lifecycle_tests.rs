@@ -17,6 +17,7 @@ fn intake() -> Intake {
         archive: ArchiveRule::default(),
         small_bytes: 1_000,
         max_bytes: 10_000,
+        formats: BTreeSet::new(),
         resume: None,
     }
 }
@@ -46,6 +47,28 @@ fn begun() -> (Intake, Lifecycle) {
     let (mut l, event) = Lifecycle::begin(&i, 1_000);
     assert_eq!(l.step(&i, event, 1_000), Command::Examine);
     (i, l)
+}
+
+#[test]
+fn a_format_that_is_not_allowed_is_quarantined_once_it_is_complete() {
+    for (allowed, delivered) in [(vec![], true), (vec!["dicom"], true), (vec!["pdf", "scp"], false)] {
+        let i = Intake { formats: allowed.into_iter().map(str::to_owned).collect(), ..intake() };
+        let (mut l, event) = Lifecycle::begin(&i, 1_000);
+        assert_eq!(l.step(&i, event, 1_000), Command::Examine);
+        let partial = l.step(&i, look(stat(90, 1), Writer::Absent, StructureVerdict::Partial), 1_000);
+        assert!(matches!(partial, Command::Wait { .. }), "what may still change is not judged");
+        let whole = || look(stat(100, 2), Writer::Absent, StructureVerdict::Complete);
+        let _ = l.step(&i, whole(), 1_100);
+        match l.step(&i, whole(), 1_400) {
+            Command::Store { .. } => assert!(delivered),
+            Command::Record(e) => {
+                assert!(!delivered);
+                assert_eq!(e.outcome, Outcome::Quarantined { code: FaultCode::FileFormatNotAllowed });
+                assert_eq!(e.format, "dicom");
+            }
+            c => panic!("{c:?}"),
+        }
+    }
 }
 
 #[test]

@@ -122,6 +122,7 @@ impl Rig {
                 sets: sets.to_vec(),
                 small_bytes,
                 max_bytes: 1 << 40,
+                formats: BTreeSet::new(),
                 require_encryption: false,
             };
             let lane = Lane {
@@ -221,6 +222,7 @@ impl Lane {
             archive: self.config.archive.clone(),
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
+            formats: self.config.formats.clone(),
             resume: None,
         }
     }

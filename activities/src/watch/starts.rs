@@ -11,6 +11,7 @@ use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::set_lifecycle::SetInput;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -116,6 +117,7 @@ impl Job {
             archive: self.config.archive.clone(),
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
+            formats: self.config.formats.clone(),
             resume: None,
         }
     }
@@ -149,7 +151,9 @@ impl Job {
     async fn set(&self, unit: &Unit) -> Vec<Report> {
         let (org, share) = (&self.input.org, &self.input.share);
         let id = members::id(&self.input, &unit.name);
-        let joining: Vec<Member> = unit.files.iter().map(|(place, r)| member(place, self.intake(r))).collect();
+        // What a member is worth is told by its set, not by its format.
+        let intake = |r| Intake { formats: BTreeSet::new(), ..self.intake(r) };
+        let joining: Vec<Member> = unit.files.iter().map(|(place, r)| member(place, intake(r))).collect();
         let opened = || {
             let all = unit.files.iter().map(|(_, r)| Report::Opened {
                 path: r.fingerprint.path.clone(),

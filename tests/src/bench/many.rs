@@ -165,6 +165,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
                 archive: ArchiveRule::Move { folder: "_archive".into() },
                 small_bytes: 8 << 20,
                 max_bytes: 1 << 40,
+                formats: BTreeSet::new(),
                 resume: None,
             };
             let (engine, queue) = (&engine, &queue);
