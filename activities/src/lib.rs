@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod ports;
 pub mod provision;
 pub mod registry;
+pub mod rotate;
 pub mod secret;
 pub mod watch;
 pub mod worker;

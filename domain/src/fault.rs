@@ -100,6 +100,8 @@ codes! {
     CredentialRefused = "credential.refused", Blocked;
     /// The secret of a share is missing or cannot be read.
     SecretMissing = "secret.missing", Blocked;
+    /// The new credentials that were to be proven are not the pending ones any more.
+    SecretSuperseded = "secret.superseded", Rejected;
     /// The credential or secret service does not answer.
     CredentialUnreachable = "credential.unreachable", Transient;
     /// An environment or organization file is wrong.

@@ -7,4 +7,5 @@ pub mod device;
 pub mod fleet;
 pub mod harness;
 pub mod rig;
+pub mod scale;
 pub mod spent;

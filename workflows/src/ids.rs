@@ -63,6 +63,12 @@ pub fn canary(env: &EnvId, org: &OrgId) -> String {
     format!("canary/{env}/{org}")
 }
 
+/// Id of a [`crate::RotateCredentials`]: one at a time for a share.
+#[must_use]
+pub fn rotate(env: &EnvId, org: &OrgId, share: &ShareId) -> String {
+    format!("rotate/{env}/{org}/{share}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,10 +10,12 @@ pub mod ingest_batch;
 pub mod onboard;
 mod options;
 pub mod recording_lifecycle;
+pub mod rotate;
 pub mod share_watch;
 
 pub use canary::CanaryRun;
 pub use ingest_batch::IngestBatch;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;
+pub use rotate::RotateCredentials;
 pub use share_watch::ShareWatch;

@@ -5,6 +5,7 @@ mod errors;
 mod isolation;
 mod multipart;
 mod requests;
+mod rotation;
 mod s3;
 mod secrets;
 mod sqs;
