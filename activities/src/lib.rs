@@ -13,6 +13,7 @@ mod faults;
 pub mod ingest;
 pub mod inspect;
 pub mod metrics;
+pub mod offboard;
 pub mod ports;
 pub mod provision;
 pub mod registry;

@@ -3,12 +3,14 @@
 use crate::canary::CanaryActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
+use crate::offboard::OffboardActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, IngestBatch, OnboardOrganization, RecordingLifecycle, RotateCredentials, ShareWatch,
+    ApplyEnvironment, CanaryRun, IngestBatch, OffboardOrganization, OnboardOrganization, RecordingLifecycle,
+    RotateCredentials, ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,11 +67,13 @@ pub fn worker(
         .register_workflow::<OnboardOrganization>()?
         .register_workflow::<CanaryRun>()?
         .register_workflow::<RotateCredentials>()?
+        .register_workflow::<OffboardOrganization>()?
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
+        .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

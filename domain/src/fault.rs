@@ -132,6 +132,8 @@ codes! {
     GateClosed = "gate.closed", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
+    /// The organization is being off-boarded: nothing new begins for it.
+    OrgOffboarding = "org.offboarding", Rejected;
     /// CloudFormation calls the template or request itself wrong.
     StackRefused = "stack.refused", Bug;
     /// Temporal does not answer.

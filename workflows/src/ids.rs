@@ -63,6 +63,12 @@ pub fn canary(env: &EnvId, org: &OrgId) -> String {
     format!("canary/{env}/{org}")
 }
 
+/// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.
+#[must_use]
+pub fn offboard(env: &EnvId, org: &OrgId) -> String {
+    format!("offboard/{env}/{org}")
+}
+
 /// Id of a [`crate::RotateCredentials`]: one at a time for a share.
 #[must_use]
 pub fn rotate(env: &EnvId, org: &OrgId, share: &ShareId) -> String {

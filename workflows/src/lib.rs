@@ -7,6 +7,7 @@ pub mod canary;
 pub mod contracts;
 pub mod ids;
 pub mod ingest_batch;
+pub mod offboard;
 pub mod onboard;
 mod options;
 pub mod recording_lifecycle;
@@ -15,6 +16,7 @@ pub mod share_watch;
 
 pub use canary::CanaryRun;
 pub use ingest_batch::IngestBatch;
+pub use offboard::OffboardOrganization;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};
 pub use recording_lifecycle::RecordingLifecycle;
 pub use rotate::RotateCredentials;

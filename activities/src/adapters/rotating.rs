@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 struct Choice {
     /// Those that the secret holds, the current one first.
     known: Vec<String>,
-    /// Those that were refused since they last worked, the latest refusal last.
+    /// Those that were refused since one last worked, the latest refusal last.
     refused: Vec<String>,
     /// The one that worked last.
     used: Option<String>,
@@ -56,7 +56,8 @@ impl Choice {
 
     fn worked(&mut self, id: &str) {
         if self.known.iter().any(|k| k == id) {
-            self.refused.retain(|r| r != id);
+            // What was refused before this one worked may be good again when this one is refused.
+            self.refused.clear();
             self.used = Some(id.to_owned());
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod env;
 pub(crate) mod file;
 pub(crate) mod inspect;
 mod inspect_set;
+pub(crate) mod offboard;
 pub(crate) mod onboard_all;
 pub(crate) mod org;
 pub(crate) mod promote;

@@ -90,6 +90,9 @@ pub(crate) enum Command {
     },
     /// Exchange the credentials of a share without losing a file.
     Rotate(super::rotate::Args),
+    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Nothing
+    /// is deleted.
+    Offboard(super::offboard::Args),
     /// The organizations placed in an environment.
     List {
         /// Environment.
@@ -132,6 +135,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Retry { org, env } => retry(g, &org, &env).await,
         Command::Resume { org, env } => resume(g, &org, &env).await,
         Command::Rotate(a) => super::rotate::run(g, a).await,
+        Command::Offboard(a) => super::offboard::run(g, a).await,
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }

@@ -2,6 +2,7 @@
 
 mod cloudformation;
 mod errors;
+mod export;
 mod isolation;
 mod multipart;
 mod requests;
