@@ -8,7 +8,7 @@ use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
 use crate::registry::Registry;
 use async_trait::async_trait;
-use leadline_domain::{Fault, OrgId, ShareId};
+use leadline_domain::{Fault, FaultCode, OrgId, ShareId};
 use std::sync::Arc;
 
 /// Opens organizations' shares.
@@ -22,6 +22,15 @@ pub trait Shares: Send + Sync {
 
     /// Forgets what was opened, because its credentials were refused: the next open reads them again.
     fn forget(&self, org: &OrgId, share: &ShareId);
+
+    /// Logs on with the pending version of the share's credentials, which must be this one, and lists the watched
+    /// folder. A version that has become current is proven.
+    ///
+    /// # Errors
+    /// `secret.superseded` if another version is pending, or none; `share.*`, `secret.missing`, `credential.*`.
+    async fn prove(&self, _org: &OrgId, _share: &ShareId, _version: &str) -> Result<(), Fault> {
+        Err(Fault::new(FaultCode::BugInvariant, "these shares have no credentials"))
+    }
 }
 
 /// The parts a worker works with.

@@ -199,7 +199,7 @@ impl Engine {
         self.running("IngestBatch", org, share).await
     }
 
-    async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
         let query = format!(
             "WorkflowType = '{kind}' AND ExecutionStatus = 'Running' AND {} = '{}'",
             ids::SEARCH_ATTRIBUTES[1],
@@ -316,7 +316,7 @@ pub(crate) fn start_fault(e: WorkflowStartError) -> Fault {
     }
 }
 
-fn interaction_fault(e: &WorkflowInteractionError) -> Fault {
+pub(crate) fn interaction_fault(e: &WorkflowInteractionError) -> Fault {
     match e {
         WorkflowInteractionError::Rpc(s) | WorkflowInteractionError::NotFound(s) => status_fault(s),
         _ => Fault::new(FaultCode::EngineRefused, "workflow could not be reached"),

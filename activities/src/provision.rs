@@ -39,10 +39,14 @@ impl ProvisioningActivities {
     #[activity(definition = definitions::PrepareStack)]
     pub async fn prepare_stack(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         plan: StackPlan,
     ) -> Result<Prepared, ActivityError> {
-        ended("prepare_stack", prepare(&self.deps, &plan).await)
+        let r = match crate::offboard::stays(&Engine::new(ctx.client()), &plan).await {
+            Ok(()) => prepare(&self.deps, &plan).await,
+            Err(f) => Err(f),
+        };
+        ended("prepare_stack", r)
     }
 
     /// See the contract.

@@ -111,6 +111,8 @@ pub struct Snapshot {
     pub facts: EnvFacts,
     /// What stands in front of it; nothing where everything may be applied.
     pub gates: Option<Gates>,
+    /// How long everything of an organization that leaves is held, days.
+    pub retention_days: u32,
     /// Organizations placed in it.
     pub orgs: BTreeMap<OrgId, OrgConfig>,
 }

@@ -4,12 +4,14 @@ use crate::canary::CanaryActivities;
 use crate::checks::CheckActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
+use crate::offboard::OffboardActivities;
 use crate::provision::ProvisioningActivities;
+use crate::rotate::RotationActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OnboardOrganization, RecordingLifecycle,
-    SetLifecycle, ShareWatch,
+    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
+    RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +42,7 @@ impl Default for Capacity {
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The types of workflows that a worker runs.
-pub const WORKFLOWS: [&str; 9] = [
+pub const WORKFLOWS: [&str; 11] = [
     "RecordingLifecycle",
     "IngestBatch",
     "SetLifecycle",
@@ -50,6 +52,8 @@ pub const WORKFLOWS: [&str; 9] = [
     "CanaryRun",
     "IsolationProbe",
     "DriftCheck",
+    "RotateCredentials",
+    "OffboardOrganization",
 ];
 
 /// Replays histories with the workflows as they are in this program.
@@ -66,7 +70,9 @@ pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer, anyhow::Er
         .register_workflow::<OnboardOrganization>()?
         .register_workflow::<CanaryRun>()?
         .register_workflow::<IsolationProbe>()?
-        .register_workflow::<DriftCheck>()?;
+        .register_workflow::<DriftCheck>()?
+        .register_workflow::<RotateCredentials>()?
+        .register_workflow::<OffboardOrganization>()?;
     Ok(WorkflowReplayer::new(options.data_converter(converter).build())?)
 }
 
@@ -101,11 +107,15 @@ pub fn worker(
         .register_workflow::<CanaryRun>()?
         .register_workflow::<IsolationProbe>()?
         .register_workflow::<DriftCheck>()?
+        .register_workflow::<RotateCredentials>()?
+        .register_workflow::<OffboardOrganization>()?
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(CheckActivities::new(Arc::clone(deps)))
+        .register_activities(RotationActivities::new(Arc::clone(deps)))
+        .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

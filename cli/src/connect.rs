@@ -261,7 +261,12 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
         let shares = o.watched().map(|(id, s)| (id.clone(), share_config(o, s))).collect();
         orgs.insert(o.id.clone(), OrgConfig { scope: o.scope(environment)?, shares });
     }
-    Ok(Snapshot { facts: environment.facts(), gates: config.promotion().to.get(env).map(PromotionRule::gates), orgs })
+    Ok(Snapshot {
+        facts: environment.facts(),
+        gates: config.promotion().to.get(env).map(PromotionRule::gates),
+        retention_days: environment.offboarding.retention_days,
+        orgs,
+    })
 }
 
 /// A share as the worker sees it.

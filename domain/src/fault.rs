@@ -100,6 +100,8 @@ codes! {
     CredentialRefused = "credential.refused", Blocked;
     /// The secret of a share is missing or cannot be read.
     SecretMissing = "secret.missing", Blocked;
+    /// The new credentials that were to be proven are not the pending ones any more.
+    SecretSuperseded = "secret.superseded", Rejected;
     /// The credential or secret service does not answer.
     CredentialUnreachable = "credential.unreachable", Transient;
     /// An environment or organization file is wrong.
@@ -130,6 +132,8 @@ codes! {
     GateClosed = "gate.closed", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
+    /// The organization is being off-boarded: nothing new begins for it.
+    OrgOffboarding = "org.offboarding", Rejected;
     /// CloudFormation calls the template or request itself wrong.
     StackRefused = "stack.refused", Bug;
     /// Something of another organization, or of the environment, can be reached with an organization's credentials.

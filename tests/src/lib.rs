@@ -7,5 +7,6 @@ pub mod device;
 pub mod fleet;
 pub mod harness;
 pub mod rig;
+pub mod scale;
 pub mod set_rig;
 pub mod spent;

@@ -137,7 +137,7 @@ impl Rig {
             lanes.insert((*org).to_owned(), Arc::new(lane));
             configs.insert(id, OrgConfig { scope, shares: BTreeMap::from([(share_id(), config)]) });
         }
-        let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, orgs: configs }));
+        let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
         let queue = registry.env().task_queue(&WorkerGroup::parse("main").expect("a group"));
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })

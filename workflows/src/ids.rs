@@ -86,6 +86,18 @@ pub fn drift(env: &EnvId, org: Option<&OrgId>) -> String {
     }
 }
 
+/// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.
+#[must_use]
+pub fn offboard(env: &EnvId, org: &OrgId) -> String {
+    format!("offboard/{env}/{org}")
+}
+
+/// Id of a [`crate::RotateCredentials`]: one at a time for a share.
+#[must_use]
+pub fn rotate(env: &EnvId, org: &OrgId, share: &ShareId) -> String {
+    format!("rotate/{env}/{org}/{share}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,15 @@ pub fn canary(task_queue: &str) -> ActivityOptions {
         .build()
 }
 
+/// One attempt to log on with new credentials, on the workers that reach the share: the workflow repeats it, and less
+/// often than Temporal would.
+pub fn proof(task_queue: &str) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(300))
+        .task_queue(task_queue.to_owned())
+        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .build()
+}
+
 /// Repeats without end: faults that repeating cannot mend are marked non-retryable where they are made.
 fn patient() -> RetryPolicy {
     RetryPolicy::builder()

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use leadline_domain::message::{member_key, recording_key};
-use leadline_domain::{Digest, Fault, OrgScope};
+use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
 use std::sync::Arc;
 
 /// What is stored beside a recording's bytes. No PHI: object metadata is not encrypted.
@@ -75,6 +75,19 @@ pub struct Part {
     pub sha256: [u8; 32],
     /// Bytes.
     pub size: u64,
+}
+
+/// A list of recordings that was written into the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Key of the list.
+    pub key: String,
+    /// SHA-256 of the list, hexadecimal.
+    pub sha256: String,
+    /// Recordings in it.
+    pub recordings: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// One organization's store, opened with the organization's own credentials. No method takes a bucket or another
@@ -174,6 +187,15 @@ pub trait OrgStore: Send + Sync {
     /// # Errors
     /// `store.*` and `credential.*`.
     async fn check(&self) -> Result<(), Fault>;
+
+    /// Lists all recordings (key, digest, size, time) into objects at `ledger/export/<folder>/`; the same again writes
+    /// the same.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn export_list(&self, _folder: &str) -> Result<Vec<Listed>, Fault> {
+        Err(Fault::new(FaultCode::BugInvariant, "this store writes no lists"))
+    }
 }
 
 /// Opens organizations' stores.

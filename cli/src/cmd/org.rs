@@ -46,7 +46,11 @@ pub(crate) enum Command {
     /// Make everything the organization owns, prove it, and watch its shares.
     Onboard {
         /// Organization.
-        org: OrgId,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        org: Option<OrgId>,
+        /// Every organization placed in the environment, several at a time.
+        #[arg(long, conflicts_with_all = ["credentials", "allow"])]
+        all: bool,
         /// Environment.
         #[arg(long)]
         env: EnvId,
@@ -54,6 +58,12 @@ pub(crate) enum Command {
         /// secrets that the stack makes, and nowhere else. Not needed if the secrets hold them already.
         #[arg(long, value_name = "FILE")]
         credentials: Option<PathBuf>,
+        /// With --all: folder with such a file for each organization that needs one, `<org>.toml`.
+        #[arg(long, value_name = "DIR", requires = "all")]
+        credentials_dir: Option<PathBuf>,
+        /// With --all: how many at a time.
+        #[arg(long, value_name = "N", requires = "all", default_value_t = super::onboard_all::PARALLEL)]
+        parallel: std::num::NonZeroUsize,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
@@ -113,6 +123,11 @@ pub(crate) enum Command {
         #[arg(long)]
         env: EnvId,
     },
+    /// Exchange the credentials of a share without losing a file.
+    Rotate(super::rotate::Args),
+    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Nothing
+    /// is deleted.
+    Offboard(super::offboard::Args),
     /// The organizations placed in an environment.
     List {
         /// Environment.
@@ -138,8 +153,11 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             Ok(plans::show_each(&[planned(&site, &live, o, &allow).await?], g.output))
         }
         Command::Plan { env, offline, .. } => plan_all(g, &env, offline).await,
-        Command::Onboard { org, env, credentials, allow } => {
+        Command::Onboard { org: Some(org), env, credentials, allow, .. } => {
             onboard(g, &Site::load(g, &env)?, &org, credentials.as_deref(), &allow, None).await
+        }
+        Command::Onboard { org: None, env, credentials_dir, parallel, .. } => {
+            super::onboard_all::run(g, &env, credentials_dir.as_deref(), parallel).await
         }
         Command::Status { org, env } => {
             let site = Site::load(g, &env)?;
@@ -156,6 +174,8 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Resume { org, env } => resume(g, &org, &env).await,
         Command::Probe { org, env, all } => checks::probe(g, &org, &env, all).await,
         Command::Drift { org, env } => checks::drift(g, Some(&org), &env).await,
+        Command::Rotate(a) => super::rotate::run(g, a).await,
+        Command::Offboard(a) => super::offboard::run(g, a).await,
         Command::List { env } => list(g, &env).await,
         Command::Show { org, env } => show(g, &org, &env).await,
     }
@@ -193,9 +213,9 @@ async fn plan_all(g: &Global, env: &EnvId, offline: bool) -> Done {
     Ok(code)
 }
 
-type Given = BTreeMap<ShareId, ShareCredentials>;
+pub(super) type Given = BTreeMap<ShareId, ShareCredentials>;
 
-fn read(path: &Path) -> Result<Given, Failure> {
+pub(super) fn read(path: &Path) -> Result<Given, Failure> {
     // The text is not quoted in errors: it holds passwords.
     let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
     toml::from_str(&text)

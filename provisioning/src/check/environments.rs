@@ -62,6 +62,10 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
             }
         }
     }
+    if e.production && e.offboarding.retention_days == 0 {
+        let help = "1 day or more; the default is 30";
+        findings.at(Error, &r.parsed, "offboarding.retention_days", "production holds nothing back", help);
+    }
     match &e.backup {
         None if e.production => findings.at(
             Warning,

@@ -52,6 +52,9 @@ pub struct Environment {
     /// Settings of worker processes.
     #[serde(default)]
     pub worker: Worker,
+    /// What becomes of an organization that leaves.
+    #[serde(default)]
+    pub offboarding: super::Offboarding,
 }
 
 impl Environment {

@@ -3,6 +3,7 @@
 
 mod environment;
 mod jurisdictions;
+mod offboarding;
 mod organization;
 mod promotion;
 
@@ -10,6 +11,7 @@ pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
+pub use offboarding::Offboarding;
 pub use organization::{
     Contact, FORMATS, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride,
 };

@@ -2,10 +2,12 @@
 
 mod large;
 mod many;
+mod organizations;
 mod parts;
 mod table;
 
 pub use large::large;
 pub use many::{backlog, latency, singles};
+pub use organizations::organizations;
 pub use parts::Parts;
 pub use table::{Row, Rows};

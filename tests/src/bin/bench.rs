@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a program that shows something")]
 #![expect(clippy::print_stderr, reason = "its progress")]
 
-use leadline_tests::bench::{Parts, Rows, backlog, large, latency, singles};
+use leadline_tests::bench::{Parts, Rows, backlog, large, latency, organizations, singles};
 use leadline_tests::harness::stack::{Clinic, Stack};
 
 const SETTLE: &str = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 200, stalled_after_ms = 86400000 }";
@@ -16,6 +16,7 @@ async fn main() {
     };
     let (files, ones, paced, mib) =
         (number("--files", 5_000), number("--singles", 500), number("--paced", 300), number("--large-mib", 1_024));
+    let orgs = usize::try_from(number("--orgs", 200)).expect("a number of organizations");
     let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
     note("starting Temporal, an AWS endpoint and a Samba server on loopback; provisioning");
     let stack = Stack::start(std::slice::from_ref(&clinic));
@@ -41,6 +42,10 @@ async fn main() {
     if mib > 0 {
         note(&format!("one file of {mib} MiB"));
         large(&p, mib, &mut rows.0).await;
+    }
+    if orgs > 0 {
+        note(&format!("{orgs} organizations onboarded in one run, on servers of their own"));
+        tokio::task::block_in_place(|| organizations(orgs, &mut rows.0));
     }
     if args.iter().any(|a| a == "json") { println!("{}", rows.json()) } else { print!("{}", rows.text()) }
 }

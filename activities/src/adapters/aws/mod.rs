@@ -2,9 +2,11 @@
 
 mod cloudformation;
 mod errors;
+mod export;
 mod isolation;
 mod multipart;
 mod requests;
+mod rotation;
 mod s3;
 mod secrets;
 mod settings;

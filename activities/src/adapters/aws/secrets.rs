@@ -18,7 +18,7 @@ const KEEP: Duration = Duration::from_secs(300);
 
 /// See [`Secrets`].
 pub struct AwsSecrets {
-    aws: Aws,
+    pub(super) aws: Aws,
     known: Mutex<HashMap<String, (Instant, ShareCredentials)>>,
 }
 
@@ -33,7 +33,7 @@ impl AwsSecrets {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self, config: &SdkConfig) -> Client {
+    pub(super) fn client(&self, config: &SdkConfig) -> Client {
         let config = aws_sdk_secretsmanager::config::Builder::from(config).interceptor(self.aws.counting()).build();
         Client::from_conf(config)
     }

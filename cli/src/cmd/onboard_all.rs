@@ -1,0 +1,132 @@
+//! `leadline org onboard --all`: every organization of an environment, several at a time.
+
+use super::apply::{self, Applying};
+use super::org::{self, Given};
+use crate::Global;
+use crate::connect::Site;
+use crate::exit::{Code, Done, Failure};
+use crate::output::{self, Format};
+use futures::StreamExt;
+use leadline_activities::deps::Deps;
+use leadline_domain::{EnvId, Fault, FaultCode};
+use leadline_provisioning::config::Organization;
+use leadline_provisioning::plan_org;
+use leadline_workflows::onboard::ApplyStatus;
+use serde_json::json;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use temporalio_client::Client;
+
+/// How many at a time, if not said: CloudFormation lets an account do about this much at once without asking to slow
+/// down.
+pub(super) const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+/// Time between two looks at an onboarding.
+const POLL: Duration = Duration::from_secs(1);
+/// After something was mended, the same fault may be seen for this long before it counts: the step tries again at once,
+/// but a dead worker's attempt has to time out first.
+const MENDING: Duration = Duration::from_secs(180);
+
+/// What a run over all works with.
+struct All<'a> {
+    g: &'a Global,
+    site: &'a Site,
+    deps: &'a Deps,
+    client: &'a Client,
+    credentials: Option<&'a Path>,
+}
+
+/// Starts the onboarding of each, or follows one that is under way; one that fails stops no other.
+pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, parallel: NonZeroUsize) -> Done {
+    let site = Site::load(g, env)?;
+    let (deps, _) = site.deps().await?;
+    let client = site.temporal().await?;
+    let all = All { g, site: &site, deps: &deps, client: &client, credentials };
+    let orgs: Vec<&Organization> = site.config().organizations(env).collect();
+    let total = orgs.len();
+    let began = Instant::now();
+    let mut each = futures::stream::iter(orgs)
+        .map(|o| {
+            let all = &all;
+            async move { (o, all.onboard(o).await) }
+        })
+        .buffer_unordered(parallel.get());
+    let mut failed = Vec::new();
+    while let Some((o, r)) = each.next().await {
+        match (g.output, &r) {
+            (Format::Json, Ok(())) => output::json(&json!({"organization": o.id, "state": "done"})),
+            (Format::Json, Err(f)) => {
+                output::json(&json!({"organization": o.id, "state": "failed", "why": f.to_string()}));
+            }
+            (Format::Text, Ok(())) => output::line(&format!("{} done", o.id)),
+            (Format::Text, Err(f)) => output::line(&format!("{} failed: {f}", o.id)),
+        }
+        if r.is_err() {
+            failed.push(o.id.to_string());
+        }
+    }
+    let done = total - failed.len();
+    output::note(&format!("{done} of {total} organizations onboarded in {} s", began.elapsed().as_secs()));
+    if failed.is_empty() {
+        return Ok(Code::Ok);
+    }
+    Err(Failure::new(format!("not onboarded: {}; run it again once it is mended", failed.join(", "))))
+}
+
+impl All<'_> {
+    async fn onboard(&self, o: &Organization) -> Result<(), Failure> {
+        let e = self.site.environment();
+        let given = self.given(o)?;
+        let scope = o.scope(e)?;
+        let now = apply::current(self.deps, &scope.stack()).await?;
+        let plan = plan_org(self.site.config(), e, o, now.as_ref(), &[]).map_err(|r| apply::refused(&r))?;
+        let inputs = leadline_provisioning::inputs(self.site.config(), e, o).map_err(|r| apply::refused(&r))?;
+        let requester = apply::requester(self.g, self.site)?;
+        let applying = Applying::start(self.site, self.client, &plan, requester, inputs, None).await?;
+        let result = applying.result();
+        tokio::pin!(result);
+        let mut mended: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                r = &mut result => {
+                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {e}")));
+                }
+                () = tokio::time::sleep(POLL) => {}
+            }
+            // No answer: no worker at the moment. The onboarding goes on when there is one.
+            let Ok(Some(status)) = tokio::time::timeout(Duration::from_secs(10), applying.status()).await else {
+                continue;
+            };
+            let Some(fault) = waits(&status) else { continue };
+            if mended.is_some_and(|at| at.elapsed() < MENDING) {
+                continue;
+            }
+            if mended.is_some() || fault.code != FaultCode::SecretMissing || given.is_empty() {
+                return Err(fault.into());
+            }
+            for (share, credentials) in &given {
+                self.deps.secrets.put_share_credentials(&scope, share, credentials).await?;
+            }
+            applying.resume().await?;
+            mended = Some(Instant::now());
+        }
+    }
+
+    fn given(&self, o: &Organization) -> Result<Given, Failure> {
+        let path = self.credentials.map(|d| d.join(format!("{}.toml", o.id))).filter(|p| p.exists());
+        let given = path.map(|p| org::read(&p)).transpose()?.unwrap_or_default();
+        match given.keys().find(|id| !o.shares.contains_key(*id)) {
+            Some(id) => Err(Failure::new(format!("its credentials name share {id}, which it does not have"))),
+            None => Ok(given),
+        }
+    }
+}
+
+/// What it waits for that will not come by itself.
+fn waits(status: &ApplyStatus) -> Option<Fault> {
+    if status.step == "waiting for approval" {
+        let detail = format!("plan {} waits for an approval: `leadline org approve`", status.plan);
+        return Some(Fault::new(FaultCode::GateClosed, detail));
+    }
+    status.paused.clone()
+}

@@ -1,0 +1,439 @@
+//! OffboardOrganization: an organization leaves an environment. Its watches end after a last listing, what is under way
+//! is carried to its end, what there is is listed in the organization's own bucket, and everything is held for the time
+//! of retention. Nothing is deleted.
+
+// The workflow macros make constants that they do not document, and the contracts have bodies that are never run.
+#![allow(clippy::unimplemented, missing_docs)]
+
+use crate::contracts::WatchInput;
+use crate::options::{fault_of, follow, provisioning};
+use crate::recording_lifecycle::now_ms;
+use leadline_domain::gates::{self, Approver, GateState, Gates, Request};
+use leadline_domain::{EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use temporalio_common::ActivityError;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_macros::{activity_definitions, workflow, workflow_methods};
+use temporalio_workflow::{
+    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination, select,
+};
+
+/// How often a step that waits for a human is tried again unasked.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Waiting times between two looks at what is still under way.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
+const LOOK_MOST: Duration = Duration::from_secs(300);
+/// So many ids of what is under way are shown.
+const SHOWN: usize = 50;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Who is to leave, and who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffboardInput {
+    /// Environment.
+    pub env: EnvId,
+    /// Organization.
+    pub org: OrgId,
+    /// Who asks.
+    pub requested_by: String,
+}
+
+/// What off-boarding means here, as the worker's own configuration says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffboardPlan {
+    /// What an approval names: the digest of everything below but the gates.
+    pub digest: String,
+    /// The organization's stack.
+    pub stack: String,
+    /// The organization's bucket.
+    pub bucket: String,
+    /// Its watched shares.
+    pub shares: Vec<ShareId>,
+    /// How long everything is held, days.
+    pub retention_days: u32,
+    /// What stands in front of the environment.
+    pub gates: Option<Gates>,
+}
+
+/// How the watch of a share ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchEnd {
+    /// Share.
+    pub share: ShareId,
+    /// Files that the last listing saw in the watched folder; those without an outcome were taken up before the end.
+    pub listed: u64,
+    /// Why there was no last listing, if there was none.
+    pub note: Option<String>,
+}
+
+/// A list of recordings in the organization's bucket, JSON Lines: key, digest, size, time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportPart {
+    /// Key of the object.
+    pub key: String,
+    /// SHA-256 of the object, hexadecimal.
+    pub sha256: String,
+    /// Recordings in it.
+    pub recordings: u64,
+    /// Bytes of these recordings.
+    pub bytes: u64,
+}
+
+/// Input of `export_recordings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportInput {
+    /// Organization.
+    pub org: OrgId,
+    /// Tells this export from others: letters, digits, hyphens.
+    pub name: String,
+}
+
+/// Something that stays, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What was done, and what is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Tells it from entries of other kinds.
+    pub kind: String,
+    /// Unique id: the workflow's run.
+    pub id: String,
+    /// Environment.
+    pub environment: EnvId,
+    /// Organization.
+    pub organization: OrgId,
+    /// Digest of what was agreed to.
+    pub plan: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// Who agreed.
+    pub approvers: Vec<Approver>,
+    /// When it was begun, milliseconds since 1970 UTC.
+    pub began_ms: i64,
+    /// When nothing was under way any more.
+    pub drained_ms: i64,
+    /// When the lists were written.
+    pub exported_ms: i64,
+    /// Until when everything is held at least.
+    pub kept_until_ms: i64,
+    /// How the watches ended.
+    pub watches: Vec<WatchEnd>,
+    /// Recordings in the bucket.
+    pub recordings: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The lists of them.
+    pub exports: Vec<ExportPart>,
+    /// What was ended or removed.
+    pub removed: Vec<String>,
+    /// What is left, and why.
+    pub kept: Vec<Kept>,
+}
+
+/// Where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffboardStatus {
+    /// Digest of what is agreed to.
+    pub plan: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// The gates, and how each stands.
+    pub gates: Vec<GateState>,
+    /// Who agreed.
+    pub approvers: Vec<Approver>,
+    /// The step under way, in words.
+    pub step: String,
+    /// What it waits for, if a human has to mend something.
+    pub paused: Option<Fault>,
+    /// Ids of lifecycles and batches that are still under way, the first ones.
+    pub waiting: Vec<String>,
+    /// How many there are.
+    pub waiting_count: u64,
+    /// The certificate, once there is one.
+    pub certificate: Option<Certificate>,
+}
+
+/// The steps.
+pub struct Offboardings;
+
+#[activity_definitions]
+impl Offboardings {
+    /// What off-boarding an organization means here.
+    #[activity(name = "plan_offboarding")]
+    pub fn plan_offboarding(_: OrgId) -> Result<OffboardPlan, ActivityError> {
+        unimplemented!()
+    }
+    /// Lists a share once more, takes up what is there, and ends its watch. One that has ended is success.
+    #[activity(name = "end_watch")]
+    pub fn end_watch(_: WatchInput) -> Result<WatchEnd, ActivityError> {
+        unimplemented!()
+    }
+    /// Ids of the lifecycles and batches of an organization that are under way.
+    #[activity(name = "under_way")]
+    pub fn under_way(_: OrgId) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+    /// Writes lists of all recordings into the organization's bucket.
+    #[activity(name = "export_recordings")]
+    pub fn export_recordings(_: ExportInput) -> Result<Vec<ExportPart>, ActivityError> {
+        unimplemented!()
+    }
+    /// Puts a certificate on the audit queue.
+    #[activity(name = "record_certificate")]
+    pub fn record_certificate(_: Certificate) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// The definitions themselves, for whoever implements them.
+pub mod definitions {
+    pub use super::offboardings::*;
+}
+
+/// See the module.
+#[workflow]
+pub struct OffboardOrganization {
+    input: OffboardInput,
+    plan: Option<OffboardPlan>,
+    status: OffboardStatus,
+    resumes: u32,
+}
+
+/// Repeats a step until it succeeds: transient faults inside Temporal's own retries, others after a pause or when a
+/// human says `resume`.
+macro_rules! step {
+    ($ctx:ident, $words:literal, $call:expr) => {{
+        loop {
+            $ctx.state_mut(|s| s.status.step = $words.to_owned());
+            match $call.await {
+                Ok(v) => {
+                    $ctx.state_mut(|s| s.status.paused = None);
+                    break v;
+                }
+                Err(e) => pause($ctx, fault_of(&e)).await?,
+            }
+        }
+    }};
+}
+
+async fn pause(ctx: &mut WorkflowContext<OffboardOrganization>, fault: Fault) -> Result<(), WorkflowTermination> {
+    if fault.class() == FaultClass::Rejected {
+        return Err(ApplicationFailure::builder(fault.to_string())
+            .type_name(fault.code.to_string())
+            .non_retryable(true)
+            .details(fault)
+            .build()
+            .into());
+    }
+    ctx.set_current_details(format!("waiting: {fault}"));
+    ctx.state_mut(|s| s.status.paused = Some(fault));
+    woken(ctx, PAUSE).await;
+    Ok(())
+}
+
+/// A while, or until a human says that it can go on.
+async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration) {
+    let seen = ctx.state(|s| s.resumes);
+    select! {
+        _ = ctx.timer(wait) => {}
+        _ = ctx.wait_condition(move |s| s.resumes > seen) => {}
+    }
+}
+
+impl OffboardOrganization {
+    fn gate_states(&self, now_ms: i64) -> Vec<GateState> {
+        let Some(plan) = &self.plan else { return Vec::new() };
+        // Nothing comes in, so that no evidence from another environment is asked for: people decide.
+        let request = Request {
+            digest: &plan.digest,
+            organization: false,
+            requested_by: &self.input.requested_by,
+            evidence: None,
+            approvers: &self.status.approvers,
+        };
+        plan.gates.as_ref().map(|g| gates::states(g, &request, now_ms)).unwrap_or_default()
+    }
+
+    fn may(&self, approver: &Approver) -> Result<(), Fault> {
+        let refused = |why: String| Fault::new(FaultCode::ApprovalRefused, why);
+        let waits = self.status.step == WAITING;
+        let Some((plan, gates)) = self.plan.as_ref().filter(|_| waits).and_then(|p| Some((p, p.gates.as_ref()?)))
+        else {
+            return Err(refused("this off-boarding does not wait for an approval".into()));
+        };
+        gates::may_approve(gates, &self.input.requested_by, &plan.digest, approver).map_err(refused)
+    }
+}
+
+/// The step in which approvals are taken.
+pub const WAITING: &str = "waiting for approval";
+/// The step in which everything is held.
+pub const HOLDING: &str = "holding for the time of retention";
+
+async fn approved(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), WorkflowTermination> {
+    loop {
+        let states = ctx.state(|s| s.gate_states(now_ms(ctx)));
+        ctx.state_mut(|s| s.status.gates.clone_from(&states));
+        if states.iter().all(|s| s.open) {
+            return Ok(());
+        }
+        ctx.state_mut(|s| s.status.step = WAITING.to_owned());
+        ctx.set_current_details(WAITING);
+        let known = ctx.state(|s| s.status.approvers.len());
+        ctx.wait_condition(move |s| s.status.approvers.len() > known).await?;
+    }
+}
+
+/// Waits until nothing is under way: twice in a row, because what was started a moment ago is not listed yet.
+async fn drain(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), WorkflowTermination> {
+    let org = ctx.state(|s| s.input.org.clone());
+    let (mut wait, mut empty) = (LOOK_FIRST, 0);
+    loop {
+        let ids = step!(
+            ctx,
+            "waiting for what is under way",
+            ctx.execute_activity(Offboardings::under_way, org.clone(), provisioning())
+        );
+        empty = if ids.is_empty() { empty + 1 } else { 0 };
+        ctx.state_mut(|s| {
+            s.status.waiting_count = ids.len() as u64;
+            s.status.waiting = ids.into_iter().take(SHOWN).collect();
+        });
+        match empty {
+            0 => {
+                woken(ctx, wait).await;
+                wait = (wait * 2).min(LOOK_MOST);
+            }
+            1 => {
+                ctx.timer(LOOK_FIRST).await;
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn kept(plan: &OffboardPlan) -> Vec<Kept> {
+    let of = |what: String, why: &str| Kept { what, why: why.into() };
+    vec![
+        of(format!("bucket {} with all recordings, markers and ledger", plan.bucket), "held for retention"),
+        of(
+            format!("stack {} with role, key and secrets", plan.stack),
+            "needed to read what is held; leadline deletes neither, see docs/PROVISIONING.md",
+        ),
+    ]
+}
+
+#[workflow_methods]
+impl OffboardOrganization {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, input: OffboardInput) -> Self {
+        let status = OffboardStatus { requested_by: input.requested_by.clone(), ..OffboardStatus::default() };
+        Self { input, plan: None, status, resumes: 0 }
+    }
+
+    /// Runs until the time of retention is over.
+    #[run(name = "OffboardOrganization")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Certificate> {
+        let began_ms = now_ms(ctx);
+        let input = ctx.state(|s| s.input.clone());
+        let plan = step!(
+            ctx,
+            "planning",
+            ctx.execute_activity(Offboardings::plan_offboarding, input.org.clone(), provisioning())
+        );
+        ctx.state_mut(|s| {
+            s.status.plan.clone_from(&plan.digest);
+            s.plan = Some(plan.clone());
+        });
+        approved(ctx).await?;
+        let mut watches = Vec::new();
+        for share in &plan.shares {
+            let watch = WatchInput { org: input.org.clone(), share: share.clone() };
+            watches.push(step!(
+                ctx,
+                "listing shares for the last time and ending their watches",
+                ctx.execute_activity(Offboardings::end_watch, watch.clone(), follow())
+            ));
+        }
+        drain(ctx).await?;
+        let drained_ms = now_ms(ctx);
+        let id = ctx.run_id().to_owned();
+        let export = ExportInput { org: input.org.clone(), name: id.clone() };
+        let exports = step!(
+            ctx,
+            "listing the recordings in the organization's bucket",
+            ctx.execute_activity(Offboardings::export_recordings, export.clone(), follow())
+        );
+        let exported_ms = now_ms(ctx);
+        let certificate = Certificate {
+            kind: "offboarding".into(),
+            id,
+            environment: input.env.clone(),
+            organization: input.org.clone(),
+            plan: plan.digest.clone(),
+            requested_by: input.requested_by.clone(),
+            approvers: ctx.state(|s| s.status.approvers.clone()),
+            began_ms,
+            drained_ms,
+            exported_ms,
+            kept_until_ms: exported_ms.saturating_add(i64::from(plan.retention_days).saturating_mul(DAY_MS)),
+            removed: watches.iter().map(|w| format!("watch of share {}", w.share)).collect(),
+            watches,
+            recordings: exports.iter().map(|e| e.recordings).sum(),
+            bytes: exports.iter().map(|e| e.bytes).sum(),
+            exports,
+            kept: kept(&plan),
+        };
+        step!(
+            ctx,
+            "recording the certificate",
+            ctx.execute_activity(Offboardings::record_certificate, certificate.clone(), provisioning())
+        );
+        ctx.state_mut(|s| {
+            s.status.certificate = Some(certificate.clone());
+            s.status.step = HOLDING.to_owned();
+        });
+        ctx.set_current_details(HOLDING);
+        if plan.retention_days > 0 {
+            ctx.timer(Duration::from_secs(u64::from(plan.retention_days) * 24 * 3600)).await;
+        }
+        ctx.state_mut(|s| s.status.step = "done".to_owned());
+        Ok(certificate)
+    }
+
+    /// What blocked it is mended: go on.
+    #[signal]
+    pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
+        self.resumes = self.resumes.saturating_add(1);
+    }
+
+    /// Where it stands.
+    #[query]
+    pub fn status(&self, _ctx: &WorkflowContextView) -> OffboardStatus {
+        self.status.clone()
+    }
+
+    /// Someone agrees.
+    #[update]
+    pub fn approve(&mut self, _ctx: &mut SyncWorkflowContext<Self>, approver: Approver) -> Vec<GateState> {
+        self.status.approvers.push(approver);
+        self.status.gates.clone()
+    }
+
+    /// Refuses an approval of something else, or by whoever asked.
+    #[update_validator(approve)]
+    fn may_approve(
+        &self,
+        _ctx: &WorkflowContextView,
+        approver: &Approver,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.may(approver).map_err(|f| f.to_string().into())
+    }
+}
