@@ -90,6 +90,10 @@ impl SetLifecycle {
         loop {
             if let Some(complete) = set.gather(ctx, &input).await? {
                 set.deliver(ctx, &input, complete).await?;
+                // Ends the workflow task, which puts the delivery into the history before a copy is moved. Else a task
+                // that fails, as one does that would end the workflow while a member joins, began again with the look
+                // at files that are not there any more.
+                pause(ctx, Some(1), false).await?;
             }
             set.finish(ctx).await?;
             // What joined meanwhile is another set, together with what is still lying there.
