@@ -115,6 +115,10 @@ async fn each_part_killed_in_the_middle_of_a_backlog() {
         }
         fleet::judge_messages(&stack, &all, LIMIT);
         fleet::judge_archive(&stack, &all, LIMIT);
+        // Nobody took a file away: one that was moved by a worker that died then is delivered, not withdrawn.
+        for f in stack.files() {
+            assert_eq!(f["state"], "delivered", "{f}");
+        }
     });
     let ended = worker.stop(Duration::from_secs(20));
     assert!(ended.is_some_and(|s| s.success()), "a worker that is told to stop ends by itself");

@@ -8,7 +8,7 @@
 use crate::contracts::{EnqueueInput, Ingest};
 use crate::ids;
 use crate::options::{fault_of, short};
-use crate::recording_lifecycle::{FileReport, RecordingLifecycle, carry_out, now_ms};
+use crate::recording_lifecycle::{FileReport, RecordingLifecycle, carry_out, now_ms, record_so_far};
 use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle};
 use leadline_domain::{Fault, FaultCode, LedgerEntry};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,7 @@ impl IngestBatch {
 
         advance(ctx, &mut lanes, |c| matches!(c, Command::Examine | Command::Store { large: false })).await;
         send(ctx, &mut lanes).await;
+        record_so_far(ctx).await;
         advance(ctx, &mut lanes, |c| matches!(c, Command::Archive)).await;
         record(ctx, &mut lanes).await;
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 const PART: u64 = 8 * 1024 * 1024;
 const MAX_PARTS: u64 = 9_000;
 /// Parts on their way at once: bounds memory to (1 being filled + these) parts.
-const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: usize = 2;
 /// How often an upload that the store forgot is begun anew within one attempt.
 const RESTARTS: u32 = 3;
 
