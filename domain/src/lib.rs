@@ -6,6 +6,7 @@ pub mod drift;
 pub mod fault;
 pub mod gates;
 pub mod ids;
+pub mod intake;
 pub mod isolation;
 pub mod lifecycle;
 pub mod message;

@@ -3,51 +3,15 @@
 //! discovered → settled → stored → claimed → enqueued → archived, with waiting, duplicate and quarantine. Workflows
 //! drive it and carry out its commands through activities; nothing here knows how.
 
-use crate::archive::ArchiveRule;
 use crate::audit::{LedgerEntry, Times};
 use crate::fault::{Fault, FaultClass, FaultCode};
-use crate::ids::{Digest, OrgId, RecordingId, ShareId};
+use crate::ids::{Digest, RecordingId};
+pub use crate::intake::Intake;
 use crate::message::Delivery;
-use crate::observe::{FileKey, FileStat, Fingerprint, Observation, VersionKey, Writer};
-use crate::settle::{self, Basis, Looked, SettleRule, Settling, Structure, WaitReason};
+use crate::observe::{FileStat, Fingerprint, Observation, VersionKey, Writer};
+use crate::settle::{self, Basis, Looked, Settling, Structure, WaitReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-
-/// What a lifecycle begins with: a file that was seen on a share, and the rules that were in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intake {
-    /// Whose.
-    pub org: OrgId,
-    /// Where.
-    pub share: ShareId,
-    /// Which file, in which version.
-    pub fingerprint: Fingerprint,
-    /// For how long that version had been seen unchanged when the lifecycle began, milliseconds.
-    pub quiet_ms: u64,
-    /// When to call it done.
-    pub settle: SettleRule,
-    /// What to do with the clinic's copy.
-    pub archive: ArchiveRule,
-    /// Up to this many bytes a file is small: read as a whole, stored by one request.
-    pub small_bytes: u64,
-    /// Larger files are quarantined.
-    pub max_bytes: u64,
-    /// Formats that are delivered, by name; any if empty. Others are quarantined.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub formats: BTreeSet<String>,
-    /// The state to go on from, of a file that left a batch; absent for one that begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Box<Lifecycle>>,
-}
-
-impl Intake {
-    /// The key of the file.
-    #[must_use]
-    pub fn file_key(&self) -> FileKey {
-        self.fingerprint.file_key(&self.org, &self.share)
-    }
-}
 
 /// Why a file ended without being judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,10 @@
 use super::*;
+use crate::archive::ArchiveRule;
+use crate::ids::{OrgId, ShareId};
 use crate::observe::SharePath;
-use crate::settle::StructureVerdict;
+use crate::settle::{SettleRule, StructureVerdict};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 fn stat(size: u64, t: u64) -> FileStat {
     FileStat { file_id: 7, size, modified: t, changed: t }
