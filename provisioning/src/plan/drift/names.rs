@@ -55,7 +55,7 @@ impl Names {
         }
     }
 
-    /// A value with its references replaced. One that cannot be stays as it is (see [`open`]).
+    /// A value with its references replaced. One that cannot be stays as it is.
     #[must_use]
     pub fn resolve(&self, v: &Value) -> Value {
         match v {
