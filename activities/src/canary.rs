@@ -6,6 +6,7 @@
 use crate::deps::Deps;
 use crate::engine::{Engine, Started};
 use crate::faults::ended;
+use crate::heartbeat::until_cancelled;
 use crate::ports::share::Share;
 use bytes::Bytes;
 use leadline_domain::lifecycle::Outcome;
@@ -65,19 +66,8 @@ impl CanaryActivities {
         ctx: ActivityContext,
         shot: CanaryShot,
     ) -> Result<Option<String>, ActivityError> {
-        let beat = async {
-            loop {
-                let _ = ctx.record_heartbeat(()).await;
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-        };
         let engine = Engine::new(ctx.client());
-        let r = tokio::select! {
-            r = pass(&self.deps, &engine, &shot) => r,
-            () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
-            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
-        };
-        ended("pass_canary", r)
+        ended("pass_canary", until_cancelled(&ctx, pass(&self.deps, &engine, &shot)).await?)
     }
 }
 

@@ -6,18 +6,17 @@
 use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
+use crate::heartbeat::until_cancelled;
 use crate::metrics::METRICS;
 use futures::{StreamExt, TryStreamExt};
 use leadline_domain::isolation::{self, Evidence, Verdict};
-use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId, WorkerGroup};
+use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId};
 use leadline_workflows::checks::{DriftInput, ProbeOthers, ProbeScope, definitions};
 use std::sync::Arc;
-use std::time::Duration;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
 /// Organizations that are tried at once by one activity.
 const PARALLEL: usize = 8;
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Implements `leadline_workflows::checks::Checking`.
 pub struct CheckActivities {
@@ -43,7 +42,7 @@ impl CheckActivities {
     /// See the contract.
     #[activity(definition = definitions::ProbeOwn)]
     pub async fn probe_own(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<Evidence>, ActivityError> {
-        let r = beating(&ctx, own(&self.deps, &org)).await?;
+        let r = until_cancelled(&ctx, own(&self.deps, &org)).await?;
         ended("probe_own", counted(&org, r))
     }
 
@@ -54,7 +53,7 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: ProbeOthers,
     ) -> Result<Vec<Evidence>, ActivityError> {
-        let r = beating(&ctx, others(&self.deps, &input)).await?;
+        let r = until_cancelled(&ctx, others(&self.deps, &input)).await?;
         ended("probe_others", counted(&input.org, r))
     }
 
@@ -65,7 +64,7 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: DriftInput,
     ) -> Result<DriftReport, ActivityError> {
-        let r = beating(&ctx, crate::drift::find(&self.deps, input.org.as_ref())).await?;
+        let r = until_cancelled(&ctx, crate::drift::find(&self.deps, input.org.as_ref())).await?;
         if let Ok(report) = &r {
             METRICS.drift(&report.stack, report.drifted().count() as u64);
             if let Some(fault) = report.fault() {
@@ -84,24 +83,6 @@ impl CheckActivities {
         input: DriftInput,
     ) -> Result<Vec<String>, ActivityError> {
         ended("schedule_checks", schedule(&self.deps, &Engine::new(ctx.client()), input.org.as_ref()).await)
-    }
-}
-
-/// With heartbeats, until it ends or is cancelled.
-async fn beating<T>(
-    ctx: &ActivityContext,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<Result<T, Fault>, ActivityError> {
-    let beat = async {
-        loop {
-            let _ = ctx.record_heartbeat(()).await;
-            tokio::time::sleep(HEARTBEAT).await;
-        }
-    };
-    tokio::select! {
-        r = work => Ok(r),
-        () = beat => Ok(Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended"))),
-        () = ctx.cancelled() => Err(ActivityError::cancelled()),
     }
 }
 
@@ -168,8 +149,7 @@ async fn others(deps: &Deps, input: &ProbeOthers) -> Result<Vec<Evidence>, Fault
 
 async fn schedule(deps: &Deps, engine: &Engine, org: Option<&OrgId>) -> Result<Vec<String>, Fault> {
     let env = deps.registry.env();
-    let main = WorkerGroup::parse("main").map_err(|e| Fault::new(FaultCode::BugInvariant, e.to_string()))?;
-    let queue = env.task_queue(&main);
+    let queue = env.main_queue();
     let mut made = vec![engine.schedule_drift(&queue, env.env(), org).await?];
     if let Some(org) = org {
         made.push(engine.schedule_isolation(&queue, env.env(), org).await?);

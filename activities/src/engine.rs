@@ -14,6 +14,7 @@ use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
     WorkflowIdReusePolicy, WorkflowListOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
+use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::search_attributes::SearchAttributes;
 
 /// How a start was answered.
@@ -80,18 +81,7 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn how_ended(&self, id: &str) -> Result<Started<FileReport>, Fault> {
-        let handle = self.client.get_workflow_handle::<RecordingLifecycle>(id);
-        match handle.describe(WorkflowDescribeOptions::default()).await {
-            Ok(d) if d.status() == WorkflowExecutionStatus::Running => return Ok(Started::Running),
-            Ok(_) => {}
-            Err(WorkflowInteractionError::NotFound(_)) => return Ok(Started::Ended(None)),
-            Err(e) => return Err(interaction_fault(&e)),
-        }
-        match handle.get_result(WorkflowGetResultOptions::default()).await {
-            Ok(report) => Ok(Started::Ended(Some(report))),
-            Err(WorkflowGetResultError::Rpc(e)) => Err(status_fault(&e)),
-            Err(_) => Ok(Started::Ended(None)),
-        }
+        self.end_of::<RecordingLifecycle>(id).await
     }
 
     /// Tells a waiting lifecycle to look now. One that has ended needs no nudge.
@@ -142,7 +132,11 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn how_set_ended(&self, id: &str) -> Result<Started<SetReport>, Fault> {
-        let handle = self.client.get_workflow_handle::<SetLifecycle>(id);
+        self.end_of::<SetLifecycle>(id).await
+    }
+
+    async fn end_of<W: HasWorkflowDefinition>(&self, id: &str) -> Result<Started<W::Output>, Fault> {
+        let handle = self.client.get_workflow_handle::<W>(id);
         match handle.describe(WorkflowDescribeOptions::default()).await {
             Ok(d) if d.status() == WorkflowExecutionStatus::Running => return Ok(Started::Running),
             Ok(_) => {}

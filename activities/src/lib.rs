@@ -12,6 +12,7 @@ pub mod deps;
 pub mod drift;
 pub mod engine;
 mod faults;
+mod heartbeat;
 pub mod ingest;
 pub mod inspect;
 pub mod metrics;

@@ -6,6 +6,7 @@
 use crate::deps::Deps;
 use crate::engine::{Engine, interaction_fault};
 use crate::faults::ended;
+use crate::heartbeat::beating;
 use crate::ports::queue::Outgoing;
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_workflows::contracts::{StackPlan, WatchInput};
@@ -33,19 +34,6 @@ impl OffboardActivities {
     #[must_use]
     pub fn new(deps: Arc<Deps>) -> Self {
         Self { deps }
-    }
-}
-
-async fn beating<T>(ctx: &ActivityContext, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let beat = async {
-        loop {
-            let _ = ctx.record_heartbeat(()).await;
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-    };
-    tokio::select! {
-        r = work => r,
-        () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
     }
 }
 

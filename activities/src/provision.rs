@@ -6,8 +6,9 @@
 use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
+use crate::heartbeat::until_cancelled;
 use crate::ports::stacks::{ChangeSetState, ResourceChange};
-use leadline_domain::gates::{Approval, Request};
+use leadline_domain::gates::{self, Approval};
 use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_workflows::contracts::{ExecuteInput, Prepared, StackPlan, definitions};
 use std::collections::BTreeMap;
@@ -56,18 +57,7 @@ impl ProvisioningActivities {
         ctx: ActivityContext,
         input: ExecuteInput,
     ) -> Result<BTreeMap<String, String>, ActivityError> {
-        let beat = async {
-            loop {
-                let _ = ctx.record_heartbeat(()).await;
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-        };
-        let r = tokio::select! {
-            r = granted(&self.deps, &input) => r,
-            () = beat => Err(Fault::new(FaultCode::BugInvariant, "heartbeats ended")),
-            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
-        };
-        ended("execute_stack", r)
+        ended("execute_stack", until_cancelled(&ctx, granted(&self.deps, &input)).await?)
     }
 
     /// See the contract.
@@ -181,16 +171,10 @@ fn now_ms() -> i64 {
 /// Judges the gates once more, by this worker's own configuration and clock, and carries the plan out.
 async fn granted(deps: &Deps, input: &ExecuteInput) -> Result<BTreeMap<String, String>, Fault> {
     let plan = &input.apply.plan;
-    let request = Request {
-        digest: &plan.digest,
-        organization: plan.org.is_some(),
-        requested_by: &input.apply.requested_by,
-        evidence: input.apply.evidence.as_ref(),
-        approvers: &input.approvers,
-    };
+    let request = input.apply.request(&input.approvers);
     let approval = Approval::grant(deps.registry.gates().as_ref(), &request, now_ms()).map_err(|states| {
-        let why: Vec<String> = states.into_iter().filter(|s| !s.open).map(|s| s.why).collect();
-        Fault::new(FaultCode::GateClosed, why.join("; "))
+        gates::fault(&states)
+            .unwrap_or_else(|| Fault::new(FaultCode::BugInvariant, "no approval, and no gate is closed"))
     })?;
     if input.changes { execute(deps, plan, &approval).await } else { outputs(deps, &plan.stack).await }
 }

@@ -41,38 +41,30 @@ impl Default for Capacity {
 /// At a stop, what is short ends by itself; a watch or a large upload is told after this time and goes on elsewhere.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The types of workflows that a worker runs.
-pub const WORKFLOWS: [&str; 11] = [
-    "RecordingLifecycle",
-    "IngestBatch",
-    "SetLifecycle",
-    "ShareWatch",
-    "ApplyEnvironment",
-    "OnboardOrganization",
-    "CanaryRun",
-    "IsolationProbe",
-    "DriftCheck",
-    "RotateCredentials",
-    "OffboardOrganization",
-];
+/// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
+macro_rules! with_workflows {
+    ($then:ident $($given:expr)?) => {
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization)
+    };
+}
+
+macro_rules! names {
+    ($($w:ident),+) => { &[$(stringify!($w)),+] };
+}
+
+macro_rules! register {
+    ($options:expr, $($w:ident),+) => { $options$(.register_workflow::<$w>()?)+ };
+}
+
+/// The types of workflows that a worker runs. Each is named after its type.
+pub const WORKFLOWS: &[&str] = with_workflows!(names);
 
 /// Replays histories with the workflows as they are in this program.
 ///
 /// # Errors
 /// When Temporal's SDK refuses the options.
 pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer, anyhow::Error> {
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<RecordingLifecycle>()?
-        .register_workflow::<IngestBatch>()?
-        .register_workflow::<SetLifecycle>()?
-        .register_workflow::<ShareWatch>()?
-        .register_workflow::<ApplyEnvironment>()?
-        .register_workflow::<OnboardOrganization>()?
-        .register_workflow::<CanaryRun>()?
-        .register_workflow::<IsolationProbe>()?
-        .register_workflow::<DriftCheck>()?
-        .register_workflow::<RotateCredentials>()?
-        .register_workflow::<OffboardOrganization>()?;
+    let options = with_workflows!(register WorkflowReplayerOptions::new());
     Ok(WorkflowReplayer::new(options.data_converter(converter).build())?)
 }
 
@@ -88,27 +80,15 @@ pub fn worker(
     capacity: Capacity,
 ) -> Result<Worker, anyhow::Error> {
     let queue = deps.registry.env().task_queue(group);
-    let options = WorkerOptions::new(queue)
-        .graceful_shutdown_period(GRACE)
-        .tuner(
-            TunerHolder::builder()
-                .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.workflow_tasks))
-                .activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.activities))
-                .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.local_activities))
-                .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-                .build(),
-        )
-        .register_workflow::<RecordingLifecycle>()?
-        .register_workflow::<IngestBatch>()?
-        .register_workflow::<SetLifecycle>()?
-        .register_workflow::<ShareWatch>()?
-        .register_workflow::<ApplyEnvironment>()?
-        .register_workflow::<OnboardOrganization>()?
-        .register_workflow::<CanaryRun>()?
-        .register_workflow::<IsolationProbe>()?
-        .register_workflow::<DriftCheck>()?
-        .register_workflow::<RotateCredentials>()?
-        .register_workflow::<OffboardOrganization>()?
+    let options = WorkerOptions::new(queue).graceful_shutdown_period(GRACE).tuner(
+        TunerHolder::builder()
+            .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.workflow_tasks))
+            .activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.activities))
+            .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.local_activities))
+            .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+            .build(),
+    );
+    let options = with_workflows!(register options)
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))

@@ -4,6 +4,7 @@
 //! one: from the gates of the environment, the evidence that was collected, and the people who agreed to exactly this
 //! plan.
 
+use crate::fault::{Fault, FaultCode};
 use crate::ids::EnvId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -144,7 +145,7 @@ impl Approval {
     /// How each gate stands, if one is closed.
     pub fn grant(gates: Option<&Gates>, request: &Request<'_>, now_ms: i64) -> Result<Self, Vec<GateState>> {
         let states = gates.map(|g| states(g, request, now_ms)).unwrap_or_default();
-        if states.iter().all(|s| s.open) { Ok(Self { digest: request.digest.to_owned() }) } else { Err(states) }
+        if fault(&states).is_none() { Ok(Self { digest: request.digest.to_owned() }) } else { Err(states) }
     }
 
     /// Digest of the plan that may be applied.
@@ -201,6 +202,13 @@ pub fn states(gates: &Gates, request: &Request<'_>, now_ms: i64) -> Vec<GateStat
         why: format!("{} of {} people approved plan {}", counted.len(), gates.approvals, request.digest),
     });
     out
+}
+
+/// The fault of the gates that are closed; `None` if all are open.
+#[must_use]
+pub fn fault(states: &[GateState]) -> Option<Fault> {
+    let why: Vec<&str> = states.iter().filter(|s| !s.open).map(|s| s.why.as_str()).collect();
+    (!why.is_empty()).then(|| Fault::new(FaultCode::GateClosed, why.join("; ")))
 }
 
 fn closed(gate: Gate, why: String) -> GateState {

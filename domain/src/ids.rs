@@ -97,6 +97,14 @@ slug!(
     WorkerGroup, "worker group", 24, SLUG_RULE, "^[a-z](-?[a-z0-9]){1,23}$"
 );
 
+impl WorkerGroup {
+    /// The group that every environment has: it serves what no site's workers have to.
+    #[must_use]
+    pub fn main() -> Self {
+        Self("main".into())
+    }
+}
+
 /// SHA-256 of a recording's content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);

@@ -245,6 +245,11 @@ impl EnvScope {
     pub fn task_queue(&self, group: &crate::ids::WorkerGroup) -> String {
         format!("leadline.{}.{group}", self.env)
     }
+    /// That of the main group.
+    #[must_use]
+    pub fn main_queue(&self) -> String {
+        self.task_queue(&crate::ids::WorkerGroup::main())
+    }
 }
 
 #[cfg(test)]

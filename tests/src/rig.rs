@@ -106,14 +106,13 @@ impl Rig {
         let stores = FakeOrgStores::new();
         let (mut lanes, mut configs) = (BTreeMap::new(), BTreeMap::new());
         for org in orgs {
-            let id = OrgId::parse(org).expect("an organization id");
-            let placement = Placement::resolve(&id, "us", &facts).expect("allowed");
-            let scope = OrgScope::new(id.clone(), placement);
+            let scope = scope_in(org, &facts);
+            let id = scope.org().clone();
             let config = ShareConfig {
                 address: "127.0.0.1:1".into(),
                 share: "ward".into(),
                 folder: SharePath::new("in"),
-                group: WorkerGroup::parse("main").expect("a group"),
+                group: WorkerGroup::main(),
                 settle: settle.clone(),
                 archive: archive.clone(),
                 reconcile_ms: 1_000,
@@ -138,7 +137,7 @@ impl Rig {
             configs.insert(id, OrgConfig { scope, shares: BTreeMap::from([(share_id(), config)]) });
         }
         let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
-        let queue = registry.env().task_queue(&WorkerGroup::parse("main").expect("a group"));
+        let queue = registry.env().task_queue(&WorkerGroup::main());
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
         };
@@ -233,7 +232,7 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
     tokio.block_on(async {
         let options = RuntimeOptions::builder().build().expect("options");
         let runtime = Runtime::from_current_tokio(options).expect("the Temporal runtime");
-        let group = WorkerGroup::parse("main").expect("a group");
+        let group = WorkerGroup::main();
         let mut w = worker(&runtime, client, deps, &group, Capacity::default()).expect("a worker");
         let _ = told.send(Box::new(w.shutdown_handle()));
         w.run().await.expect("the worker runs");
@@ -290,6 +289,21 @@ pub fn facts(env: &str) -> EnvFacts {
         region: "us-east-1".into(),
         jurisdictions: BTreeSet::from(["us".parse().expect("a jurisdiction")]),
     }
+}
+
+/// The names of what an organization of jurisdiction `us` owns in `test` on the local endpoint.
+///
+/// # Panics
+/// When the name is not an organization id.
+#[must_use]
+pub fn scope(org: &str) -> OrgScope {
+    scope_in(org, &facts("test"))
+}
+
+fn scope_in(org: &str, facts: &EnvFacts) -> OrgScope {
+    let org = OrgId::parse(org).expect("an organization id");
+    let placement = Placement::resolve(&org, "us", facts).expect("allowed");
+    OrgScope::new(org, placement)
 }
 
 struct LaneShares(BTreeMap<String, Arc<Lane>>);

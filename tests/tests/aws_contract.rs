@@ -9,31 +9,16 @@ use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
 use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
-use leadline_domain::placement::{EnvFacts, EnvScope, OrgScope, Placement};
-use leadline_domain::{Digest, EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
+use leadline_domain::placement::{EnvScope, OrgScope};
+use leadline_domain::{Digest, Fault, FaultClass, FaultCode, ShareId};
 use leadline_tests::contract::{queue, stacks, store};
 use leadline_tests::harness::aws::AwsEndpoint;
+use leadline_tests::harness::stack::ACCOUNT;
+use leadline_tests::rig::{facts, scope};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// On the local endpoint a 12-digit access key is the root of that account.
-const ACCOUNT: &str = "111111111111";
 const SHARE: &str = "ecg";
-
-fn facts() -> EnvFacts {
-    EnvFacts {
-        env: EnvId::parse("test").unwrap(),
-        account: ACCOUNT.into(),
-        region: "us-east-1".into(),
-        jurisdictions: ["us".to_owned()].into(),
-    }
-}
-
-fn org(name: &str) -> OrgScope {
-    let org = OrgId::parse(name).unwrap();
-    let place = Placement::resolve(&org, "us", &facts()).unwrap();
-    OrgScope::new(org, place)
-}
 
 fn share() -> ShareId {
     ShareId::parse(SHARE).unwrap()
@@ -54,8 +39,8 @@ impl World {
         let endpoint = AwsEndpoint::start(dir.path());
         let aws = connect(&endpoint, true).await;
         let made = CfnStacks::new(&aws);
-        let env = EnvScope::new(&facts());
-        let (a, b) = (org("clinic-a"), org("clinic-b"));
+        let env = EnvScope::new(&facts("test"));
+        let (a, b) = (scope("clinic-a"), scope("clinic-b"));
         stacks::apply(&made, &env.stack(), "plan-1", &environment(&env).to_string()).await;
         for o in [&a, &b] {
             stacks::apply(&made, &o.stack(), "plan-1", &organization(&env, o).to_string()).await;
@@ -80,7 +65,7 @@ impl World {
 
 async fn connect(endpoint: &AwsEndpoint, assume_worker_role: bool) -> Aws {
     let settings = AwsSettings { endpoint_url: Some(endpoint.url()), assume_worker_role, profile: None };
-    Aws::connect_as(&EnvScope::new(&facts()), &settings, ACCOUNT, "secret").await
+    Aws::connect_as(&EnvScope::new(&facts("test")), &settings, ACCOUNT, "secret").await
 }
 
 fn allow(actions: &Value, resources: &Value) -> Value {
@@ -172,7 +157,7 @@ async fn the_fakes_keep_the_contracts() {
 #[tokio::test]
 async fn planned_faults_come_in_order_and_once() {
     let stores = FakeOrgStores::new();
-    let (a, b) = (org("clinic-a"), org("clinic-b"));
+    let (a, b) = (scope("clinic-a"), scope("clinic-b"));
     stores.faults.fail("open", 1, &Fault::new(FaultCode::CredentialRefused, "planned"));
     assert!(stores.open(&a).await.is_err());
     let opened = stores.open(&a).await.unwrap();
@@ -225,7 +210,7 @@ async fn a_recording_costs_one_request_and_a_large_one_four_more_than_its_upload
     let once = ["CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload", "DeleteObject"];
     assert_eq!(w.since(&before), once.map(|o| (o.to_owned(), 1)).into());
 
-    let env = EnvScope::new(&facts());
+    let env = EnvScope::new(&facts("test"));
     let q = SqsQueue::new(&w.aws, env.ingest_queue());
     q.depth().await.unwrap();
     let before = w.aws.counts().snapshot();
@@ -250,12 +235,12 @@ async fn no_organization_reaches_another() {
         assert_eq!(not(&found, Verdict::AsExpected), [""; 0], "L6");
         // The probe sees what is open: everything of its own is.
         assert_eq!(not(&probe.own(own, &[share()]).await.unwrap(), Verdict::AsExpected), [""; 0]);
-        let queues = probe.environment(own, &EnvScope::new(&facts())).await.unwrap();
+        let queues = probe.environment(own, &EnvScope::new(&facts("test"))).await.unwrap();
         assert!(queues.iter().all(|e| e.outcome == Outcome::Denied || e.resource.contains("dlq")), "{queues:?}");
     }
     assert!(probe.not_enforced().len() > 2, "a local endpoint says what it does not enforce");
     assert!(probe.stacks().await.unwrap().contains(&w.a.stack()));
-    let f = AwsOrgStores::new(w.aws.clone()).open(&org("clinic-none")).await.err().expect("no such role");
+    let f = AwsOrgStores::new(w.aws.clone()).open(&scope("clinic-none")).await.err().expect("no such role");
     assert_eq!((f.code, f.class()), (FaultCode::CredentialRefused, FaultClass::Blocked), "{f}");
 }
 
@@ -277,7 +262,7 @@ async fn each_breach_is_found_by_its_own_try() {
     let key = root.kms.describe_key().key_id(w.b.key_alias()).send().await.unwrap();
     let key = key.key_metadata.and_then(|k| k.arn).unwrap();
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
-        "Principal": {"AWS": [w.a.role_arn(), EnvScope::new(&facts()).worker_role_arn()]}}]});
+        "Principal": {"AWS": [w.a.role_arn(), EnvScope::new(&facts("test")).worker_role_arn()]}}]});
     root.iam
         .update_assume_role_policy()
         .role_name(w.b.role_name())
@@ -345,7 +330,7 @@ async fn what_could_not_be_tried_is_not_called_proven() {
 async fn a_missing_bucket_says_so() {
     let w = World::new().await;
     let s = w.store(&w.b).await;
-    let mut without = organization(&EnvScope::new(&facts()), &w.b);
+    let mut without = organization(&EnvScope::new(&facts("test")), &w.b);
     without["Resources"].as_object_mut().unwrap().retain(|k, _| k != "Bucket" && k != "Policy");
     stacks::apply(&CfnStacks::new(&w.aws), &w.b.stack(), "plan-2", &without.to_string()).await;
     let body = store::content(100);
@@ -363,7 +348,7 @@ async fn a_missing_bucket_says_so() {
 async fn an_endpoint_that_is_down_is_unreachable_and_the_same_client_goes_on_after_it() {
     let mut w = World::new().await;
     let s = w.store(&w.a).await;
-    let q = SqsQueue::new(&w.aws, EnvScope::new(&facts()).ingest_queue());
+    let q = SqsQueue::new(&w.aws, EnvScope::new(&facts("test")).ingest_queue());
     let (kept, later) = (store::content(1000), store::content(1000));
     s.put_recording(&Digest::of(&kept), kept.clone(), &store::meta("kept")).await.unwrap();
     assert_eq!(q.send(&[queue::message("down", 1)]).await, vec![Ok(())]);
@@ -393,7 +378,7 @@ async fn an_endpoint_that_is_down_is_unreachable_and_the_same_client_goes_on_aft
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_endpoint_keeps_the_contract_of_a_queue() {
     let w = World::new().await;
-    let env = EnvScope::new(&facts());
+    let env = EnvScope::new(&facts("test"));
     queue::fifo(&SqsQueue::new(&w.aws, env.ingest_queue())).await;
     queue::large(&SqsQueue::new(&w.aws, env.ingest_queue())).await;
     queue::standard(&SqsQueue::new(&w.aws, env.audit_queue())).await;

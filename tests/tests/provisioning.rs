@@ -6,32 +6,19 @@ use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, CfnStac
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::Stacks;
 use leadline_activities::ports::store::OrgStores;
-use leadline_domain::{EnvFacts, EnvId, EnvScope, OrgId, OrgScope, Placement};
+use leadline_domain::EnvScope;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::eventually;
+use leadline_tests::rig::{facts, scope};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn facts() -> EnvFacts {
-    EnvFacts {
-        env: EnvId::parse("test").unwrap(),
-        account: ACCOUNT.into(),
-        region: "us-east-1".into(),
-        jurisdictions: ["us".to_owned()].into(),
-    }
-}
-
-fn scope(org: &str) -> OrgScope {
-    let org = OrgId::parse(org).unwrap();
-    OrgScope::new(org.clone(), Placement::resolve(&org, "us", &facts()).unwrap())
-}
-
 async fn aws(stack: &Stack, worker: bool) -> Aws {
     let settings = AwsSettings { endpoint_url: Some(stack.aws.url()), assume_worker_role: worker, profile: None };
-    Aws::connect_as(&EnvScope::new(&facts()), &settings, ACCOUNT, "test").await
+    Aws::connect_as(&EnvScope::new(&facts("test")), &settings, ACCOUNT, "test").await
 }
 
 /// Runs a command that must end with this code; its standard output, its standard error.
@@ -99,7 +86,7 @@ async fn uploads_are_told(stack: &Stack) {
     let upload = store.begin_upload("told").await.unwrap();
     let part = store.upload_part(&upload, 1, body.clone(), Sha256::digest(&body).into()).await.unwrap();
     store.complete_upload(&upload, &[part]).await.unwrap();
-    let queue = SqsQueue::new(&aws, EnvScope::new(&facts()).upload_queue());
+    let queue = SqsQueue::new(&aws, EnvScope::new(&facts("test")).upload_queue());
     eventually("the event of the upload", LIMIT, || async {
         let got = queue.receive(10, 1).await.expect("the worker may read it");
         got.iter().any(|m| m.body.contains("staging/told") && m.body.contains("ObjectCreated")).then_some(())

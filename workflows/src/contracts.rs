@@ -4,7 +4,7 @@
 // The macro wants bodies that are never run, and makes constants that it does not document.
 #![allow(clippy::unimplemented, missing_docs)]
 
-use leadline_domain::gates::{Approver, Evidence, Gates};
+use leadline_domain::gates::{Approver, Evidence, Gates, Request};
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
 use leadline_domain::set::{Manifest, MemberRole};
@@ -185,6 +185,20 @@ pub struct ApplyInput {
     /// What was collected in the environment that has to pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+}
+
+impl ApplyInput {
+    /// What the gates are asked, with those who have agreed.
+    #[must_use]
+    pub fn request<'a>(&'a self, approvers: &'a [Approver]) -> Request<'a> {
+        Request {
+            digest: &self.plan.digest,
+            organization: self.plan.org.is_some(),
+            requested_by: &self.requested_by,
+            evidence: self.evidence.as_ref(),
+            approvers,
+        }
+    }
 }
 
 /// A plan to carry out, with the people who agreed to it.

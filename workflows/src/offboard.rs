@@ -5,6 +5,7 @@
 // The workflow macros make constants that they do not document, and the contracts have bodies that are never run.
 #![allow(clippy::unimplemented, missing_docs)]
 
+use crate::checks::failed;
 use crate::contracts::WatchInput;
 use crate::options::{fault_of, follow, provisioning};
 use crate::recording_lifecycle::now_ms;
@@ -13,7 +14,6 @@ use leadline_domain::{EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{activity_definitions, workflow, workflow_methods};
 use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination, select,
@@ -225,12 +225,7 @@ macro_rules! step {
 
 async fn pause(ctx: &mut WorkflowContext<OffboardOrganization>, fault: Fault) -> Result<(), WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
-        return Err(ApplicationFailure::builder(fault.to_string())
-            .type_name(fault.code.to_string())
-            .non_retryable(true)
-            .details(fault)
-            .build()
-            .into());
+        return Err(failed(fault));
     }
     ctx.set_current_details(format!("waiting: {fault}"));
     ctx.state_mut(|s| s.status.paused = Some(fault));

@@ -7,7 +7,7 @@ use crate::checks::{Checking, DriftInput, failed, prove};
 use crate::contracts::{ApplyInput, ExecuteInput, Provisioning};
 use crate::options::{fault_of, follow, provisioning};
 use crate::recording_lifecycle::now_ms;
-use leadline_domain::gates::{self, Approver, Gate, GateState, Gates, Request};
+use leadline_domain::gates::{self, Approver, Gate, GateState, Gates};
 use leadline_domain::{Fault, FaultClass, FaultCode, OrgId, ProbeReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,13 +88,7 @@ impl Apply {
     }
 
     fn gate_states(&self, now_ms: i64) -> Vec<GateState> {
-        let request = Request {
-            digest: &self.input.plan.digest,
-            organization: self.input.plan.org.is_some(),
-            requested_by: &self.input.requested_by,
-            evidence: self.input.evidence.as_ref(),
-            approvers: &self.status.approvers,
-        };
+        let request = self.input.request(&self.status.approvers);
         self.gates.as_ref().map(|g| gates::states(g, &request, now_ms)).unwrap_or_default()
     }
 }
@@ -191,13 +185,9 @@ async fn pass_gates<W: Applying + 'static>(
     loop {
         let states = ctx.state(|s| s.apply().gate_states(now_ms(ctx)));
         ctx.state_mut(|s| s.status().gates.clone_from(&states));
-        let closed: Vec<&GateState> = states.iter().filter(|s| !s.open).collect();
-        if closed.is_empty() {
-            return Ok(());
-        }
-        if closed.iter().any(|s| s.gate != Gate::Approvals) {
-            let why: Vec<&str> = closed.iter().map(|s| s.why.as_str()).collect();
-            return Err(failed(Fault::new(FaultCode::GateClosed, why.join("; "))));
+        let Some(fault) = gates::fault(&states) else { return Ok(()) };
+        if states.iter().any(|s| !s.open && s.gate != Gate::Approvals) {
+            return Err(failed(fault));
         }
         ctx.state_mut(|s| s.status().step = "waiting for approval".to_owned());
         ctx.set_current_details("waiting for approval");

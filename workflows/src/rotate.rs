@@ -6,12 +6,12 @@
 // The workflow macros make constants that they do not document, and the contracts have bodies that are never run.
 #![allow(clippy::unimplemented, missing_docs)]
 
+use crate::checks::failed;
 use crate::options::{fault_of, proof};
 use leadline_domain::{Fault, FaultClass, OrgId, ShareId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{activity_definitions, workflow, workflow_methods};
 use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
 
@@ -93,12 +93,7 @@ impl RotateCredentials {
             });
             let Some(fault) = fault else { return Ok(ctx.state(|s| s.status.clone())) };
             if fault.class() == FaultClass::Rejected {
-                return Err(ApplicationFailure::builder(fault.to_string())
-                    .type_name(fault.code.to_string())
-                    .non_retryable(true)
-                    .details(fault)
-                    .build()
-                    .into());
+                return Err(failed(fault));
             }
             ctx.set_current_details(fault.to_string());
             wait = next_wait(&fault, wait);

@@ -6,8 +6,8 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::status_fault;
-use leadline_domain::gates::{Approver, Evidence};
-use leadline_domain::{EnvId, Fault, FaultCode, OrgId, WorkerGroup};
+use leadline_domain::gates::{Approver, Evidence, GateState};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
@@ -72,8 +72,7 @@ impl Applying {
         inputs: String,
         evidence: Option<Evidence>,
     ) -> Result<Self, Failure> {
-        let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
-        let queue = site.environment().scope().task_queue(&main);
+        let queue = site.environment().scope().main_queue();
         let input = ApplyInput { plan: stack_plan(plan), requested_by, inputs, evidence };
         let applying = Self::of(client, plan.env(), plan.org());
         let id = applying.id();
@@ -140,7 +139,7 @@ impl Applying {
             Err(WorkflowInteractionError::NotFound(_)) => return Ok(Ended::Never),
             Err(e) => return Err(Failure::new(e.to_string())),
         };
-        let at_ms = d.close_time().map(chrono_ms);
+        let at_ms = d.close_time().map(millis);
         Ok(match (d.status(), at_ms) {
             (WorkflowExecutionStatus::Running, _) | (_, None) => Ended::Running,
             (WorkflowExecutionStatus::Completed, Some(at_ms)) => Ended::Well { at_ms },
@@ -155,18 +154,7 @@ impl Applying {
             Self::Environment(h) => h.execute_update(ApplyEnvironment::approve, approver, o).await,
             Self::Organization(h) => h.execute_update(OnboardOrganization::approve, approver, o).await,
         };
-        match r {
-            Ok(_) => Ok(()),
-            Err(WorkflowUpdateError::NotFound(_)) => {
-                Err(Fault::new(FaultCode::ApprovalRefused, "nothing waits for an approval here").into())
-            }
-            // The validator gives a fault as text.
-            Err(WorkflowUpdateError::Failed(f)) => {
-                let why = f.message.trim_start_matches("approval.refused: ").to_owned();
-                Err(Fault::new(FaultCode::ApprovalRefused, why).into())
-            }
-            Err(e) => Err(Failure::new(e.to_string())),
-        }
+        approved(r)
     }
 
     /// What it came to; waits for its end.
@@ -234,10 +222,32 @@ impl Applying {
     }
 }
 
-fn told_gates(s: &ApplyStatus) {
-    for g in &s.gates {
+/// How an approval went.
+pub(crate) fn approved<T>(r: Result<T, WorkflowUpdateError>) -> Result<(), Failure> {
+    let why = match r {
+        Ok(_) => return Ok(()),
+        Err(WorkflowUpdateError::NotFound(_)) => "nothing waits for an approval here".to_owned(),
+        // The validator gives a fault as text.
+        Err(WorkflowUpdateError::Failed(f)) => f.message.trim_start_matches("approval.refused: ").to_owned(),
+        Err(e) => return Err(Failure::new(e.to_string())),
+    };
+    Err(Fault::new(FaultCode::ApprovalRefused, why).into())
+}
+
+/// A gate on a line of its own.
+pub(crate) fn gate_line(g: &GateState) -> String {
+    format!("gate {} {}", if g.open { "open    " } else { "closed  " }, g.why)
+}
+
+/// Gates as remarks, while they are waited at.
+pub(crate) fn note_gates(gates: &[GateState]) {
+    for g in gates {
         output::note(&format!("    {} {}", if g.open { "open  " } else { "closed" }, g.why));
     }
+}
+
+fn told_gates(s: &ApplyStatus) {
+    note_gates(&s.gates);
     let name =
         if s.requested_by.is_empty() { "NAME".to_owned() } else { format!("someone other than {}", s.requested_by) };
     output::note(&format!("    approve: leadline org|env approve ... --digest {} --as <{name}>", s.plan));
@@ -280,7 +290,8 @@ pub(crate) enum Ended {
     Badly { at_ms: i64 },
 }
 
-fn chrono_ms(t: std::time::SystemTime) -> i64 {
+/// Milliseconds since 1970 UTC.
+pub(crate) fn millis(t: std::time::SystemTime) -> i64 {
     t.duration_since(std::time::UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or_default()
 }
 
@@ -303,7 +314,7 @@ pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
             output::line(&format!("requested by  {}", s.requested_by));
             output::line(&format!("step          {}", s.step));
             for g in &s.gates {
-                output::line(&format!("gate {} {}", if g.open { "open    " } else { "closed  " }, g.why));
+                output::line(&gate_line(g));
             }
             for c in &s.changes {
                 output::line(&format!("change        {c}"));

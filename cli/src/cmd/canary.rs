@@ -56,7 +56,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let o = site.config().organization(&a.env, &a.org).ok_or_else(|| super::org::unknown(&a.org, &a.env))?;
     let input = CanaryInput { org: a.org.clone(), shares: shares(&site, o)? };
     let client = site.temporal().await?;
-    let queue = super::checks::queue(&site)?;
+    let queue = site.environment().scope().main_queue();
     let options = WorkflowStartOptions::new(&queue, ids::canary(&a.env, &a.org))
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)

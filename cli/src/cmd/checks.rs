@@ -2,26 +2,20 @@
 
 use crate::Global;
 use crate::connect::Site;
-use crate::exit::{Code, Done, Failure};
+use crate::exit::{Code, Done};
 use crate::output::{self, Format};
 use leadline_activities::engine::Engine;
 use leadline_domain::drift::Difference;
 use leadline_domain::isolation::Verdict;
-use leadline_domain::{DriftReport, EnvId, OrgId, ProbeReport, WorkerGroup};
+use leadline_domain::{DriftReport, EnvId, OrgId, ProbeReport};
 use serde_json::Value;
-
-/// Task queue of the environment's main workers.
-pub(super) fn queue(site: &Site) -> Result<String, Failure> {
-    let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
-    Ok(site.environment().scope().task_queue(&main))
-}
 
 pub(crate) async fn probe(g: &Global, org: &OrgId, env: &EnvId, all: bool) -> Done {
     let site = Site::load(g, env)?;
     site.config().organization(env, org).ok_or_else(|| super::org::unknown(org, env))?;
     let engine = Engine::new(site.temporal().await?);
     output::note(&format!("trying everything with the credentials of {org}; a worker of {env} does it"));
-    let report = engine.probe_isolation(&queue(&site)?, env, org).await?;
+    let report = engine.probe_isolation(&site.environment().scope().main_queue(), env, org).await?;
     match g.output {
         Format::Json => output::json(&report),
         Format::Text => show(&report, all),
@@ -79,7 +73,7 @@ pub(crate) async fn drift(g: &Global, org: Option<&OrgId>, env: &EnvId) -> Done 
         site.config().organization(env, org).ok_or_else(|| super::org::unknown(org, env))?;
     }
     let engine = Engine::new(site.temporal().await?);
-    let report = engine.find_drift(&queue(&site)?, env, org).await?;
+    let report = engine.find_drift(&site.environment().scope().main_queue(), env, org).await?;
     match g.output {
         Format::Json => output::json(&report),
         Format::Text => compared(&report),

@@ -1,16 +1,17 @@
 //! `leadline org offboard`.
 
+use super::apply::{approved, gate_line, note_gates};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::engine::status_fault;
 use leadline_domain::gates::Approver;
-use leadline_domain::{EnvId, Fault, FaultCode, OrgId, WorkerGroup};
+use leadline_domain::{EnvId, OrgId};
 use leadline_workflows::offboard::{Certificate, HOLDING, OffboardInput, OffboardStatus, WAITING};
 use leadline_workflows::{OffboardOrganization, ids};
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowStartError, WorkflowUpdateError};
+use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{
     Client, WorkflowExecuteUpdateOptions, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy,
     WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
@@ -61,8 +62,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
 }
 
 async fn start(site: &Site, client: &Client, input: OffboardInput) -> Result<(), Failure> {
-    let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
-    let queue = site.environment().scope().task_queue(&main);
+    let queue = site.environment().scope().main_queue();
     let options = WorkflowStartOptions::new(&queue, ids::offboard(&input.env, &input.org))
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
@@ -119,30 +119,16 @@ async fn follow(handle: &Handle) -> Result<OffboardStatus, Failure> {
 }
 
 fn told_gates(s: &OffboardStatus) {
-    for g in &s.gates {
-        output::note(&format!("    {} {}", if g.open { "open  " } else { "closed" }, g.why));
-    }
+    note_gates(&s.gates);
     output::note(&format!("    agree: leadline org offboard ... --approve {} --as <name>", s.plan));
 }
 
 async fn approve(handle: &Handle, approver: Approver) -> Done {
     let r =
         handle.execute_update(OffboardOrganization::approve, approver, WorkflowExecuteUpdateOptions::default()).await;
-    match r {
-        Ok(_) => {
-            output::note("approved");
-            Ok(Code::Ok)
-        }
-        Err(WorkflowUpdateError::NotFound(_)) => {
-            Err(Fault::new(FaultCode::ApprovalRefused, "nothing waits for an approval here").into())
-        }
-        // The validator gives a fault as text.
-        Err(WorkflowUpdateError::Failed(f)) => {
-            let why = f.message.trim_start_matches("approval.refused: ").to_owned();
-            Err(Fault::new(FaultCode::ApprovalRefused, why).into())
-        }
-        Err(e) => Err(Failure::new(e.to_string())),
-    }
+    approved(r)?;
+    output::note("approved");
+    Ok(Code::Ok)
 }
 
 fn tell(s: &OffboardStatus, format: Format) -> Code {
@@ -153,7 +139,7 @@ fn tell(s: &OffboardStatus, format: Format) -> Code {
         output::line(&format!("requested by  {}", s.requested_by));
         output::line(&format!("step          {}", s.step));
         for g in &s.gates {
-            output::line(&format!("gate {} {}", if g.open { "open    " } else { "closed  " }, g.why));
+            output::line(&gate_line(g));
         }
         for id in &s.waiting {
             output::line(&format!("under way     {id}"));

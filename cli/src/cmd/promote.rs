@@ -1,18 +1,18 @@
 //! `leadline promote`: an organization from one environment to the next, on evidence.
 
-use super::apply::{Applying, Ended};
-use super::{canary, checks, org, replay};
+use super::apply::{Applying, Ended, gate_line, millis};
+use super::{canary, org, replay};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::engine::Engine;
 use leadline_domain::gates::{self, Applied, Evidence, Gates, Request, Run};
-use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
+use leadline_domain::{EnvId, OrgId};
 use leadline_workflows::ids;
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Histories of each kind that are replayed.
 const REPLAYED: usize = 20;
@@ -66,29 +66,22 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         evidence: Some(&evidence),
         approvers: &[],
     };
-    let states = gates::states(&gates, &request, now_ms());
+    let states = gates::states(&gates, &request, millis(SystemTime::now()));
     let shown = states.iter().all(|s| s.open || s.gate == gates::Gate::Approvals);
     if a.check && g.output == Format::Json {
         output::json(&json!({"plan": plan.digest(), "gates": states, "evidence": evidence}));
     } else {
         for s in &states {
-            let line = format!("gate {} {}", if s.open { "open    " } else { "closed  " }, s.why);
-            if a.check { output::line(&line) } else { output::note(&line) }
+            if a.check { output::line(&gate_line(s)) } else { output::note(&gate_line(s)) }
         }
     }
     if a.check {
         return Ok(if shown { Code::Ok } else { Code::NotWell });
     }
-    if !shown {
-        let why: Vec<&str> = states.iter().filter(|s| !s.open).map(|s| s.why.as_str()).collect();
-        return Err(Fault::new(FaultCode::GateClosed, why.join("; ")).into());
+    if let Some(fault) = gates::fault(&states).filter(|_| !shown) {
+        return Err(fault.into());
     }
     org::onboard(g, &to, &a.org, a.credentials.as_deref(), &a.allow, Some(evidence)).await
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or_default()
 }
 
 /// What the environment that has to pass first can show of an organization.
@@ -110,9 +103,9 @@ async fn collect(from: &Site, org: &OrgId, gates: &Gates) -> Result<Evidence, Fa
     let probes = match &applied {
         None => None,
         Some(_) => {
-            let report = Engine::new(client.clone()).probe_isolation(&checks::queue(from)?, &env.id, org).await?;
+            let report = Engine::new(client.clone()).probe_isolation(&env.scope().main_queue(), &env.id, org).await?;
             let source = report.fault().map_or_else(|| ids::isolation(&env.id, org), |f| f.to_string());
-            Some(Run { at_ms: now_ms(), passed: report.fault().is_none() && report.tried > 0, source })
+            Some(Run { at_ms: millis(SystemTime::now()), passed: report.fault().is_none() && report.tried > 0, source })
         }
     };
     let required = canary::shares(from, o)?
@@ -126,7 +119,7 @@ async fn collect(from: &Site, org: &OrgId, gates: &Gates) -> Result<Evidence, Fa
             None => format!("{replayed} histories of {}", env.id),
             Some(d) => format!("{}: {}", d.workflow, d.why),
         };
-        Some(Run { at_ms: now_ms(), passed: differ.is_empty() && replayed > 0, source })
+        Some(Run { at_ms: millis(SystemTime::now()), passed: differ.is_empty() && replayed > 0, source })
     } else {
         None
     };

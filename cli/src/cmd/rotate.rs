@@ -7,7 +7,7 @@ use crate::output::{self, Format};
 use leadline_activities::adapters::aws::AwsSecrets;
 use leadline_activities::engine::status_fault;
 use leadline_activities::ports::rotation::Rotation;
-use leadline_domain::{EnvId, Fault, FaultCode, OrgId, OrgScope, ShareId, WorkerGroup};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId, OrgScope, ShareId};
 use leadline_workflows::rotate::RotateInput;
 use leadline_workflows::{RotateCredentials, ids};
 use serde_json::json;
@@ -110,8 +110,7 @@ async fn pending(secrets: &AwsSecrets, scope: &OrgScope, a: &Args) -> Result<Str
 
 /// Starts the proof; one that is under way is begun anew, so that it tries at once.
 async fn start(site: &Site, client: &Client, input: RotateInput, a: &Args) -> Result<Proof, Failure> {
-    let main = WorkerGroup::parse("main").map_err(|e| Failure::new(e.to_string()))?;
-    let queue = site.environment().scope().task_queue(&main);
+    let queue = site.environment().scope().main_queue();
     let id = ids::rotate(&a.env, &a.org, &a.share);
     let options = WorkflowStartOptions::new(&queue, &id)
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)

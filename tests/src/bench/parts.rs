@@ -2,14 +2,14 @@
 
 use crate::harness::stack::{ACCOUNT, Clinic, Stack};
 use crate::harness::tools::{peak_kib, tools};
-use crate::rig::{connect_with, facts};
+use crate::rig::{connect_with, facts, scope};
 use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSecrets, AwsSettings, SqsQueue};
 use leadline_activities::adapters::smb::{SmbConfig, SmbShare};
 use leadline_activities::codec::random_keys;
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::store::{OrgStore, OrgStores};
 use leadline_activities::secret::Secret;
-use leadline_domain::{EnvScope, OrgId, OrgScope, Placement, WorkerGroup};
+use leadline_domain::{EnvScope, OrgId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,9 +49,7 @@ impl Parts<'_> {
     /// # Panics
     /// When it cannot be opened.
     pub async fn store(&self) -> Arc<dyn OrgStore> {
-        let placement = Placement::resolve(&self.org(), "us", &facts("test")).expect("allowed");
-        let scope = OrgScope::new(self.org(), placement);
-        AwsOrgStores::new(self.aws().await).open(&scope).await.expect("opened")
+        AwsOrgStores::new(self.aws().await).open(&scope(&self.clinic.org)).await.expect("opened")
     }
 
     /// The environment's ingest queue, as the worker sends to it.
@@ -89,7 +87,7 @@ impl Parts<'_> {
     /// Never.
     #[must_use]
     pub fn task_queue() -> String {
-        Self::env().task_queue(&WorkerGroup::parse("main").expect("a group"))
+        Self::env().main_queue()
     }
 
     /// A path of the share on the machine.
