@@ -14,6 +14,7 @@ pub mod observe;
 pub mod placement;
 pub mod set;
 pub mod settle;
+pub mod staged;
 
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
@@ -25,3 +26,4 @@ pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};
 pub use settle::{SettleRule, Structure, StructureVerdict};
+pub use staged::{Ingress, StagedName};

@@ -1,1 +1,3 @@
 //! HTTP and EHR ingress of leadline.
+
+pub mod intake;

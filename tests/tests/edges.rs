@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("leadline-provisioning", &["leadline-domain", "leadline-formats"]),
     ("leadline-workflows", &["leadline-domain"]),
     ("leadline-activities", &["leadline-domain", "leadline-formats", "leadline-provisioning", "leadline-workflows"]),
-    ("leadline-gateway", &["leadline-domain", "leadline-workflows", "leadline-activities"]),
+    ("leadline-gateway", &["leadline-domain", "leadline-formats", "leadline-workflows", "leadline-activities"]),
     (
         "leadline",
         &[

@@ -102,6 +102,7 @@ fn resolve(r: &Read<OrganizationFile>, env: &EnvId, findings: &mut Findings) -> 
             formats: f.formats,
             limits: f.limits,
             shares: f.shares,
+            gateway: f.gateway,
         }),
         Err(e) => {
             findings.at(

@@ -55,6 +55,9 @@ pub struct Environment {
     /// What becomes of an organization that leaves.
     #[serde(default)]
     pub offboarding: super::Offboarding,
+    /// The ways in besides SMB.
+    #[serde(default)]
+    pub gateway: super::Gateway,
 }
 
 impl Environment {

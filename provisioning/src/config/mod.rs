@@ -2,6 +2,7 @@
 //! [`crate::check`](mod@crate::check).
 
 mod environment;
+mod gateway;
 mod jurisdictions;
 mod offboarding;
 mod organization;
@@ -9,6 +10,10 @@ mod promotion;
 
 pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
+};
+pub use gateway::{
+    DicomListener, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
+    OrgUploads,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
 pub use offboarding::Offboarding;

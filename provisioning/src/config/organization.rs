@@ -38,6 +38,9 @@ pub struct OrganizationFile {
     /// Its shares, by id.
     #[serde(default, rename = "share")]
     pub shares: BTreeMap<ShareId, Share>,
+    /// Its ways in besides SMB.
+    #[serde(default)]
+    pub gateway: super::OrgGateway,
     /// What differs in an environment, by its id. Keys that are not named stay as they are above.
     #[serde(default, rename = "environment")]
     pub overrides: BTreeMap<EnvId, OrganizationOverride>,
@@ -57,6 +60,8 @@ pub struct OrganizationOverride {
     /// Shares, by id: changes to one above, or one that exists here only.
     #[serde(rename = "share")]
     pub shares: BTreeMap<ShareId, ShareOverride>,
+    /// Its ways in besides SMB.
+    pub gateway: super::OrgGateway,
 }
 
 /// A person or team.
@@ -268,6 +273,8 @@ pub struct Organization {
     pub limits: Limits,
     /// Its shares, by id, those that are not enabled included.
     pub shares: BTreeMap<ShareId, Share>,
+    /// Its ways in besides SMB.
+    pub gateway: super::OrgGateway,
 }
 
 impl Organization {

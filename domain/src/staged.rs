@@ -1,0 +1,128 @@
+//! What came in by another way than a share: content in an organization's own staging area.
+
+use crate::ids::{Digest, InvalidId, ShareId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+
+/// By which way a recording came in. Only the ledger knows it (invariant L9).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ingress {
+    /// A file on an SMB share.
+    #[default]
+    Smb,
+    /// A clinician's upload.
+    Web,
+    /// An attachment of an HL7 v2 message.
+    Hl7v2,
+    /// An attachment of a FHIR resource.
+    Fhir,
+    /// A DICOM object, by C-STORE or STOW-RS.
+    Dicom,
+}
+
+impl Ingress {
+    /// As it is in entries, keys and ids.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smb => "smb",
+            Self::Web => "web",
+            Self::Hl7v2 => "hl7v2",
+            Self::Fhir => "fhir",
+            Self::Dicom => "dicom",
+        }
+    }
+
+    /// The name that stands in the place of a share's in ids of lifecycles that begin in staging. No configured share
+    /// may be called so.
+    #[must_use]
+    pub fn share(self) -> Option<ShareId> {
+        match self {
+            Self::Smb => None,
+            other => ShareId::parse(&format!("in-{}", other.as_str())).ok(),
+        }
+    }
+
+    /// The way that a share's name stands for; [`Ingress::Smb`] for a configured share.
+    #[must_use]
+    pub fn of_share(share: &ShareId) -> Self {
+        [Self::Web, Self::Hl7v2, Self::Fhir, Self::Dicom]
+            .into_iter()
+            .find(|i| i.share().as_ref() == Some(share))
+            .unwrap_or(Self::Smb)
+    }
+}
+
+impl fmt::Display for Ingress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Name of an object below `staging/`: 8 to 80 lower-case letters, digits and hyphens. Derived from ids or drawn at
+/// random, never from a file name or an identifier of a patient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StagedName(String);
+
+impl StagedName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`InvalidId`] for another form.
+    pub fn parse(s: &str) -> Result<Self, InvalidId> {
+        let fits =
+            (8..=80).contains(&s.len()) && s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        let rule = "8 to 80 lower-case letters, digits and hyphens";
+        if fits { Ok(Self(s.to_owned())) } else { Err(InvalidId { kind: "staged object", rule }) }
+    }
+
+    /// The same for the same parts, and without a way back to them: `<ingress>-<32 hexadecimal digits>`.
+    #[must_use]
+    pub fn derived(ingress: Ingress, parts: &[&str]) -> Self {
+        // Lengths keep the parts apart: ("ab", "c") is not ("a", "bc").
+        let all: String = parts.iter().map(|p| format!("{}:{p};", p.len())).collect();
+        Self(format!("{ingress}-{}", &Digest::of(all.as_bytes()).to_hex()[..32]))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StagedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StagedName {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_in_have_names_that_lead_back() {
+        for i in [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom] {
+            assert_eq!(Ingress::of_share(&i.share().expect("a valid id")), i);
+        }
+        assert_eq!(Ingress::of_share(&ShareId::parse("ward").unwrap()), Ingress::Smb);
+    }
+
+    #[test]
+    fn derived_names_are_valid_and_keep_parts_apart() {
+        let a = StagedName::derived(Ingress::Hl7v2, &["ab", "c"]);
+        assert_eq!(StagedName::parse(a.as_str()), Ok(a.clone()));
+        assert_ne!(a, StagedName::derived(Ingress::Hl7v2, &["a", "bc"]));
+        assert!(StagedName::parse("Doe_John.pdf").is_err());
+    }
+}

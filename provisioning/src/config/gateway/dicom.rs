@@ -1,0 +1,49 @@
+//! DICOM C-STORE.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Where the gateway accepts DICOM associations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DicomListener {
+    /// `address:port`.
+    #[schemars(regex(pattern = "^[^\\s]+:[0-9]{1,5}$"))]
+    pub listen: String,
+    /// Associations at a time, of all organizations.
+    #[serde(default = "max_associations")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub max_associations: u32,
+    /// A peer that is silent for so long is disconnected, seconds.
+    #[serde(default = "idle_s")]
+    #[schemars(range(min = 1, max = 3_600))]
+    pub idle_s: u32,
+    /// Longest object, bytes.
+    #[serde(default = "max_object_bytes")]
+    #[schemars(range(min = 1_024, max = 1_073_741_824))]
+    pub max_object_bytes: u64,
+}
+
+/// DICOM from an organization's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrgDicom {
+    /// The AE title that its devices call; unlike that of every other organization (PS3.5 6.2: 16 characters).
+    #[schemars(regex(pattern = "^[A-Z0-9_-]{1,16}$"))]
+    pub called_ae_title: String,
+    /// The AE titles its devices have. Empty: any.
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = "^[ -\\[\\]-~]{1,16}$")))]
+    pub calling_ae_titles: BTreeSet<String>,
+}
+
+fn max_associations() -> u32 {
+    32
+}
+fn idle_s() -> u32 {
+    30
+}
+fn max_object_bytes() -> u64 {
+    256 << 20
+}

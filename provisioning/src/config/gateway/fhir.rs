@@ -1,0 +1,17 @@
+//! FHIR R4.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// FHIR from an organization's systems, and pulls from its EHR.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrgFhir {
+    /// Base address of the EHR's FHIR server, for pulls after notifications.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^https?://[^\\s]+$"))]
+    pub base_url: Option<String>,
+    /// Client id at the EHR (SMART backend services). Its key is in the secret `leadline/<env>/<org>/share/fhir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
