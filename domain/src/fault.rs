@@ -184,6 +184,8 @@ codes! {
     FhirInvalid = "fhir.invalid", Rejected;
     /// FHIR of another version, encoding or kind than is taken.
     FhirNotSupported = "fhir.not_supported", Rejected;
+    /// Too many requests of the organization are being worked on.
+    FhirBusy = "fhir.busy", Throttled;
     /// A reference leads to nothing that was received.
     FhirUnresolved = "fhir.unresolved", Rejected;
     /// Something that must not happen did.

@@ -4,5 +4,9 @@
 //! in, and no error carries text of the content: names and numbers of patients stay where they are.
 
 pub mod attachment;
+pub mod fhir;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hl7;
 pub mod mllp;
