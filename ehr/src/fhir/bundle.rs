@@ -3,7 +3,7 @@
 use super::json::Json;
 use super::outcome::{Issue, Problem};
 use super::request::condition;
-use super::resource::{Create, Source, parse, resource};
+use super::resource::{Attached, Create, KINDS, Source, parse, resource};
 use crate::attachment;
 use leadline_domain::FaultCode;
 use serde_json::{Value, json};
@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 const ENTRIES: usize = 100;
 
 /// Reads the body of a transaction. A document that an entry refers to and that another entry brings is in that entry
-/// alone; it is held against what the first one declares.
+/// alone; it is held against what the first one declares. Entries with other resources are `None`: senders put patient
+/// and author beside a document, and those are not created here.
 ///
 /// # Errors
-/// As [`super::read`], with the place in the bundle; 422 for batches, other methods and other resources.
-pub fn transaction(raw: &[u8]) -> Result<Vec<Create>, Problem> {
+/// As [`super::read`], with the place in the bundle; 422 for batches and other methods, and where no entry is one of
+/// those that are taken.
+pub fn transaction(raw: &[u8]) -> Result<Vec<Option<Create>>, Problem> {
     let bundle = parse(raw)?;
     if bundle.text("resourceType") != Some("Bundle") {
         let why = "it is no Bundle: resources of other types have addresses of their own";
@@ -42,61 +44,69 @@ pub fn transaction(raw: &[u8]) -> Result<Vec<Create>, Problem> {
             return Err(Problem::invalid(Issue::Invariant, why).at(format!("Bundle.entry[{index}]")));
         }
     }
+    if creates.iter().all(Option::is_none) {
+        let why = "it has no Binary, DocumentReference or DiagnosticReport";
+        return Err(Problem::new(422, Issue::NotSupported, FaultCode::FhirNotSupported, why).at("Bundle.entry"));
+    }
     resolve(&mut creates, &names)?;
     Ok(creates)
 }
 
-fn one(entry: &Json) -> Result<Create, Problem> {
+fn one(entry: &Json) -> Result<Option<Create>, Problem> {
     let request = entry.get("request");
     let text = |name: &str| request.and_then(|r| r.text(name));
     let unsupported = |why: &str| Err(Problem::new(422, Issue::NotSupported, FaultCode::FhirNotSupported, why));
-    if text("method") != Some("POST") {
-        return unsupported("entries with the method POST are taken");
-    }
     let Some(value @ Json::Object(_)) = entry.get("resource") else {
-        return Err(Problem::invalid(Issue::Required, "resource is missing"));
+        return unsupported("entries with a resource are taken");
     };
     let kind = value.text("resourceType").unwrap_or_default();
+    match text("method") {
+        Some("POST") => {}
+        Some("PUT") if !KINDS.contains(&kind) => {}
+        _ => return unsupported("documents are taken by POST"),
+    }
+    if !KINDS.contains(&kind) {
+        return Ok(None);
+    }
     if text("url").map(|u| u.trim_matches('/')) != Some(kind) {
         return Err(Problem::invalid(Issue::Value, "request.url is not the type of the resource"));
     }
     let condition = text("ifNoneExist").map(condition).transpose()?;
     let body = serde_json::to_vec(value).unwrap_or_default();
-    resource(value, body, condition)
+    resource(value, body, condition).map(Some)
 }
 
-fn resolve(creates: &mut [Create], names: &BTreeMap<String, usize>) -> Result<(), Problem> {
+fn unresolved(why: &str) -> Problem {
+    Problem::new(422, Issue::NotFound, FaultCode::FhirUnresolved, why)
+}
+
+fn resolve(creates: &mut [Option<Create>], names: &BTreeMap<String, usize>) -> Result<(), Problem> {
     for index in 0..creates.len() {
-        let mut elsewhere = Vec::new();
-        for attached in std::mem::take(&mut creates[index].documents) {
+        let Some(documents) = creates[index].as_mut().map(|c| std::mem::take(&mut c.documents)) else { continue };
+        let mut left = Vec::new();
+        for attached in documents {
+            let place = |p: Problem| p.at(attached.path.clone()).at(format!("Bundle.entry[{index}].resource"));
             let Source::At(url, size, hash) = &attached.source else {
-                elsewhere.push(attached);
+                left.push(attached);
                 continue;
             };
-            let Some(to) = names.get(url) else {
-                if url.starts_with("urn:") {
-                    let why = "it refers to an entry that is not in the bundle";
-                    let problem = Problem::new(422, Issue::NotFound, FaultCode::FhirUnresolved, why);
-                    return Err(problem.at(attached.path).at(format!("Bundle.entry[{index}].resource")));
+            match names.get(url) {
+                Some(to) => {
+                    let binary = creates[*to].as_ref().filter(|c| c.kind == "Binary").and_then(|c| c.documents.first());
+                    let Some(Attached { source: Source::Here(content), .. }) = binary else {
+                        return Err(place(unresolved("it refers to an entry that is no Binary")));
+                    };
+                    attachment::declared(content, *size, hash.as_deref()).map_err(|f| place(f.into()))?;
                 }
-                elsewhere.push(attached);
-                continue;
-            };
-            let content = match creates[*to].documents.first() {
-                Some(document) if creates[*to].kind == "Binary" => match &document.source {
-                    Source::Here(content) => content,
-                    Source::At(..) => continue,
-                },
-                _ => {
-                    let why = "it refers to an entry that is no Binary";
-                    let problem = Problem::new(422, Issue::NotFound, FaultCode::FhirUnresolved, why);
-                    return Err(problem.at(attached.path).at(format!("Bundle.entry[{index}].resource")));
+                None if url.starts_with("urn:") => {
+                    return Err(place(unresolved("it refers to an entry that is not in the bundle")));
                 }
-            };
-            attachment::declared(content, *size, hash.as_deref())
-                .map_err(|f| Problem::from(f).at(attached.path).at(format!("Bundle.entry[{index}].resource")))?;
+                None => left.push(attached),
+            }
         }
-        creates[index].documents = elsewhere;
+        if let Some(create) = &mut creates[index] {
+            create.documents = left;
+        }
     }
     Ok(())
 }
@@ -112,13 +122,21 @@ pub struct Answered {
     pub existed: bool,
 }
 
-/// The body that answers a transaction.
+/// The body that answers a transaction; `None` for an entry with a resource of another type.
 #[must_use]
-pub fn response(entries: &[Answered]) -> Value {
-    let entry = |a: &Answered| {
-        let status = if a.existed { "200 OK" } else { "201 Created" };
-        let location = format!("{}/{}/_history/1", a.kind, a.id);
-        json!({ "response": { "status": status, "location": location, "etag": "W/\"1\"" } })
+pub fn response(entries: &[Option<Answered>]) -> Value {
+    let entry = |answered: &Option<Answered>| match answered {
+        Some(a) => {
+            let status = if a.existed { "200 OK" } else { "201 Created" };
+            let location = format!("{}/{}/_history/1", a.kind, a.id);
+            json!({ "response": { "status": status, "location": location, "etag": "W/\"1\"" } })
+        }
+        None => {
+            let told = "Kept with the transaction, and not created: documents are taken in here.";
+            let issue = json!({ "severity": "information", "code": "informational", "diagnostics": told });
+            let outcome = json!({ "resourceType": "OperationOutcome", "issue": [issue] });
+            json!({ "response": { "status": "202 Accepted", "outcome": outcome } })
+        }
     };
     let entries: Vec<Value> = entries.iter().map(entry).collect();
     json!({ "resourceType": "Bundle", "type": "transaction-response", "entry": entries })

@@ -98,6 +98,7 @@ impl Service {
     }
 
     async fn work(&self, org: &OrgId, ask: Ask, headers: Headers, body: bytes::Bytes) -> Result<Reply, Problem> {
+        let raw = body.clone();
         let creates = if body.len() <= INLINE {
             plan(ask, &headers, &body)?
         } else {
@@ -105,18 +106,26 @@ impl Service {
             task.await.unwrap_or_else(|_| Err(Fault::new(FaultCode::BugInvariant, "the reader panicked").into()))?
         };
         for (index, create) in creates.iter().enumerate() {
+            let Some(create) = create else { continue };
             let place = |p: Problem| match ask {
                 Ask::Create(_) => p,
                 Ask::Transaction => p.at(format!("Bundle.entry[{index}].resource")),
             };
             self.resolvable(org, create).await.map_err(place)?;
         }
+        if ask == Ask::Transaction {
+            // As it came: with what is beside the documents, and to the last digit.
+            self.keep_transaction(org, raw).await?;
+        }
         let mut answers = Vec::with_capacity(creates.len());
         for create in creates {
-            answers.push(self.store(org, create).await?);
+            answers.push(match create {
+                Some(create) => Some(self.store(org, create).await?),
+                None => None,
+            });
         }
         Ok(match (ask, &answers[..]) {
-            (Ask::Create(_), [Answered { kind, id, existed }]) => Reply {
+            (Ask::Create(_), [Some(Answered { kind, id, existed })]) => Reply {
                 status: if *existed { 200 } else { 201 },
                 location: Some(format!("{}/{kind}/{id}/_history/1", self.base)),
                 retry_after_s: None,
@@ -142,7 +151,7 @@ impl Service {
 }
 
 /// Reads a request to what is to be created. Pure.
-fn plan(ask: Ask, headers: &Headers, body: &[u8]) -> Result<Vec<Create>, Problem> {
+fn plan(ask: Ask, headers: &Headers, body: &[u8]) -> Result<Vec<Option<Create>>, Problem> {
     match ask {
         Ask::Transaction => {
             fhir::media(&headers.content_type, false)?;
@@ -155,7 +164,7 @@ fn plan(ask: Ask, headers: &Headers, body: &[u8]) -> Result<Vec<Create>, Problem
                 Media::Native => fhir::binary(body),
                 Media::Json => fhir::read(kind, body, condition),
             };
-            create.map(|create| vec![create])
+            create.map(|create| vec![Some(create)])
         }
     }
 }

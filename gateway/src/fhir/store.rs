@@ -36,6 +36,13 @@ impl Service {
         url.strip_prefix("Binary/")?.split('/').next()
     }
 
+    /// Keeps a transaction as it came, under its content.
+    pub(super) async fn keep_transaction(&self, org: &OrgId, raw: Bytes) -> Result<(), Fault> {
+        let digest = Digest::of(&raw).to_hex();
+        let name = StagedName::derived(Ingress::Fhir, &[org.as_str(), "transaction", &digest]);
+        self.intake.keep(org, Ingress::Fhir, &name, raw).await.map(|_| ())
+    }
+
     /// Stores a resource. What it is found by is its first identifier, or the one that the condition names; where that
     /// is taken by another resource, and always without one, its content.
     pub(super) async fn store(&self, org: &OrgId, create: Create) -> Result<Answered, Problem> {

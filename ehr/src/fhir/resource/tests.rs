@@ -114,8 +114,13 @@ fn entries_of_a_transaction_refer_to_each_other() {
     let binary = format!(r#"{{"resourceType":"Binary","contentType":"text/csv","data":"{DATA}"}}"#);
     let refers = |size: u32| document(&format!(r#"{{"url":"urn:uuid:1","size":{size},"hash":"{HASH}"}}"#));
     let body = bundle(&[("urn:uuid:2", "DocumentReference", refers(8)), ("urn:uuid:1", "Binary", binary.clone())]);
-    let creates = transaction(body.as_bytes()).unwrap();
+    let read = |body: &str| -> Vec<Create> { transaction(body.as_bytes()).unwrap().into_iter().flatten().collect() };
+    let creates = read(&body);
     assert_eq!((creates[0].documents.len(), here(&creates[1])), (0, vec![CONTENT]));
+    // Patient and author beside a document are not created, and no reason to refuse it.
+    let patient = r#"{"resourceType":"Patient","name":[{"family":"Doe"}]}"#.to_owned();
+    let beside = bundle(&[("urn:uuid:3", "Patient", patient), ("urn:uuid:1", "Binary", binary.clone())]);
+    assert_eq!((read(&beside).len(), transaction(beside.as_bytes()).unwrap()[0].clone()), (1, None));
     for (body, place) in [
         (
             bundle(&[("urn:uuid:2", "DocumentReference", refers(9)), ("urn:uuid:1", "Binary", binary.clone())]),
@@ -125,7 +130,7 @@ fn entries_of_a_transaction_refer_to_each_other() {
         (bundle(&[("urn:uuid:1", "DocumentReference", refers(8))]), "Bundle.entry[0].resource.content[0].attachment"),
         (bundle(&[("a", "Binary", binary.clone()), ("a", "Binary", binary.clone())]), "Bundle.entry[1]"),
         (bundle(&[("a", "Patient", binary.clone())]), "Bundle.entry[0].resource"),
-        (bundle(&[("a", "Patient", r#"{"resourceType":"Patient"}"#.into())]), "Bundle.entry[0].resource"),
+        (bundle(&[("a", "Patient", r#"{"resourceType":"Patient"}"#.into())]), "Bundle.entry"),
         (bundle(&[("a", "Binary", binary.clone())]).replace("POST", "PUT"), "Bundle.entry[0].resource"),
         (bundle(&[("a", "Binary", binary)]).replace("transaction", "batch"), "Bundle.type"),
         (bundle(&[]), "Bundle.entry"),
