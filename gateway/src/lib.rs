@@ -1,5 +1,6 @@
 //! HTTP and EHR ingress of leadline.
 
+pub mod durable;
 pub mod fhir;
 pub mod hl7;
 pub mod intake;

@@ -5,4 +5,5 @@ pub mod queue;
 pub mod rotation;
 pub mod share;
 pub mod stacks;
+pub mod staging;
 pub mod store;

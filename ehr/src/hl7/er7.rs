@@ -59,7 +59,8 @@ impl<'a> Message<'a> {
         let (mut from, mut at) = (0, 0);
         for end in memchr::memchr2_iter(b'\r', b'\n', raw).chain([raw.len()]) {
             let line = &raw[at..end];
-            if begins(line, delimiters.field) && at > from {
+            // MSH is one line: what follows it must not change what it says.
+            if (begins(line, delimiters.field) || from == 0) && at > from {
                 push(&mut segments, &raw[from..at], delimiters)?;
                 from = at;
             }
@@ -83,10 +84,14 @@ impl<'a> Message<'a> {
 }
 
 fn push<'a>(segments: &mut Vec<Segment<'a>>, text: &'a [u8], delimiters: Delimiters) -> Result<(), Fault> {
+    let text = text.trim_ascii_end();
+    if text.is_empty() {
+        return Ok(());
+    }
     if segments.len() == SEGMENTS {
         return Err(Fault::new(FaultCode::Hl7TooLong, format!("it has more than {SEGMENTS} segments")));
     }
-    segments.push(Segment { text: text.trim_ascii_end(), delimiters });
+    segments.push(Segment { text, delimiters });
     Ok(())
 }
 
@@ -267,6 +272,8 @@ mod tests {
             assert_eq!(Message::parse(raw).unwrap_err().code, FaultCode::Hl7Unreadable, "{raw:?}");
         }
         assert!(Message::parse(b"MSH|^~\\&#|A").is_ok());
+        let beside = Message::parse(b"MSH|^~\\&|A\r\n\xFF\r\nPID|1\r").unwrap();
+        assert_eq!((beside.header().field(3), beside.segments()[2].field(1)), (&b"A"[..], &b"1"[..]));
         assert!(Message::parse(b"MSH|^~\\&|A\rPID|\0").unwrap_err().detail.contains("NUL"));
         let many = [&b"MSH|^~\\&|A\r"[..], &b"NTE|\r".repeat(SEGMENTS)].concat();
         assert_eq!(Message::parse(&many).unwrap_err().code, FaultCode::Hl7TooLong);
