@@ -141,10 +141,7 @@ impl Desk {
         let mut wrong = None;
         for (index, document) in documents?.into_iter().enumerate() {
             let name = name(&index.to_string());
-            // A repeat makes no new work; one after a crash does what is left.
-            if kept == Kept::Same && self.intake.report(org, Ingress::Hl7v2, &name).await?.is_some() {
-                continue;
-            }
+            // Of a repeat too: what was taken makes no new work, and what a crash left undone is done now.
             let content = match document {
                 Ok(Document::Data(bytes)) => Ok(Bytes::from(bytes)),
                 Ok(Document::Pointer(text)) => self.follow(org, &text, senders).await,

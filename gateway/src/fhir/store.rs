@@ -66,16 +66,15 @@ impl Service {
         };
         let id = name.as_str().to_owned();
         let answered = Answered { kind: create.kind, id: id.clone(), existed: conditional && kept != Kept::New };
-        for (index, attached) in create.documents.into_iter().enumerate() {
+        // Another resource has the identifier: what this one brings is not wanted. If nothing of that one was taken, its
+        // request died in between, and its sender has changed it since: then this is what there is.
+        let wanted =
+            kept != Kept::Other || self.intake.report(org, Ingress::Fhir, &document(org, &id, 0)).await?.is_none();
+        let documents = if wanted { create.documents } else { Vec::new() };
+        for (index, attached) in documents.into_iter().enumerate() {
             let Attached { source: Source::Here(content), path } = attached else { continue };
             let name = document(org, &id, index);
-            // What is there was taken in, unless we died in between: then what is left to do is done now.
-            if kept != Kept::New && self.intake.report(org, Ingress::Fhir, &name).await?.is_some() {
-                if kept == Kept::Other {
-                    break;
-                }
-                continue;
-            }
+            // Of a repeat too: what was taken makes no new work.
             let content = Content::Bytes(Bytes::from(content));
             let received = Received { org: org.clone(), ingress: Ingress::Fhir, name, content, declared: None };
             self.intake.take(received).await.map_err(|fault: Fault| Problem::from(fault).at(path))?;

@@ -3,8 +3,8 @@
 use super::{Pointers, refused, too_long};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
-use hyper::header::{HOST, LOCATION, USER_AGENT};
+use http_body_util::{BodyExt, Full};
+use hyper::header::{HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use leadline_domain::{Fault, FaultCode, OrgId};
@@ -57,7 +57,14 @@ impl Web {
         Self { tls: TlsConnector::from(Arc::new(config)), timeout }
     }
 
-    async fn get(&self, tls: bool, host: &str, port: u16, path: &str) -> Result<Response<Incoming>, Fault> {
+    /// Sends one request on a connection of its own. `host` as in a pointer; the caller has allowed it.
+    pub(crate) async fn send(
+        &self,
+        tls: bool,
+        host: &str,
+        port: u16,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Fault> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let listed = bare.parse::<IpAddr>().is_ok() || bare == "localhost";
         let addresses =
@@ -76,11 +83,12 @@ impl Web {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| unreachable("no HTTP"))?;
         tokio::spawn(connection);
-        let request = Request::get(path)
-            .header(HOST, format!("{host}:{port}"))
-            .header(USER_AGENT, "leadline")
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| refused("its path is not one of a request"))?;
+        // The port is not named where it is the usual one (RFC 9110 section 7.2): some servers compare.
+        let usual = port == if tls { 443 } else { 80 };
+        let named = if usual { host.to_owned() } else { format!("{host}:{port}") };
+        let named = HeaderValue::from_str(&named).map_err(|_| refused("its host has no usable name"))?;
+        request.headers_mut().insert(HOST, named);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("leadline"));
         sender.send_request(request).await.map_err(|_| unreachable("the connection was lost"))
     }
 }
@@ -114,7 +122,8 @@ fn redirected(from: &Pointer, location: &str, hosts: &BTreeSet<String>) -> Resul
     }
 }
 
-async fn body(mut response: Response<Incoming>, limit: usize) -> Result<Bytes, Fault> {
+/// The body of an answer, if it is not longer.
+pub(crate) async fn body(mut response: Response<Incoming>, limit: usize) -> Result<Bytes, Fault> {
     let mut content = BytesMut::new();
     while let Some(frame) = response.body_mut().frame().await {
         let frame = frame.map_err(|_| unreachable("the connection was lost"))?;
@@ -141,7 +150,9 @@ impl Pointers for Web {
             let mut at = pointer.clone();
             for _ in 0..=REDIRECTS {
                 let Pointer::Web { tls, host, port, path } = &at else { return Err(refused("it is no address")) };
-                let response = self.get(*tls, host, *port, path).await?;
+                let request = Request::get(path).body(Full::default());
+                let request = request.map_err(|_| refused("its path is not one of a request"))?;
+                let response = self.send(*tls, host, *port, request).await?;
                 match response.status().as_u16() {
                     200 => return body(response, limit).await,
                     301 | 302 | 303 | 307 | 308 => {
