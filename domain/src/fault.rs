@@ -192,6 +192,10 @@ codes! {
     FhirBusy = "fhir.busy", Throttled;
     /// A reference leads to nothing that was received.
     FhirUnresolved = "fhir.unresolved", Rejected;
+    /// The organization's EHR does not answer.
+    EhrUnreachable = "ehr.unreachable", Transient;
+    /// The organization's EHR refuses our client id, key or scopes.
+    EhrRefused = "ehr.refused", Blocked;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }

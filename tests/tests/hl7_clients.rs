@@ -78,8 +78,8 @@ impl Drop for Client {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hl7apy_sends_and_understands_the_answers() {
+/// A server for one organization, and what it took in.
+async fn serve() -> (String, Arc<Memory>) {
     let org = OrgId::parse("north").unwrap();
     let memory = Arc::new(Memory::default());
     let web = Arc::new(Web::new(Duration::from_secs(5)));
@@ -88,7 +88,31 @@ async fn hl7apy_sends_and_understands_the_answers() {
     let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.unwrap();
     let address = server.addresses()[0].to_string();
     tokio::spawn(server.run(std::future::pending()));
+    (address, memory)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_megabytes_are_passed_over_and_answered() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (address, memory) = serve().await;
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let begin = b"\x0bMSH|^~\\&|CART|WARD|LL|HUB|20260101||ORU^R01|9|P|2.5\rOBX|1|ED|x||^T^^Base64^";
+    stream.write_all(begin).await.unwrap();
+    let block = vec![b'A'; 1 << 20];
+    for _ in 0..200 {
+        stream.write_all(&block).await.unwrap();
+    }
+    stream.write_all(b"\r\x1c\r").await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.contains("MSA|AR|9|hl7.too_long: it is longer than 67108864 bytes"), "{answer}");
+    assert!(memory.kept.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hl7apy_sends_and_understands_the_answers() {
+    let (address, memory) = serve().await;
     let pdf = SynthFormat::Pdf.write(&Spec::new(3)).unwrap().remove(0).bytes;
     let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let order = |kind: &str, version: &str, id: &str, bytes: &[u8], modes: &[&str], answers: u32| {

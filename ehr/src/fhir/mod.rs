@@ -15,4 +15,4 @@ pub use json::{Json, Unread};
 pub use notification::{Event, Kind, Notification, gap, notification};
 pub use outcome::{Issue, Problem, operation_outcome};
 pub use request::{Condition, Media, condition, media};
-pub use resource::{Attached, Create, KINDS, Source, binary, read};
+pub use resource::{Attached, Create, KINDS, Source, binary, is_binary, read};

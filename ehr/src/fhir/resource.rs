@@ -122,6 +122,13 @@ pub fn read(kind: &str, raw: &[u8], condition: Option<Condition>) -> Result<Crea
     resource(&value, raw.to_vec(), condition)
 }
 
+/// Whether a content is a Binary resource, whatever it is called.
+#[must_use]
+pub fn is_binary(content: &[u8]) -> bool {
+    content.trim_ascii_start().starts_with(b"{")
+        && Json::parse(content).is_ok_and(|value| value.text("resourceType") == Some("Binary"))
+}
+
 /// A Binary that came as its content itself.
 ///
 /// # Errors

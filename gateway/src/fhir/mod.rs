@@ -2,6 +2,8 @@
 //!
 //! Ids are derived from what was sent: a request that is sent again has the answer that it had, and makes no new work.
 
+pub mod ehr;
+pub mod notify;
 mod routes;
 mod store;
 
@@ -31,6 +33,7 @@ pub struct Service {
     /// Longest body, bytes.
     limit: usize,
     places: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+    follower: Option<notify::Follower>,
 }
 
 /// What a client asks for.
@@ -40,6 +43,8 @@ pub enum Ask {
     Create(&'static str),
     /// `POST /`
     Transaction,
+    /// `POST /notifications`
+    Notification,
 }
 
 /// What of a request's headers matters.
@@ -81,7 +86,14 @@ impl Service {
     #[must_use]
     pub fn new(intake: Arc<dyn Intake>, base: impl Into<String>, limit: usize) -> Self {
         let base = base.into().trim_end_matches('/').to_owned();
-        Self { intake, base, limit, places: Mutex::default() }
+        Self { intake, base, limit, places: Mutex::default(), follower: None }
+    }
+
+    /// Follows subscriptions of EHRs too.
+    #[must_use]
+    pub fn following(mut self, follower: notify::Follower) -> Self {
+        self.follower = Some(follower);
+        self
     }
 
     /// Does what is asked, for an organization.
@@ -98,6 +110,9 @@ impl Service {
     }
 
     async fn work(&self, org: &OrgId, ask: Ask, headers: Headers, body: bytes::Bytes) -> Result<Reply, Problem> {
+        if ask == Ask::Notification {
+            return self.notified(org, &headers, body).await;
+        }
         let raw = body.clone();
         let creates = if body.len() <= INLINE {
             plan(ask, &headers, &body)?
@@ -108,14 +123,14 @@ impl Service {
         for (index, create) in creates.iter().enumerate() {
             let Some(create) = create else { continue };
             let place = |p: Problem| match ask {
-                Ask::Create(_) => p,
+                Ask::Create(_) | Ask::Notification => p,
                 Ask::Transaction => p.at(format!("Bundle.entry[{index}].resource")),
             };
             self.resolvable(org, create).await.map_err(place)?;
         }
         if ask == Ask::Transaction {
             // As it came: with what is beside the documents, and to the last digit.
-            self.keep_transaction(org, raw).await?;
+            self.keep_raw(org, "transaction", raw).await?;
         }
         let mut answers = Vec::with_capacity(creates.len());
         for create in creates {
@@ -133,6 +148,16 @@ impl Service {
             },
             _ => Reply { status: 200, location: None, retry_after_s: None, body: Some(fhir::response(&answers)) },
         })
+    }
+
+    async fn notified(&self, org: &OrgId, headers: &Headers, body: bytes::Bytes) -> Result<Reply, Problem> {
+        fhir::media(&headers.content_type, false)?;
+        let Some(follower) = &self.follower else {
+            let why = "notifications are not configured here";
+            return Err(Problem::new(404, fhir::Issue::NotSupported, FaultCode::FhirNotSupported, why));
+        };
+        follower.notified(self, org, body).await?;
+        Ok(Reply { status: 200, location: None, retry_after_s: None, body: None })
     }
 
     /// A place among an organization's requests; without one the client is to come again.
@@ -153,7 +178,7 @@ impl Service {
 /// Reads a request to what is to be created. Pure.
 fn plan(ask: Ask, headers: &Headers, body: &[u8]) -> Result<Vec<Option<Create>>, Problem> {
     match ask {
-        Ask::Transaction => {
+        Ask::Transaction | Ask::Notification => {
             fhir::media(&headers.content_type, false)?;
             fhir::transaction(body)
         }
@@ -161,6 +186,8 @@ fn plan(ask: Ask, headers: &Headers, body: &[u8]) -> Result<Vec<Option<Create>>,
             let media = fhir::media(&headers.content_type, kind == "Binary")?;
             let condition = headers.if_none_exist.as_deref().map(fhir::condition).transpose()?;
             let create = match media {
+                // Some clients send the resource under JSON's own name; a recording in JSON is no Binary by its words.
+                Media::Native if fhir::is_binary(body) => fhir::read(kind, body, condition),
                 Media::Native => fhir::binary(body),
                 Media::Json => fhir::read(kind, body, condition),
             };

@@ -37,6 +37,7 @@ where
         .fallback(nothing)
     };
     let mut router = Router::new().route("/metadata", get(metadata)).route("/", ask(Ask::Transaction));
+    router = router.route("/notifications", ask(Ask::Notification));
     for kind in KINDS {
         router = router.route(&format!("/{kind}"), ask(Ask::Create(kind)));
     }

@@ -36,11 +36,11 @@ impl Service {
         url.strip_prefix("Binary/")?.split('/').next()
     }
 
-    /// Keeps a transaction as it came, under its content.
-    pub(super) async fn keep_transaction(&self, org: &OrgId, raw: Bytes) -> Result<(), Fault> {
+    /// Keeps something as it came, under its content.
+    pub(super) async fn keep_raw(&self, org: &OrgId, what: &str, raw: Bytes) -> Result<StagedName, Fault> {
         let digest = Digest::of(&raw).to_hex();
-        let name = StagedName::derived(Ingress::Fhir, &[org.as_str(), "transaction", &digest]);
-        self.intake.keep(org, Ingress::Fhir, &name, raw).await.map(|_| ())
+        let name = StagedName::derived(Ingress::Fhir, &[org.as_str(), what, &digest]);
+        self.intake.keep(org, Ingress::Fhir, &name, raw).await.map(|_| name)
     }
 
     /// Stores a resource. What it is found by is its first identifier, or the one that the condition names; where that

@@ -111,6 +111,10 @@ async fn a_binary_is_taken_by_itself_and_may_be_referred_to_later() {
     let sent = rig.send("POST", "/Binary", &[("content-type", "text/csv")], "1,2\n3,4\n").await;
     assert_eq!((sent.status, rig.memory.contents()), (201, vec![b"1,2\n3,4\n".to_vec()]));
     let id = sent.location.split('/').rev().nth(2).unwrap().to_owned();
+    // The resource under JSON's own name is the resource all the same.
+    let resource = r#"{"resourceType":"Binary","contentType":"text/csv","data":"NSw2Cg=="}"#;
+    assert_eq!(rig.send("POST", "/Binary", &[("content-type", "application/json")], resource).await.status, 201);
+    assert!(rig.memory.contents().contains(&b"5,6\n".to_vec()));
     for url in [format!("Binary/{id}"), format!("https://ecg.example.org/fhir/Binary/{id}/_history/1")] {
         let refers = document(&format!(r#"{{"url":"{url}"}}"#), &url.len().to_string());
         assert_eq!(rig.post("/DocumentReference", refers).await.status, 201, "{url}");
@@ -120,7 +124,7 @@ async fn a_binary_is_taken_by_itself_and_may_be_referred_to_later() {
         assert_eq!(refused.status, 422, "{url}");
         assert_eq!(refused.body["issue"][0]["details"]["coding"][0]["code"], "fhir.unresolved");
     }
-    assert_eq!(rig.counts().0, 1);
+    assert_eq!(rig.counts().0, 2);
 }
 
 #[tokio::test]

@@ -57,6 +57,11 @@ impl Web {
         Self { tls: TlsConnector::from(Arc::new(config)), timeout }
     }
 
+    /// How long one document may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends one request on a connection of its own. `host` as in a pointer; the caller has allowed it.
     pub(crate) async fn send(
         &self,
