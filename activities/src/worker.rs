@@ -10,8 +10,8 @@ use crate::rotate::RotationActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
-    RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
+    OnboardOrganization, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization, FollowedSubscription)
     };
 }
 

@@ -55,6 +55,8 @@ pub struct Rig {
     pub engine: Engine,
     /// Task queue of the worker.
     pub queue: String,
+    /// What the worker works with.
+    pub deps: Arc<Deps>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -164,9 +166,10 @@ impl Rig {
         });
         let (engine, theirs) = (Engine::new(client.clone()), client);
         let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
-        let thread = std::thread::spawn(move || run(theirs, &deps, told));
+        let own = Arc::clone(&deps);
+        let thread = std::thread::spawn(move || run(theirs, &own, told));
         let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, stop, thread: Some(thread) }
+        Self { lanes, engine, queue, deps, stop, thread: Some(thread) }
     }
 
     /// Starts the lifecycle of a file.

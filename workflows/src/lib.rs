@@ -16,6 +16,7 @@ pub mod rotate;
 mod set_lane;
 pub mod set_lifecycle;
 pub mod share_watch;
+pub mod subscription;
 
 pub use canary::CanaryRun;
 pub use checks::{DriftCheck, IsolationProbe};
@@ -26,3 +27,4 @@ pub use recording_lifecycle::RecordingLifecycle;
 pub use rotate::RotateCredentials;
 pub use set_lifecycle::SetLifecycle;
 pub use share_watch::ShareWatch;
+pub use subscription::FollowedSubscription;
