@@ -1,6 +1,7 @@
 //! What activities work with: the ports, opened once a worker.
 
 use crate::content_cache::ContentCache;
+use crate::outcomes::Outcomes;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
 use crate::ports::share::Share;
@@ -55,6 +56,8 @@ pub struct Deps {
     pub settings: Arc<dyn LiveSettings>,
     /// Stacks as they should be.
     pub plans: Arc<dyn Plans>,
+    /// Reports of the processor.
+    pub outcomes: Outcomes,
     /// Small contents between look and store.
     pub cache: ContentCache,
 }

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod metrics;
 pub mod offboard;
+pub mod outcomes;
 pub mod ports;
 pub mod provision;
 pub mod registry;

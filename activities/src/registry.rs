@@ -2,6 +2,7 @@
 //! read again when a file there changes, so that a newly onboarded organization needs no restart.
 
 use leadline_domain::gates::Gates;
+use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
@@ -113,6 +114,8 @@ pub struct Snapshot {
     pub gates: Option<Gates>,
     /// How long everything of an organization that leaves is held, days.
     pub retention_days: u32,
+    /// When a report of the processor is overdue; nothing where none is expected.
+    pub outcomes: Option<OutcomeRule>,
     /// Organizations placed in it.
     pub orgs: BTreeMap<OrgId, OrgConfig>,
 }

@@ -5,13 +5,14 @@ use crate::checks::CheckActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
+use crate::outcomes::OutcomeActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
     ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
-    RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization)
     };
 }
 
@@ -94,6 +95,7 @@ pub fn worker(
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(CheckActivities::new(Arc::clone(deps)))
+        .register_activities(OutcomeActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .build();

@@ -11,6 +11,7 @@ pub mod isolation;
 pub mod lifecycle;
 pub mod message;
 pub mod observe;
+pub mod outcome;
 pub mod placement;
 pub mod set;
 pub mod settle;

@@ -86,6 +86,12 @@ pub fn drift(env: &EnvId, org: Option<&OrgId>) -> String {
     }
 }
 
+/// Id of an [`crate::OutcomeCheck`] that a command starts, and of its schedule.
+#[must_use]
+pub fn outcomes(env: &EnvId, org: &OrgId) -> String {
+    format!("outcomes/{env}/{org}")
+}
+
 /// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.
 #[must_use]
 pub fn offboard(env: &EnvId, org: &OrgId) -> String {

@@ -1,6 +1,7 @@
 //! The roles that the outside plays, as traits. Adapters implement them; activities only know the roles.
 
 pub mod checks;
+pub mod outcomes;
 pub mod queue;
 pub mod rotation;
 pub mod share;

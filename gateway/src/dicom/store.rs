@@ -1,6 +1,6 @@
 //! One object: is it what it should be, and is it kept? Shared by C-STORE and STOW-RS.
 
-use super::{head, part10, uids};
+use super::{head, uids};
 use crate::intake::{Content, Intake, Received};
 use bytes::Bytes;
 use leadline_domain::fault::FaultClass;
@@ -137,6 +137,7 @@ pub(crate) async fn keep(
 
 #[cfg(test)]
 mod tests {
+    use super::super::part10;
     use super::*;
     use leadline_formats::synth;
 

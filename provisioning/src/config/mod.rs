@@ -6,6 +6,7 @@ mod gateway;
 mod jurisdictions;
 mod offboarding;
 mod organization;
+mod outcomes;
 mod promotion;
 
 pub use environment::{
@@ -20,6 +21,7 @@ pub use offboarding::Offboarding;
 pub use organization::{
     Contact, FORMATS, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride,
 };
+pub use outcomes::OutcomeReports;
 pub use promotion::{Promotion, PromotionRule};
 
 pub(crate) use organization::normal_path;

@@ -55,6 +55,8 @@ fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
     let bucket = Text::att("Bucket", "Arn");
     let objects = Text::sub("${Bucket.Arn}/*");
     let recordings = || Text::sub("${Bucket.Arn}/recordings/*");
+    // What the processor said of recordings is as much history as they are.
+    let reports = || Text::sub("${Bucket.Arn}/outcomes/*");
     let sessions = format!("arn:aws:sts::{}:assumed-role/{}/*", scope.account(), scope.role_name());
     let mut statements = vec![
         Statement::deny("OwnRoleOnly", DATA)
@@ -66,11 +68,14 @@ fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
         // which is what ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged
         // objects are copied as parts.
         Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"])
-            .on([recordings()])
+            .on([recordings(), reports()])
             .when("Null", "s3:if-none-match", "true")
             .when("Bool", "s3:ObjectCreationOperation", "true"),
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
-            .on([recordings(), Text::sub("${Bucket.Arn}/ledger/*")]),
+        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([
+            recordings(),
+            reports(),
+            Text::sub("${Bucket.Arn}/ledger/*"),
+        ]),
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
     BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) }

@@ -5,6 +5,7 @@ mod errors;
 mod export;
 mod isolation;
 mod multipart;
+mod outcomes;
 mod requests;
 mod rotation;
 mod s3;
