@@ -24,5 +24,6 @@ pub mod registry;
 pub mod rotate;
 pub mod schedules;
 pub mod secret;
+pub mod transfer;
 pub mod watch;
 pub mod worker;

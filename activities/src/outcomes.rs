@@ -137,7 +137,7 @@ mod tests {
     use crate::registry::{OrgConfig, Snapshot};
     use leadline_domain::outcome::{OUTCOME_SCHEMA, ProcessingStatus};
     use leadline_domain::{Digest, EnvFacts, EnvId, OrgScope, Placement, RecordingId};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     struct Rig {
         outcomes: Outcomes,
@@ -155,7 +155,14 @@ mod tests {
             jurisdictions: ["us".to_owned()].into(),
         };
         let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &facts).unwrap());
-        let orgs = [(org.clone(), OrgConfig { scope: scope.clone(), shares: BTreeMap::new() })].into();
+        let config = OrgConfig {
+            scope: scope.clone(),
+            shares: BTreeMap::new(),
+            limits: (1, 1),
+            formats: BTreeSet::new(),
+            storages: BTreeSet::new(),
+        };
+        let orgs = [(org.clone(), config)].into();
         let outcomes = Some(OutcomeRule { within_ms: 100, look_back_ms: 1_000 });
         let stores = Arc::new(FakeOutcomeStores::default());
         let (store, audit) = (stores.of(&scope), FakeQueue::standard());

@@ -3,6 +3,7 @@
 
 use leadline_domain::gates::Gates;
 use leadline_domain::outcome::OutcomeRule;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
@@ -103,6 +104,12 @@ pub struct OrgConfig {
     pub scope: OrgScope,
     /// Its shares.
     pub shares: BTreeMap<ShareId, ShareConfig>,
+    /// Up to this size received content is read as a whole, and larger than that it is refused, bytes.
+    pub limits: (u64, u64),
+    /// Formats that are delivered; any if empty.
+    pub formats: BTreeSet<String>,
+    /// Its storages besides the one of its data.
+    pub storages: BTreeSet<Storage>,
 }
 
 /// Everything, as it was when it was read.

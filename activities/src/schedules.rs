@@ -2,9 +2,11 @@
 
 use crate::engine::{Engine, start_fault, status_fault};
 use leadline_domain::outcome::OverdueReport;
+use leadline_domain::transfer::{Transfer, TransferReport};
 use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport};
 use leadline_workflows::checks::DriftInput;
-use leadline_workflows::{DriftCheck, IsolationProbe, OutcomeCheck, ids};
+use leadline_workflows::transfer::TransferInput;
+use leadline_workflows::{DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
 use temporalio_client::schedules::{
@@ -117,6 +119,24 @@ impl Engine {
                 Ok(None) => Err(failure(&e)),
                 Err(e) => Err(query_fault(&e)),
             },
+        }
+    }
+
+    /// Copies between storages of an organization, or follows the transfer that a command started before, if it is the
+    /// same.
+    ///
+    /// # Errors
+    /// `transfer.refused`, also while another transfer of the organization runs; what hindered it: `engine.*`,
+    /// `store.*`, `credential.*`, `config.*`.
+    pub async fn transfer(&self, queue: &str, env: &EnvId, transfer: &Transfer) -> Result<TransferReport, Fault> {
+        let id = ids::transfer(env, &transfer.org);
+        let input = TransferInput { transfer: transfer.clone(), report: TransferReport::default() };
+        self.client().start_workflow(TransferRecordings::run, input, now(queue, &id)).await.map_err(start_fault)?;
+        let handle: WorkflowHandle<Client, TransferRecordings> = self.client().get_workflow_handle(&id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(report),
+            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => Err(failure(&e)),
         }
     }
 

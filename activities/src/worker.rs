@@ -8,11 +8,12 @@ use crate::offboard::OffboardActivities;
 use crate::outcomes::OutcomeActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
+use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
     ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
-    OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch, TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings)
     };
 }
 
@@ -96,6 +97,7 @@ pub fn worker(
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(CheckActivities::new(Arc::clone(deps)))
         .register_activities(OutcomeActivities::new(Arc::clone(deps)))
+        .register_activities(TransferActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .build();

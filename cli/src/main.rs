@@ -80,6 +80,8 @@ enum Command {
     Outcome(cmd::outcome::Command),
     /// Stand in for the processor: for tests and demonstrations.
     Processor(cmd::processor::Args),
+    /// Copy recordings between an organization's own storages.
+    Transfer(cmd::transfer::Args),
     /// The ingest and audit queues, as a consumer sees them.
     #[command(subcommand)]
     Queue(cmd::queue::Command),
@@ -125,6 +127,7 @@ fn main() -> std::process::ExitCode {
             Command::File(c) => cmd::file::run(g, c).await,
             Command::Outcome(c) => cmd::outcome::run(g, c).await,
             Command::Processor(a) => cmd::processor::run(g, a).await,
+            Command::Transfer(a) => cmd::transfer::run(g, a).await,
             Command::Queue(c) => cmd::queue::run(g, c).await,
             Command::Inspect(a) => cmd::inspect::run(g, &a),
             Command::Synth(a) => cmd::synth::run(&a),

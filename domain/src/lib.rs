@@ -13,9 +13,11 @@ pub mod message;
 pub mod observe;
 pub mod outcome;
 pub mod placement;
+pub mod related;
 pub mod set;
 pub mod settle;
 pub mod staged;
+pub mod transfer;
 
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
@@ -26,5 +28,6 @@ pub use isolation::ProbeReport;
 pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};
+pub use related::{Marks, Related, Relation};
 pub use settle::{SettleRule, Structure, StructureVerdict};
 pub use staged::{Ingress, StagedName};

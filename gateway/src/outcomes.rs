@@ -104,7 +104,7 @@ mod tests {
     use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
     use leadline_domain::outcome::{OUTCOME_SCHEMA, ProcessingStatus, ProcessorReport};
     use leadline_domain::{Digest, EnvFacts, EnvId, FaultCode, OrgId, OrgScope, Placement, RecordingId};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     struct Rig {
@@ -124,7 +124,14 @@ mod tests {
             jurisdictions: ["us".to_owned()].into(),
         };
         let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &facts).unwrap());
-        let orgs = [(org.clone(), OrgConfig { scope: scope.clone(), shares: BTreeMap::new() })].into();
+        let config = OrgConfig {
+            scope: scope.clone(),
+            shares: BTreeMap::new(),
+            limits: (1, 1),
+            formats: BTreeSet::new(),
+            storages: BTreeSet::new(),
+        };
+        let orgs = [(org.clone(), config)].into();
         let stores = Arc::new(FakeOutcomeStores::default());
         let store = stores.of(&scope);
         let (queue, audit) = (FakeQueue::standard(), FakeQueue::standard());

@@ -16,10 +16,12 @@ use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Plan
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
+use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
     ShareId, SharePath, WorkerGroup,
@@ -136,7 +138,16 @@ impl Rig {
             };
             lane.share.make_folder("in");
             lanes.insert((*org).to_owned(), Arc::new(lane));
-            configs.insert(id, OrgConfig { scope, shares: BTreeMap::from([(share_id(), config)]) });
+            configs.insert(
+                id,
+                OrgConfig {
+                    scope,
+                    shares: BTreeMap::from([(share_id(), config)]),
+                    limits: (1 << 20, 1 << 30),
+                    formats: BTreeSet::new(),
+                    storages: BTreeSet::new(),
+                },
+            );
         }
         let registry = Arc::new(Registry::fixed(Snapshot {
             facts,
@@ -158,6 +169,7 @@ impl Rig {
         };
         let deps = Arc::new(Deps {
             outcomes,
+            storages: Arc::new(Nothing),
             registry,
             shares: Arc::new(LaneShares(lanes.clone())),
             stores,
@@ -238,6 +250,7 @@ impl Lane {
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
             formats: self.config.formats.clone(),
+            declared: None,
             resume: None,
         }
     }
@@ -405,6 +418,13 @@ impl Secrets for Nothing {
     }
     fn forget(&self, _: &OrgScope, _: &ShareId) {}
     async fn put_share_credentials(&self, _: &OrgScope, _: &ShareId, _: &ShareCredentials) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Storages for Nothing {
+    async fn between(&self, _: &OrgScope, _: Storage, _: Storage) -> Result<Arc<dyn Between>, Fault> {
         Err(unused())
     }
 }

@@ -92,6 +92,12 @@ pub fn outcomes(env: &EnvId, org: &OrgId) -> String {
     format!("outcomes/{env}/{org}")
 }
 
+/// Id of a [`crate::TransferRecordings`]: one at a time for an organization.
+#[must_use]
+pub fn transfer(env: &EnvId, org: &OrgId) -> String {
+    format!("transfer/{env}/{org}")
+}
+
 /// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.
 #[must_use]
 pub fn offboard(env: &EnvId, org: &OrgId) -> String {

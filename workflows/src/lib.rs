@@ -17,6 +17,7 @@ pub mod rotate;
 mod set_lane;
 pub mod set_lifecycle;
 pub mod share_watch;
+pub mod transfer;
 
 pub use canary::CanaryRun;
 pub use checks::{DriftCheck, IsolationProbe};
@@ -28,3 +29,4 @@ pub use recording_lifecycle::RecordingLifecycle;
 pub use rotate::RotateCredentials;
 pub use set_lifecycle::SetLifecycle;
 pub use share_watch::ShareWatch;
+pub use transfer::TransferRecordings;

@@ -7,3 +7,4 @@ mod rotating;
 pub mod shares;
 pub mod smb;
 pub mod smb_fake;
+pub mod staged;

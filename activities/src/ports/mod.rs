@@ -6,4 +6,6 @@ pub mod queue;
 pub mod rotation;
 pub mod share;
 pub mod stacks;
+pub mod staging;
 pub mod store;
+pub mod transfer;

@@ -23,4 +23,5 @@ pub(crate) mod replay;
 pub(crate) mod rotate;
 pub(crate) mod schema;
 pub(crate) mod synth;
+pub(crate) mod transfer;
 pub(crate) mod worker;

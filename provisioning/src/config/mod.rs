@@ -8,6 +8,7 @@ mod offboarding;
 mod organization;
 mod outcomes;
 mod promotion;
+mod storage;
 
 pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
@@ -23,6 +24,7 @@ pub use organization::{
 };
 pub use outcomes::OutcomeReports;
 pub use promotion::{Promotion, PromotionRule};
+pub use storage::{OrgStorages, ProcessingStorage};
 
 pub(crate) use organization::normal_path;
 

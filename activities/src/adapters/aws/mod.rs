@@ -12,7 +12,9 @@ mod s3;
 mod secrets;
 mod settings;
 mod sqs;
+mod staged;
 mod sts;
+mod transfer;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;

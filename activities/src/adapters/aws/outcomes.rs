@@ -46,7 +46,7 @@ impl S3OrgStore {
 }
 
 /// The digest in a key `<prefix>ab/<digest>[/...]`.
-fn digest_of(key: &str, prefix: &str) -> Option<Digest> {
+pub(super) fn digest_of(key: &str, prefix: &str) -> Option<Digest> {
     Digest::parse(key.strip_prefix(prefix)?.split('/').nth(1)?).ok()
 }
 
