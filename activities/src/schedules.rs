@@ -1,7 +1,6 @@
 //! The schedules of the checks, and the checks that a command asks for.
 
 use crate::engine::{Engine, start_fault, status_fault};
-use leadline_domain::outcome::OverdueReport;
 use leadline_domain::transfer::{Transfer, TransferReport};
 use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport};
 use leadline_workflows::checks::DriftInput;
@@ -103,33 +102,12 @@ impl Engine {
         }
     }
 
-    /// Looks for missing reports of the processor now. `None` where none is expected.
+    /// Copies between storages of an organization, or follows the same transfer that a command started before.
     ///
     /// # Errors
-    /// What hindered it: `engine.*`, `store.*`, `credential.*`, `config.*`.
-    pub async fn find_overdue(&self, queue: &str, env: &EnvId, org: &OrgId) -> Result<Option<OverdueReport>, Fault> {
-        let id = ids::outcomes(env, org);
-        self.client().start_workflow(OutcomeCheck::run, org.clone(), now(queue, &id)).await.map_err(start_fault)?;
-        let handle: WorkflowHandle<Client, OutcomeCheck> = self.client().get_workflow_handle(&id);
-        match handle.get_result(WorkflowGetResultOptions::default()).await {
-            Ok(report) => Ok(report),
-            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
-            Err(e) => match handle.query(OutcomeCheck::report, (), WorkflowQueryOptions::default()).await {
-                Ok(Some(report)) => Ok(Some(report)),
-                Ok(None) => Err(failure(&e)),
-                Err(e) => Err(query_fault(&e)),
-            },
-        }
-    }
-
-    /// Copies between storages of an organization, or follows the transfer that a command started before, if it is the
-    /// same.
-    ///
-    /// # Errors
-    /// `transfer.refused`, also while another transfer of the organization runs; what hindered it: `engine.*`,
-    /// `store.*`, `credential.*`, `config.*`.
+    /// `transfer.refused`; what hindered it: `engine.*`, `store.*`, `credential.*`, `config.*`.
     pub async fn transfer(&self, queue: &str, env: &EnvId, transfer: &Transfer) -> Result<TransferReport, Fault> {
-        let id = ids::transfer(env, &transfer.org);
+        let id = ids::transfer(env, transfer);
         let input = TransferInput { transfer: transfer.clone(), report: TransferReport::default() };
         self.client().start_workflow(TransferRecordings::run, input, now(queue, &id)).await.map_err(start_fault)?;
         let handle: WorkflowHandle<Client, TransferRecordings> = self.client().get_workflow_handle(&id);

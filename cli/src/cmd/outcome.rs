@@ -9,6 +9,7 @@ use leadline_activities::deps::Deps;
 use leadline_domain::message::rfc3339;
 use leadline_domain::outcome::{OutcomeRule, OverdueReport, ProcessorReport};
 use leadline_domain::{Digest, EnvId, Fault, OrgId, RecordingId};
+use leadline_gateway::outcomes::{self, WorkedOff};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,13 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
+    /// Work off the reports that wait on the outcome queue, as the gateway does, and stop. Exits with 3 if some were
+    /// refused.
+    Collect {
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
     /// Everything that was said of one recording.
     Show {
         /// The recording's id, as in its message.
@@ -51,6 +59,25 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::List { org, env, missing, within, limit } => {
             let (deps, _) = Site::load(g, &env)?.deps().await?;
             if missing { overdue(g, &deps, &org, within, limit).await } else { list(g, &deps, &org, limit).await }
+        }
+        Command::Collect { env } => {
+            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let mut all = WorkedOff::default();
+            loop {
+                let done = outcomes::once(&deps.outcomes, 1).await?;
+                if done == WorkedOff::default() {
+                    break;
+                }
+                all.recorded += done.recorded;
+                all.refused += done.refused;
+                all.left += done.left;
+            }
+            let WorkedOff { recorded, refused, left } = all;
+            match g.output {
+                Format::Json => output::json(&json!({ "recorded": recorded, "refused": refused, "left": left })),
+                Format::Text => output::line(&format!("{recorded} reports recorded, {refused} refused, {left} left")),
+            }
+            Ok(if refused + left == 0 { Code::Ok } else { Code::NotWell })
         }
         Command::Show { recording, env } => {
             let (org, digest) = RecordingId::parts_of(&recording)
