@@ -143,7 +143,7 @@ impl Rig {
                 OrgConfig {
                     scope,
                     shares: BTreeMap::from([(share_id(), config)]),
-                    limits: (1 << 20, 1 << 30),
+                    limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
                     storages: BTreeSet::new(),
                 },
