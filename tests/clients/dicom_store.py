@@ -1,8 +1,9 @@
 """Sends DICOM objects with pynetdicom and prints the status of each: dicom_store.py PORT KIND[,KIND...] FILE"""
 
+import io
 import sys
 
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.uid import (
     ComprehensiveSRStorage,
     CTImageStorage,
@@ -26,6 +27,11 @@ def send(port, kind, path):
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     syntax = SYNTAXES.get(kind, ExplicitVRLittleEndian)
     dataset.file_meta.TransferSyntaxUID = syntax
+    # The values are as they were read until the data set is written and read in the new syntax.
+    written = io.BytesIO()
+    implicit = syntax == ImplicitVRLittleEndian
+    dcmwrite(written, dataset, implicit_vr=implicit, little_endian=True, force_encoding=True)
+    dataset = dcmread(io.BytesIO(written.getvalue()))
     if kind == "mismatch":
         # pynetdicom takes the UIDs of the command from the data set: let them differ on the way.
         from pynetdicom import dimse_primitives
