@@ -5,13 +5,15 @@ use crate::checks::CheckActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
+use crate::outcomes::OutcomeActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
+use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
     ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
-    OnboardOrganization, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch, TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization, FollowedSubscription)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription)
     };
 }
 
@@ -94,6 +96,8 @@ pub fn worker(
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(CheckActivities::new(Arc::clone(deps)))
+        .register_activities(OutcomeActivities::new(Arc::clone(deps)))
+        .register_activities(TransferActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .build();

@@ -196,6 +196,16 @@ codes! {
     EhrUnreachable = "ehr.unreachable", Transient;
     /// The organization's EHR refuses our client id, key or scopes.
     EhrRefused = "ehr.refused", Blocked;
+    /// A report of the processor is not one: another schema, another form, no recording id.
+    OutcomeInvalid = "outcome.invalid", Rejected;
+    /// A report of the processor is about a recording that the organization does not have.
+    OutcomeUnknownRecording = "outcome.unknown_recording", Rejected;
+    /// Two reports of the processor have the same id and say different things.
+    OutcomeConflict = "outcome.conflict", Rejected;
+    /// Recordings have no report of the processor, and one is due.
+    OutcomeOverdue = "outcome.overdue", Blocked;
+    /// A transfer would leave the organization or its jurisdiction, or would remove what must stay.
+    TransferRefused = "transfer.refused", Rejected;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }

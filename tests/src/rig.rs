@@ -5,19 +5,23 @@ use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::eventually;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
+use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
+use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
     ShareId, SharePath, WorkerGroup,
@@ -143,20 +147,36 @@ impl Rig {
                     shares: BTreeMap::from([(share_id(), config)]),
                     limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
+                    storages: BTreeSet::new(),
                 },
             );
         }
-        let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
+        let registry = Arc::new(Registry::fixed(Snapshot {
+            facts,
+            gates: None,
+            retention_days: 30,
+            orgs: configs,
+            outcomes: None,
+        }));
         let queue = registry.env().task_queue(&WorkerGroup::main());
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
         };
+        let audit_queue = routed(|l| Arc::clone(&l.audit), "/organization");
+        let outcomes = Outcomes {
+            registry: Arc::clone(&registry),
+            stores: Arc::new(FakeOutcomeStores::default()),
+            queue: FakeQueue::standard(),
+            audit: audit_queue.clone(),
+        };
         let deps = Arc::new(Deps {
+            outcomes,
+            storages: Arc::new(Nothing),
             registry,
             shares: Arc::new(LaneShares(lanes.clone())),
             stores,
             ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
-            audit_queue: routed(|l| Arc::clone(&l.audit), "/organization"),
+            audit_queue,
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
@@ -401,6 +421,13 @@ impl Secrets for Nothing {
     }
     fn forget(&self, _: &OrgScope, _: &ShareId) {}
     async fn put_share_credentials(&self, _: &OrgScope, _: &ShareId, _: &ShareCredentials) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Storages for Nothing {
+    async fn between(&self, _: &OrgScope, _: Storage, _: Storage) -> Result<Arc<dyn Between>, Fault> {
         Err(unused())
     }
 }

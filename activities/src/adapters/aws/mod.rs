@@ -5,6 +5,7 @@ mod errors;
 mod export;
 mod isolation;
 mod multipart;
+mod outcomes;
 mod requests;
 mod rotation;
 mod s3;
@@ -13,6 +14,7 @@ mod settings;
 mod sqs;
 mod staged;
 mod sts;
+mod transfer;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;
