@@ -20,6 +20,7 @@ pub mod offboard;
 pub mod ports;
 pub mod provision;
 pub mod registry;
+mod restore;
 pub mod rotate;
 pub mod schedules;
 pub mod secret;

@@ -63,7 +63,8 @@ impl OffboardActivities {
     /// See the contract.
     #[activity(definition = definitions::UnderWay)]
     pub async fn under_way(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<String>, ActivityError> {
-        ended("under_way", under_way(&self.deps, &Engine::new(ctx.client()), &org).await)
+        let engine = Engine::new(ctx.client());
+        ended("under_way", beating(&ctx, under_way(&self.deps, &engine, &org)).await)
     }
 
     /// See the contract.
@@ -80,10 +81,10 @@ impl OffboardActivities {
     #[activity(definition = definitions::RecordCertificate)]
     pub async fn record_certificate(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         certificate: Certificate,
     ) -> Result<(), ActivityError> {
-        ended("record_certificate", record(&self.deps, &certificate).await)
+        ended("record_certificate", beating(&ctx, record(&self.deps, &certificate)).await)
     }
 }
 

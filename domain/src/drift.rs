@@ -4,6 +4,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::ids::{EnvId, OrgId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Who moved.
@@ -76,6 +77,17 @@ impl DriftReport {
     /// Differences that came about past us.
     pub fn drifted(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|d| d.kind != DriftKind::Pending)
+    }
+
+    /// Logical ids of the resources whose settings were changed past us and can be put back, each once.
+    #[must_use]
+    pub fn repairable(&self) -> BTreeSet<String> {
+        self.drifted().filter(|d| !d.setting.is_empty()).map(|d| d.resource.clone()).collect()
+    }
+
+    /// Resources that are gone, or came past us: there is no setting to put back.
+    pub fn beyond_repair(&self) -> impl Iterator<Item = &Difference> {
+        self.drifted().filter(|d| d.setting.is_empty())
     }
 
     /// Whether the plan is ahead of what was applied.

@@ -420,6 +420,9 @@ impl LiveSettings for Nothing {
     async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
         Err(unused())
     }
+    async fn write(&self, _: &Physical, _: &str, _: &serde_json::Value) -> Result<(), Fault> {
+        Err(unused())
+    }
 }
 
 impl Plans for Nothing {

@@ -3,6 +3,7 @@
 //! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
 
+mod apply;
 pub mod canary;
 pub mod checks;
 pub mod contracts;

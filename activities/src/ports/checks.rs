@@ -68,6 +68,13 @@ pub trait LiveSettings: Send + Sync {
     /// # Errors
     /// `stack.*`; the type has to be one that is compared there.
     async fn read(&self, resource: &Physical) -> Result<Option<Value>, Fault>;
+
+    /// Writes one setting of a resource, named as in what `read` gives, e.g. `policy`, to what
+    /// [`leadline_provisioning::plan::wanted`] says of it; null takes it away. A repeat is harmless.
+    ///
+    /// # Errors
+    /// `stack.*`, `store.*`, `queue.*`; `bug.invariant` for a setting that is not known.
+    async fn write(&self, resource: &Physical, setting: &str, wanted: &Value) -> Result<(), Fault>;
 }
 
 /// What a stack should be.

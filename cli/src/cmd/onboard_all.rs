@@ -89,7 +89,7 @@ impl All<'_> {
         loop {
             tokio::select! {
                 r = &mut result => {
-                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {e}")));
+                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {}", apply::reason(&e))));
                 }
                 () = tokio::time::sleep(POLL) => {}
             }

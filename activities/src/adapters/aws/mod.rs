@@ -6,6 +6,7 @@ mod export;
 mod isolation;
 mod multipart;
 mod requests;
+mod restore;
 mod rotation;
 mod s3;
 mod secrets;
