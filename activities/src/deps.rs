@@ -3,6 +3,7 @@
 use crate::content_cache::ContentCache;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
+use crate::ports::removal::Removal;
 use crate::ports::share::Share;
 use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
@@ -53,6 +54,8 @@ pub struct Deps {
     pub isolation: Arc<dyn Isolation>,
     /// Settings as the services have them.
     pub settings: Arc<dyn LiveSettings>,
+    /// Removes what a deleted stack leaves.
+    pub removal: Arc<dyn Removal>,
     /// Stacks as they should be.
     pub plans: Arc<dyn Plans>,
     /// Small contents between look and store.

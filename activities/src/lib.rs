@@ -8,6 +8,7 @@ pub mod checks;
 pub mod codec;
 pub mod content_cache;
 pub mod cost;
+pub mod deletion;
 pub mod deps;
 pub mod drift;
 pub mod engine;

@@ -2,6 +2,7 @@
 
 use crate::canary::CanaryActivities;
 use crate::checks::CheckActivities;
+use crate::deletion::DeletionActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
@@ -96,6 +97,7 @@ pub fn worker(
         .register_activities(CheckActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
+        .register_activities(DeletionActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

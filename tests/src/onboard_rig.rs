@@ -223,6 +223,9 @@ impl Shares for OneShare {
 struct NoPlans;
 
 impl Plans for NoPlans {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<Plan, Fault> {
+        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
     }
@@ -239,6 +242,7 @@ pub struct OnboardRig {
     pub plights: Arc<Plights>,
     config: Config,
     url: String,
+    temporal: String,
     running: Option<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
@@ -250,8 +254,14 @@ impl OnboardRig {
     pub async fn start(dir: &Path, temporal: &Temporal, aws: &AwsEndpoint, orgs: &[String]) -> Self {
         let config = configured(&dir.join("environments"), &aws.url(), orgs);
         let client = crate::rig::connect(&temporal.address()).await;
-        let mut rig =
-            Self { engine: Engine::new(client), plights: Arc::default(), config, url: aws.url(), running: None };
+        let mut rig = Self {
+            engine: Engine::new(client),
+            plights: Arc::default(),
+            config,
+            url: aws.url(),
+            temporal: temporal.address(),
+            running: None,
+        };
         rig.work();
         let env = rig.environment_plan();
         let handle = rig.begin_environment(env).await;
@@ -268,11 +278,12 @@ impl OnboardRig {
     pub fn work(&mut self) {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (url, plights, config) = (self.url.clone(), Arc::clone(&self.plights), self.config.clone());
-        let client = self.engine.client().clone();
+        let temporal = self.temporal.clone();
         let thread = std::thread::spawn(move || {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             tokio.block_on(async {
                 // Connections of a worker die with its runtime: each has its own.
+                let client = crate::rig::connect(&temporal).await;
                 let deps = Arc::new(deps(&url, plights, &config).await);
                 let options = RuntimeOptions::builder().build().expect("options");
                 let runtime = Runtime::from_current_tokio(options).expect("the Temporal runtime");
@@ -484,6 +495,7 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         stacks: Arc::new(FaultyStacks(CfnStacks::new(&aws), Arc::clone(&plights))),
         secrets: Arc::new(FaultySecrets(AwsSecrets::new(aws.clone()), Arc::clone(&plights))),
         settings: Arc::new(AwsSettingsReader::new(&aws)),
+        removal: Arc::new(AwsSettingsReader::new(&aws)),
         plans: Arc::new(NoPlans),
         cache: ContentCache::new(1 << 20),
         isolation: Arc::new(FaultyIsolation(AwsIsolation::new(aws), plights)),

@@ -12,6 +12,7 @@ use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
+use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
@@ -150,6 +151,7 @@ impl Rig {
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            removal: Arc::new(Nothing),
             plans: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
@@ -425,7 +427,23 @@ impl LiveSettings for Nothing {
     }
 }
 
+#[async_trait]
+impl Removal for Nothing {
+    async fn secret(&self, _: &OrgScope, _: &ShareId) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn bucket(&self, _: &OrgScope) -> Result<bool, Fault> {
+        Err(unused())
+    }
+}
+
 impl Plans for Nothing {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<leadline_provisioning::Plan, Fault> {
+        Err(unused())
+    }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::{EnvScope, Fault, OrgId, OrgScope, ShareId};
+use leadline_provisioning::Plan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,4 +94,10 @@ pub trait Plans: Send + Sync {
     /// # Errors
     /// `config.*`.
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+
+    /// The plan that opens an organization's bucket for deletion, after the off-boarding that this certificate is of.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn opening(&self, org: &OrgId, certificate: &str) -> Result<Plan, Fault>;
 }

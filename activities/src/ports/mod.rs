@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod queue;
+pub mod removal;
 pub mod rotation;
 pub mod share;
 pub mod stacks;

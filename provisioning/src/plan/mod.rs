@@ -240,6 +240,32 @@ pub fn plan_org(
     })
 }
 
+/// Plans the opening of an organization's bucket for deletion, after the off-boarding that this certificate (its id) is of.
+/// What is there is not looked at: the digest says what is wanted.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_opening(
+    config: &Config,
+    env: &Environment,
+    org: &Organization,
+    certificate: &str,
+) -> Result<Plan, Refusal> {
+    let plan = plan_org(config, env, org, None, &[])?;
+    let scope = org.scope(env).map_err(Refusal::Residency)?;
+    let tags = plan.tags.clone();
+    let context = policy::Context {
+        account: scope.account(),
+        region: scope.region(),
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: None,
+        foreign: &BTreeSet::new(),
+    };
+    let opened = make(env, Some(&org.id), scope.stack(), template::opened(env, &scope, org), &context, None, &[])?;
+    Ok(Plan { deletes: Some(certificate.to_owned()), ..opened }.identified())
+}
+
 /// Plans the stack of an environment's copies, in the region of the copies; `None` where nothing is copied.
 ///
 /// # Errors

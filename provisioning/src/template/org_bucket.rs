@@ -4,12 +4,12 @@ use super::bucket::{ABANDONED_DAYS, DATA, abandoned_uploads};
 use super::iam::{Policy, Statement, tls_only};
 use super::resources::{Bucket, BucketPolicy};
 use super::value::Text;
-use super::{Builder, env_queues, tags};
+use super::{Builder, Stage, env_queues, tags};
 use crate::config::Environment;
 use leadline_domain::OrgScope;
 use serde_json::json;
 
-pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str) {
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
     let environment = env.scope();
     t.add(
@@ -43,7 +43,7 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
         },
         &[],
     );
-    t.add("BucketPolicy", &policy(env, scope), &[]);
+    t.add("BucketPolicy", &policy(env, scope, stage), &[]);
     t.output("BucketName", "Recordings and ledger", Text::reference("Bucket"));
     t.output("BucketArn", "ARN of the bucket", Text::att("Bucket", "Arn"));
 }
@@ -51,7 +51,7 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
 /// Only denials: what is allowed follows from the role's own policy. Bucket settings stay with the account's
 /// administrators, or CloudFormation could never change the stack again; data they cannot read, and a change of this
 /// policy is seen as drift.
-fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
+fn policy(env: &Environment, scope: &OrgScope, stage: Stage) -> BucketPolicy {
     let bucket = Text::att("Bucket", "Arn");
     let objects = Text::sub("${Bucket.Arn}/*");
     let recordings = || Text::sub("${Bucket.Arn}/recordings/*");
@@ -69,8 +69,11 @@ fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
             .on([recordings()])
             .when("Null", "s3:if-none-match", "true")
             .when("Bool", "s3:ObjectCreationOperation", "true"),
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
-            .on([recordings(), Text::sub("${Bucket.Arn}/ledger/*")]),
+        match stage {
+            Stage::Open => Statement::deny("NothingIsWritten", &["s3:PutObject"]).on([objects.clone()]),
+            Stage::Kept => Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
+                .on([recordings(), Text::sub("${Bucket.Arn}/ledger/*")]),
+        },
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
     BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) }

@@ -1,10 +1,12 @@
 //! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
 
 mod cloudformation;
+mod emptying;
 mod errors;
 mod export;
 mod isolation;
 mod multipart;
+mod removal;
 mod requests;
 mod restore;
 mod rotation;
