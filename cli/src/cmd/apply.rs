@@ -10,6 +10,7 @@ use leadline_domain::gates::{Approver, Evidence, GateState};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
+use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
 use std::collections::BTreeSet;
@@ -346,7 +347,7 @@ pub(crate) fn millis(t: std::time::SystemTime) -> i64 {
 }
 
 /// Prints where an apply stands, for `org status` and `env status`.
-pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
+pub(crate) async fn tell_status(applying: &Applying, offboarding: Option<OffboardStatus>, format: Format) -> Done {
     let ended = applying.ended().await?;
     let status = if ended == Ended::Never { None } else { applying.status().await };
     let state = match ended {
@@ -357,7 +358,9 @@ pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
         Ended::Badly { .. } => "failed",
     };
     if format == Format::Json {
-        output::json(&serde_json::json!({"workflow": applying.id(), "state": state, "status": status}));
+        output::json(
+            &serde_json::json!({"workflow": applying.id(), "state": state, "status": status, "offboarding": offboarding}),
+        );
     } else {
         output::line(&format!("{} {state}", applying.id()));
         if let Some(s) = &status {
@@ -378,6 +381,10 @@ pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
             }
         } else if ended != Ended::Never {
             output::line("no worker of this environment answers: start one to see more");
+        }
+        if let Some(o) = &offboarding {
+            output::line(&format!("off-boarding  {}", o.step));
+            super::offboard::tell_lines(o);
         }
     }
     Ok(match (ended, status.and_then(|s| s.paused)) {

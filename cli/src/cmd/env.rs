@@ -102,7 +102,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Drift { env } => checks::drift(g, None, &env).await,
         Command::Status { env } => {
             let site = Site::load(g, &env)?;
-            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), g.output).await
+            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), None, g.output).await
         }
         Command::Approve { env, digest } => {
             let site = Site::load(g, &env)?;

@@ -74,7 +74,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "all")]
         repair: bool,
     },
-    /// Where the last onboarding stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
+    /// Where the last onboarding stands, and the off-boarding if there is one: step, gates, what it waits for,
+    /// certificates. Exit 3 if it waits for a human or failed.
     Status {
         /// Organization.
         org: OrgId,
@@ -139,8 +140,8 @@ pub(crate) enum Command {
     },
     /// Exchange the credentials of a share without losing a file.
     Rotate(super::rotate::Args),
-    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Nothing
-    /// is deleted.
+    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Deleted it
+    /// is after the time of retention, and by an approval of its own only.
     Offboard(super::offboard::Args),
     /// The organizations placed in an environment.
     List {
@@ -180,7 +181,9 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         }
         Command::Status { org, env } => {
             let site = Site::load(g, &env)?;
-            apply::tell_status(&Applying::of(&site.temporal().await?, &env, Some(&org)), g.output).await
+            let client = site.temporal().await?;
+            let leaving = super::offboard::of(&client, &env, &org).await;
+            apply::tell_status(&Applying::of(&client, &env, Some(&org)), leaving, g.output).await
         }
         Command::Approve { org, env, digest } => {
             let site = Site::load(g, &env)?;
