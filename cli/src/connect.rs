@@ -21,9 +21,6 @@ use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, ClientTlsOptions, Connection, ConnectionOptions, TlsOptions};
 use temporalio_common::data_converters::DataConverter;
 
-/// Small contents kept between look and store.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
-
 /// One environment, as configured.
 pub(crate) struct Site {
     dir: PathBuf,
@@ -104,7 +101,7 @@ impl Site {
             removal: Arc::new(AwsSettingsReader::new(&aws)),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
-            cache: ContentCache::new(CACHE_BYTES),
+            cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
         };
         Ok((Arc::new(deps), aws.counts()))
     }

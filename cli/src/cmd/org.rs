@@ -20,9 +20,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Stacks that are asked after at once.
-const AT_ONCE: usize = 8;
-
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Show what onboarding would change. Exit 2 if anything.
@@ -64,9 +61,9 @@ pub(crate) enum Command {
         /// With --all: folder with such a file for each organization that needs one, `<org>.toml`.
         #[arg(long, value_name = "DIR", requires = "all")]
         credentials_dir: Option<PathBuf>,
-        /// With --all: how many at a time.
-        #[arg(long, value_name = "N", requires = "all", default_value_t = super::onboard_all::PARALLEL)]
-        parallel: std::num::NonZeroUsize,
+        /// With --all: how many at a time; else as many as the environment says (`provisioning.at_once`).
+        #[arg(long, value_name = "N", requires = "all")]
+        parallel: Option<std::num::NonZeroUsize>,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
@@ -232,7 +229,10 @@ async fn plan_all(g: &Global, env: &EnvId, offline: bool) -> Done {
     let site = Site::load(g, env)?;
     let live = Live::open(&site, offline).await?;
     let each = site.config().organizations(env).map(|o| planned(&site, &live, o, &[]));
-    let all: Vec<Planned> = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+    let all: Vec<Planned> = futures::stream::iter(each)
+        .buffered(usize::from(site.environment().provisioning.at_once))
+        .try_collect()
+        .await?;
     let code = plans::show_all(&all, g.output);
     let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
     output::note(&format!("{} organizations planned in {}", all.len(), output::duration(ms)));
@@ -365,6 +365,10 @@ async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     say("bucket", &scope.bucket());
     say("role", &scope.role_arn());
     say("key", &scope.key_alias());
+    for c in &o.contacts {
+        let role = c.role.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+        say("contact", &format!("{}{role} {}", c.name, c.email));
+    }
     let rows: Vec<Vec<String>> = o
         .shares
         .iter()
