@@ -413,6 +413,7 @@ impl OnboardRig {
             ChangeSetState::Empty | ChangeSetState::Failed(_) => "none".to_owned(),
             other => format!("{other:?}"),
         };
+        let template = stacks.template(&scope.stack()).await.expect("answered");
         let client = self.engine.client();
         let watched =
             client.get_workflow_handle::<leadline_workflows::ShareWatch>(ids::watch(scope.org(), &share_id()));
@@ -424,7 +425,7 @@ impl OnboardRig {
             ("stack", stack.status),
             ("outputs", format!("{:?}", keys(&stack.outputs))),
             ("tags", format!("{:?}", stack.tags)),
-            ("template", stacks.template(&scope.stack()).await.expect("answered").unwrap_or_default()),
+            ("template", format!("as planned: {}", template == Some(self.plan(org).template_text()))),
             ("change set left", left),
             ("secret", format!("{} {}", credentials.user, credentials.password.len())),
             ("probes", format!("{:?}", status.probes)),
