@@ -158,6 +158,10 @@ codes! {
     FileStalled = "file.stalled", Rejected;
     /// The file is closed and stable, but contradicts its own format.
     FileMalformed = "file.malformed", Rejected;
+    /// What was received ends before its content does.
+    FileIncomplete = "file.incomplete", Rejected;
+    /// What was received is not what its sender declared.
+    FileChecksumMismatch = "file.checksum_mismatch", Rejected;
     /// The file looks preallocated or padded and stayed so.
     FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.

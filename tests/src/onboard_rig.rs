@@ -481,7 +481,8 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
     let here = facts("test");
     let orgs = config.organizations(&here.env).map(|o| {
         let shares = BTreeMap::from([(share_id(), share())]);
-        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares })
+        let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
+        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares, limits, formats })
     });
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, orgs: orgs.collect() };
     let share = FakeShare::new();

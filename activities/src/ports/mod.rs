@@ -6,4 +6,5 @@ pub mod removal;
 pub mod rotation;
 pub mod share;
 pub mod stacks;
+pub mod staging;
 pub mod store;

@@ -66,13 +66,16 @@ fn policy(env: &Environment, scope: &OrgScope, stage: Stage) -> BucketPolicy {
         // which is what ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged
         // objects are copied as parts.
         Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"])
-            .on([recordings()])
+            .on([recordings(), Text::sub("${Bucket.Arn}/identities/*"), Text::sub("${Bucket.Arn}/received/*")])
             .when("Null", "s3:if-none-match", "true")
             .when("Bool", "s3:ObjectCreationOperation", "true"),
         match stage {
             Stage::Open => Statement::deny("NothingIsWritten", &["s3:PutObject"]).on([objects.clone()]),
-            Stage::Kept => Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
-                .on([recordings(), Text::sub("${Bucket.Arn}/ledger/*")]),
+            Stage::Kept => {
+                let kept = ["recordings", "ledger", "identities", "received", "quarantine"];
+                Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
+                    .on(kept.map(|prefix| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"))))
+            }
         },
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
