@@ -134,3 +134,42 @@ impl fmt::Display for DriftKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(resource: &str, setting: &str, kind: DriftKind) -> Difference {
+        Difference {
+            resource: resource.into(),
+            resource_type: "AWS::S3::Bucket".into(),
+            name: String::new(),
+            setting: setting.into(),
+            kind,
+            planned: None,
+            applied: None,
+            live: None,
+        }
+    }
+
+    #[test]
+    fn what_is_there_can_be_put_back_and_what_is_gone_cannot() {
+        let report = DriftReport {
+            env: EnvId::parse("test").unwrap(),
+            org: None,
+            stack: "s".into(),
+            compared: 0,
+            differences: vec![
+                difference("B", "policy.Statement.A", DriftKind::Drifted),
+                difference("B", "versioning", DriftKind::Conflict),
+                difference("A", "policy", DriftKind::AlreadyAsPlanned),
+                difference("Gone", "", DriftKind::Drifted),
+                difference("Ahead", "policy", DriftKind::Pending),
+                difference("", "tags", DriftKind::Pending),
+            ],
+            not_compared: vec![],
+        };
+        assert_eq!(report.repairable(), BTreeSet::from(["A".to_owned(), "B".to_owned()]));
+        assert_eq!(report.beyond_repair().map(|d| d.resource.as_str()).collect::<Vec<_>>(), ["Gone"]);
+    }
+}

@@ -343,3 +343,40 @@ pub(crate) async fn schedule_checks<W: Applying + 'static>(
     ctx.state_mut(|s| s.status().schedules = schedules);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contracts::StackPlan;
+    use leadline_domain::EnvId;
+
+    fn apply() -> Apply {
+        let plan = StackPlan {
+            env: EnvId::parse("test").unwrap(),
+            org: None,
+            stack: "s".into(),
+            region: "us-east-1".into(),
+            template: "{}".into(),
+            tags: BTreeMap::new(),
+            repairs: vec![],
+            deletes: None,
+            digest: "d".into(),
+        };
+        Apply::new(ApplyInput { plan, requested_by: "ann".into(), inputs: String::new(), evidence: None })
+    }
+
+    #[test]
+    fn what_executes_is_not_cancelled_and_what_waits_is_once() {
+        let mut a = apply();
+        a.status.step = EXECUTING.into();
+        assert_eq!(a.may_cancel("bob").unwrap_err().code, FaultCode::ApplyNotCancelled);
+        a.status.paused = Some(Fault::new(FaultCode::StackFailed, "x"));
+        assert_eq!(a.may_cancel("bob"), Ok(()), "it failed, and waits");
+        assert!(a.may_cancel(" ").is_err(), "without a name");
+        assert_eq!(a.cancel(" bob ").cancelled_by.as_deref(), Some("bob"));
+        assert!(a.may_cancel("carol").is_err(), "once");
+        let mut done = apply();
+        done.status.step = DONE.into();
+        assert!(done.may_cancel("bob").is_err());
+    }
+}

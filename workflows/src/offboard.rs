@@ -122,7 +122,19 @@ pub(crate) async fn pause(
     ctx.set_current_details(format!("waiting: {fault}"));
     ctx.state_mut(|s| s.status.paused = Some(fault));
     woken(ctx, PAUSE).await;
-    Ok(())
+    unless_kept(ctx)
+}
+
+/// Ends the workflow if somebody wants everything to stay. What has ended, such as a watch, has ended.
+fn unless_kept(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), WorkflowTermination> {
+    let Some(who) = ctx.state(|s| s.status.kept_by.clone()) else { return Ok(()) };
+    let step = ctx.state(|s| s.status.step.clone());
+    ctx.state_mut(|s| {
+        s.status.step = STAYS.to_owned();
+        s.status.paused = None;
+    });
+    let detail = format!("cancelled by {who} at the step \"{step}\"; nothing is deleted");
+    Err(failed(Fault::new(FaultCode::ApplyCancelled, detail)))
 }
 
 /// A while, or until a human says that it can go on.
@@ -130,7 +142,7 @@ async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration) 
     let seen = ctx.state(|s| s.resumes);
     select! {
         _ = ctx.timer(wait) => {}
-        _ = ctx.wait_condition(move |s| s.resumes > seen) => {}
+        _ = ctx.wait_condition(move |s| s.resumes > seen || s.status.kept_by.is_some()) => {}
     }
 }
 
@@ -162,15 +174,18 @@ impl OffboardOrganization {
     }
 }
 
-/// Whether somebody may want everything to stay: before it begins, and until the deletion is agreed to.
-fn may_keep(step: &str, who: &str) -> Result<(), Fault> {
+/// Whether somebody may want everything to stay: while it waits or holds, and until the deletion is agreed to.
+fn may_keep(status: &OffboardStatus, who: &str) -> Result<(), Fault> {
     let refused = |why: &str| Err(Fault::new(FaultCode::ApplyNotCancelled, why));
     if who.trim().is_empty() {
         return refused("it needs a name");
     }
-    match step {
+    match status.step.as_str() {
         WAITING | HOLDING | WAITING_TO_DELETE => Ok(()),
-        _ => refused("the off-boarding is at work: it can be ended while it waits for an approval, or holds"),
+        _ if status.paused.is_some() && status.deletion_approvers.is_empty() => Ok(()),
+        _ => refused(
+            "the off-boarding is at work, or the deletion was agreed to: it can be ended while it waits, or holds",
+        ),
     }
 }
 
@@ -192,11 +207,7 @@ async fn approved(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(),
         ctx.set_current_details(WAITING);
         let known = ctx.state(|s| s.status.approvers.len());
         ctx.wait_condition(move |s| s.status.approvers.len() > known || s.status.kept_by.is_some()).await?;
-        if let Some(who) = ctx.state(|s| s.status.kept_by.clone()) {
-            ctx.state_mut(|s| s.status.step = STAYS.to_owned());
-            let detail = format!("cancelled by {who} before anything was ended");
-            return Err(failed(Fault::new(FaultCode::ApplyCancelled, detail)));
-        }
+        unless_kept(ctx)?;
     }
 }
 
@@ -365,7 +376,7 @@ impl OffboardOrganization {
         _ctx: &WorkflowContextView,
         who: &String,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        may_keep(&self.status.step, who).map_err(|f| f.to_string().into())
+        may_keep(&self.status, who).map_err(|f| f.to_string().into())
     }
 
     /// Refuses an approval of something else, or by whoever asked.
@@ -376,5 +387,25 @@ impl OffboardOrganization {
         approver: &Approver,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.may(approver).map_err(|f| f.to_string().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_can_be_ended_until_the_deletion_is_agreed_to() {
+        let at = |step: &str| OffboardStatus { step: step.into(), ..OffboardStatus::default() };
+        for step in [WAITING, HOLDING, WAITING_TO_DELETE] {
+            assert_eq!(may_keep(&at(step), "ann"), Ok(()), "{step}");
+            assert!(may_keep(&at(step), "  ").is_err(), "without a name");
+        }
+        let mut works = at("deleting what is not locked");
+        assert!(may_keep(&works, "ann").is_err());
+        works.paused = Some(Fault::new(FaultCode::StoreAccessDenied, "x"));
+        assert_eq!(may_keep(&works, "ann"), Ok(()), "it waits for a human");
+        works.deletion_approvers.push(Approver { name: "bob".into(), digest: "d".into() });
+        assert_eq!(may_keep(&works, "ann").unwrap_err().code, FaultCode::ApplyNotCancelled);
     }
 }

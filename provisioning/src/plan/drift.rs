@@ -233,6 +233,29 @@ mod tests {
     }
 
     #[test]
+    fn a_notification_is_read_back_from_its_line() {
+        for (event, to, filter) in [
+            ("s3:ObjectCreated:*", "arn:aws:sqs:us-east-1:1:q", &[][..]),
+            ("s3:ObjectCreated:Put", "arn:aws:sqs:us-east-1:1:q", &[("prefix", "staging/"), ("suffix", ".x")][..]),
+        ] {
+            assert_eq!(notification_parts(&notification(event, to, filter)), Some((event, to, filter.to_vec())));
+        }
+        assert_eq!(notification_parts("all of it"), None);
+    }
+
+    #[test]
+    fn what_is_wanted_has_every_setting_that_differs_by_name() {
+        let wanted = wanted(&template(), "Bucket", &names()).unwrap();
+        let mut l = live();
+        l["public_access_block"]["BlockPublicAcls"] = "false".into();
+        l["versioning"] = "Suspended".into();
+        for (place, _) in look(&template(), &template(), Some(l)) {
+            let setting = place.split('.').nth(1).unwrap();
+            assert!(!wanted[setting].is_null(), "{place}");
+        }
+    }
+
+    #[test]
     fn who_moved() {
         let applied = json!({ "a": 1, "b": { "c": 1, "d": 1 }, "e": 1 });
         let planned = json!({ "a": 2, "b": { "c": 1, "d": 2 }, "e": 2 });
