@@ -132,6 +132,12 @@ codes! {
     GateClosed = "gate.closed", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
+    /// Another plan of the same organization or environment is being applied.
+    ApplyUnderWay = "apply.under_way", Rejected;
+    /// An operator has cancelled what waited.
+    ApplyCancelled = "apply.cancelled", Rejected;
+    /// What is under way cannot be cancelled, or not like this.
+    ApplyNotCancelled = "apply.not_cancelled", Rejected;
     /// The organization is being off-boarded: nothing new begins for it.
     OrgOffboarding = "org.offboarding", Rejected;
     /// CloudFormation calls the template or request itself wrong.

@@ -14,6 +14,7 @@ use leadline_activities::engine::{Engine, Started};
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
+use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::ports::transfer::{Between, Storages};
@@ -180,6 +181,7 @@ impl Rig {
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            removal: Arc::new(Nothing),
             plans: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
@@ -459,9 +461,28 @@ impl LiveSettings for Nothing {
     async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
         Err(unused())
     }
+    async fn write(&self, _: &Physical, _: &str, _: &serde_json::Value) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Removal for Nothing {
+    async fn secret(&self, _: &OrgScope, _: &ShareId) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn bucket(&self, _: &OrgScope) -> Result<bool, Fault> {
+        Err(unused())
+    }
 }
 
 impl Plans for Nothing {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<leadline_provisioning::Plan, Fault> {
+        Err(unused())
+    }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }

@@ -3,11 +3,14 @@
 //! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
 
+mod apply;
 pub mod canary;
 pub mod checks;
 pub mod contracts;
+pub mod deletion;
 pub mod ids;
 pub mod ingest_batch;
+mod leaving;
 pub mod offboard;
 pub mod onboard;
 mod options;
