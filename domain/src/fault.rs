@@ -156,10 +156,28 @@ codes! {
     FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.
     FileTooLarge = "file.too_large", Rejected;
+    /// The content is not what its sender declared by its checksum or size.
+    FileChecksumMismatch = "file.checksum_mismatch", Rejected;
     /// The file is complete, and of a format that the organization does not deliver.
     FileFormatNotAllowed = "file.format_not_allowed", Rejected;
     /// The files that belong together were not all there, or did not agree, within the configured age.
     SetIncomplete = "set.incomplete", Rejected;
+    /// The identity service cannot be asked for its keys.
+    IdentityUnreachable = "identity.unreachable", Transient;
+    /// A request to the gateway has no token, or one that is expired, forged or not meant for it.
+    RequestUnauthenticated = "request.unauthenticated", Rejected;
+    /// The caller of the gateway is known and may not do this.
+    RequestForbidden = "request.forbidden", Rejected;
+    /// A request to the gateway cannot be understood.
+    RequestInvalid = "request.invalid", Rejected;
+    /// A request to the gateway is larger than it takes.
+    RequestTooLarge = "request.too_large", Rejected;
+    /// The gateway has as many requests as it can carry.
+    RequestOverloaded = "request.overloaded", Throttled;
+    /// The organization has no such upload: never begun, given up, or of another organization.
+    UploadUnknown = "upload.unknown", Rejected;
+    /// The parts of an upload are not all there, or are not the ones the store holds.
+    UploadPartsWrong = "upload.parts_wrong", Rejected;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }

@@ -1,3 +1,4 @@
 //! HTTP and EHR ingress of leadline.
 
+pub mod http;
 pub mod intake;
