@@ -2,3 +2,5 @@
 
 pub mod http;
 pub mod intake;
+pub mod intake_fake;
+pub mod issuer;

@@ -6,3 +6,4 @@ pub mod rotation;
 pub mod share;
 pub mod stacks;
 pub mod store;
+pub mod uploads;

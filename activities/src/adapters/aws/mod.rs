@@ -5,6 +5,7 @@ mod errors;
 mod export;
 mod isolation;
 mod multipart;
+mod presign;
 mod requests;
 mod rotation;
 mod s3;
@@ -15,6 +16,7 @@ mod sts;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;
+pub use presign::AwsUploads;
 pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use settings::AwsSettingsReader;
