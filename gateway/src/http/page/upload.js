@@ -181,7 +181,8 @@ async function uploader () {
     companionEndpoint: location.origin, allowedMetaFields: ['size', 'sha256'], getChunkSize: partSize,
     shouldUseMultipart: (file) => file.size > PARTS_FROM
   })
-  uppy.use(GoldenRetriever, { expires: 24 * 3600 * 1000 })
+  // Larger files have to be chosen again after a reload; they go on where they were all the same.
+  uppy.use(GoldenRetriever, { expires: 24 * 3600 * 1000, indexedDB: { maxFileSize: 512 * MIB, maxTotalSize: 1024 * MIB } })
   uppy.addPreProcessor((ids) => Promise.all(ids.map((id) => declare(uppy, id))))
   uppy.on('upload-success', (file, response) => { arrived(file, response.body.key) })
   uppy.on('upload-error', (file, error) => { $('live').textContent = `${file.name}: ${error.message}` })
