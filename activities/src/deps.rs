@@ -1,5 +1,6 @@
 //! What activities work with: the ports, opened once a worker.
 
+use crate::adapters::staged::StagedShare;
 use crate::content_cache::ContentCache;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
@@ -8,7 +9,7 @@ use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
 use crate::registry::Registry;
 use async_trait::async_trait;
-use leadline_domain::{Fault, FaultCode, OrgId, ShareId};
+use leadline_domain::{Fault, FaultCode, Ingress, OrgId, ShareId};
 use std::sync::Arc;
 
 /// Opens organizations' shares.
@@ -66,6 +67,9 @@ impl Deps {
 
     /// Opens a share; a refused logon makes the next open read the credentials again.
     pub(crate) async fn share(&self, org: &OrgId, share: &ShareId) -> Result<Arc<dyn Share>, Fault> {
-        self.shares.open(org, share).await
+        match Ingress::of_share(share) {
+            Ingress::Smb => self.shares.open(org, share).await,
+            _ => Ok(Arc::new(StagedShare::new(self.store(org).await?))),
+        }
     }
 }

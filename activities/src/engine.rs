@@ -12,7 +12,7 @@ use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, S
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowListOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::search_attributes::SearchAttributes;
@@ -82,6 +82,21 @@ impl Engine {
     /// `engine.*`.
     pub async fn how_ended(&self, id: &str) -> Result<Started<FileReport>, Fault> {
         self.end_of::<RecordingLifecycle>(id).await
+    }
+
+    /// Where a lifecycle stands, or how it ended; `None` if there is none of this id.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn report(&self, id: &str) -> Result<Option<FileReport>, Fault> {
+        match self.how_ended(id).await? {
+            Started::Ended(report) => Ok(report),
+            Started::Running => {
+                let handle = self.client.get_workflow_handle::<RecordingLifecycle>(id);
+                let asked = handle.query(RecordingLifecycle::report, (), WorkflowQueryOptions::default()).await;
+                asked.map_err(|_| Fault::new(FaultCode::EngineUnreachable, "no worker answers for the lifecycle"))
+            }
+        }
     }
 
     /// Tells a waiting lifecycle to look now. One that has ended needs no nudge.

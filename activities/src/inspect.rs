@@ -1,7 +1,7 @@
 //! From what `leadline_formats` says of bytes to what the domain decides on.
 
-use leadline_domain::{Digest, Structure, StructureVerdict};
-use leadline_formats::{Evidence, Inspection, Inspector, Verdict};
+use leadline_domain::{Digest, Marks, Relation, Structure, StructureVerdict};
+use leadline_formats::{Evidence, Identity, Inspection, Inspector, Verdict};
 
 /// How much of either end of a large file a look reads, bytes: what [`leadline_formats::quick_look`] makes use of.
 pub const WINDOW: u64 = 64 * 1024;
@@ -23,6 +23,7 @@ pub fn quick_look(head: &[u8], tail: &[u8], size: u64) -> Structure {
     s.verdict = if s.format == UNKNOWN { StructureVerdict::Unverifiable } else { StructureVerdict::Complete };
     s.evidence = vec!["The first and last bytes are in order; all of it is checked while it is stored.".to_owned()];
     s.identity = None;
+    s.marks = Marks::default();
     s
 }
 
@@ -71,7 +72,32 @@ fn structure(i: &Inspection) -> Structure {
         [("native", &i.identity.native), ("acquisition", &i.identity.acquisition), ("waveform", &i.identity.waveform)]
             .into_iter()
             .find_map(|(kind, v)| v.as_ref().map(|v| format!("{kind}:{}", &Digest::of(v.as_bytes()).to_hex()[..32])));
-    Structure { format: name(i), verdict, evidence, identity: strongest }
+    let opaque = |v: &Option<String>| v.as_ref().map(|v| Digest::of(v.as_bytes()).to_hex()[..32].to_owned());
+    let marks = Marks {
+        native: opaque(&i.identity.native),
+        acquisition: opaque(&i.identity.acquisition),
+        // A digest already; the word before the colon says of what.
+        waveform: i.identity.waveform.clone(),
+        revision: opaque(&i.identity.revision),
+    };
+    Structure { format: name(i), verdict, evidence, identity: strongest, marks }
+}
+
+/// How two recordings relate by their marks; `None`: not at all.
+#[must_use]
+pub fn relate(a: &Marks, b: &Marks) -> Option<Relation> {
+    let of = |m: &Marks| Identity {
+        native: m.native.clone(),
+        acquisition: m.acquisition.clone(),
+        waveform: m.waveform.clone(),
+        revision: m.revision.clone(),
+    };
+    match leadline_formats::relate(&of(a), &of(b)) {
+        leadline_formats::Relation::Merge => Some(Relation::Merge),
+        leadline_formats::Relation::Revision => Some(Relation::Revision),
+        leadline_formats::Relation::Link => Some(Relation::Link),
+        leadline_formats::Relation::Unrelated => None,
+    }
 }
 
 /// The format's name as it is serialized everywhere.

@@ -102,6 +102,10 @@ pub struct OrgConfig {
     pub scope: OrgScope,
     /// Its shares.
     pub shares: BTreeMap<ShareId, ShareConfig>,
+    /// Up to this size received content is read as a whole, and larger than that it is refused, bytes.
+    pub limits: (u64, u64),
+    /// Formats that are delivered; any if empty.
+    pub formats: BTreeSet<String>,
 }
 
 /// Everything, as it was when it was read.

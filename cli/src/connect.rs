@@ -259,7 +259,15 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
     let mut orgs = std::collections::BTreeMap::new();
     for o in config.organizations(env) {
         let shares = o.watched().map(|(id, s)| (id.clone(), share_config(o, s))).collect();
-        orgs.insert(o.id.clone(), OrgConfig { scope: o.scope(environment)?, shares });
+        orgs.insert(
+            o.id.clone(),
+            OrgConfig {
+                scope: o.scope(environment)?,
+                shares,
+                limits: (o.limits.small_file_bytes, o.limits.max_file_bytes),
+                formats: o.formats.clone(),
+            },
+        );
     }
     Ok(Snapshot {
         facts: environment.facts(),

@@ -3,6 +3,7 @@
 use crate::ids::{Digest, OrgId, RecordingId, ShareId, hash_parts};
 use crate::lifecycle::{ArchiveState, Outcome};
 use crate::observe::{FileKey, VersionKey};
+use crate::related::Related;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ pub struct LedgerEntry {
     pub schema: u32,
     /// Organization.
     pub organization: OrgId,
-    /// The path it came by: `smb`, `web`, `hl7`, `fhir`, `dicom`.
+    /// The way it came in: `smb`, `web`, `hl7v2`, `fhir`, `dicom`.
     pub ingress: String,
     /// Share it lay on.
     pub share: ShareId,
@@ -62,6 +63,9 @@ pub struct LedgerEntry {
     /// The recording id of the set that the file was delivered with; absent for a file by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<RecordingId>,
+    /// Recordings that were there before and seem to be of the same recording.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
 }
 
 impl LedgerEntry {

@@ -152,12 +152,14 @@ codes! {
     FileStalled = "file.stalled", Rejected;
     /// The file is closed and stable, but contradicts its own format.
     FileMalformed = "file.malformed", Rejected;
+    /// What was received ends before its content does.
+    FileIncomplete = "file.incomplete", Rejected;
+    /// What was received is not what its sender declared.
+    FileChecksumMismatch = "file.checksum_mismatch", Rejected;
     /// The file looks preallocated or padded and stayed so.
     FileSuspect = "file.suspect", Rejected;
     /// The file is larger than the organization allows.
     FileTooLarge = "file.too_large", Rejected;
-    /// The content is not what its sender declared by its checksum or size.
-    FileChecksumMismatch = "file.checksum_mismatch", Rejected;
     /// The file is complete, and of a format that the organization does not deliver.
     FileFormatNotAllowed = "file.format_not_allowed", Rejected;
     /// The files that belong together were not all there, or did not agree, within the configured age.

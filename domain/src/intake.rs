@@ -1,10 +1,11 @@
 //! What the lifecycle of a file begins with.
 
 use crate::archive::ArchiveRule;
-use crate::ids::{OrgId, ShareId};
+use crate::ids::{Digest, OrgId, ShareId};
 use crate::lifecycle::Lifecycle;
-use crate::observe::{FileKey, Fingerprint};
+use crate::observe::{FileKey, FileStat, Fingerprint, SharePath};
 use crate::settle::SettleRule;
+use crate::staged::{Ingress, StagedName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -30,12 +31,54 @@ pub struct Intake {
     /// Formats that are delivered, by name; any if empty. Others are quarantined.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub formats: BTreeSet<String>,
+    /// What the sender declared the content to be; other content is quarantined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Digest>,
     /// The state to go on from, of a file that left a batch; absent for one that begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Box<Lifecycle>>,
 }
 
+/// What stands for content that is staged under a name. Its version is told by the first look.
+#[must_use]
+pub fn received_as(name: &StagedName) -> Fingerprint {
+    let stat = FileStat { file_id: 0, size: 0, modified: 0, changed: 0 };
+    Fingerprint { path: SharePath::new(name.as_str()), stat }
+}
+
 impl Intake {
+    /// What the lifecycle of received content begins with; the first look tells its size. `limits`: see `small_bytes`
+    /// and `max_bytes`. `None` for [`Ingress::Smb`], which stages nothing.
+    #[must_use]
+    pub fn received(
+        org: OrgId,
+        ingress: Ingress,
+        name: &StagedName,
+        (small_bytes, max_bytes): (u64, u64),
+        formats: BTreeSet<String>,
+        declared: Option<Digest>,
+    ) -> Option<Self> {
+        Some(Self {
+            org,
+            share: ingress.share()?,
+            fingerprint: received_as(name),
+            quiet_ms: 0,
+            settle: SettleRule::default(),
+            archive: ArchiveRule::Leave,
+            small_bytes,
+            max_bytes,
+            formats,
+            declared,
+            resume: None,
+        })
+    }
+
+    /// By which way it came in.
+    #[must_use]
+    pub fn ingress(&self) -> Ingress {
+        Ingress::of_share(&self.share)
+    }
+
     /// The key of the file.
     #[must_use]
     pub fn file_key(&self) -> FileKey {

@@ -2,6 +2,7 @@
 
 use crate::fault::FaultCode;
 use crate::observe::Writer;
+use crate::related::Marks;
 use serde::{Deserialize, Serialize};
 
 /// What the bytes themselves say of their completeness.
@@ -32,6 +33,9 @@ pub struct Structure {
     /// Opaque identity of the recording inside the content, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// By what it is compared with other recordings. It stays in the process that read the content.
+    #[serde(skip)]
+    pub marks: Marks,
 }
 
 /// How long a file has to be quiet before it counts as done: data in the organization's file. All in milliseconds.
@@ -82,6 +86,8 @@ pub enum Basis {
     Structure,
     /// No writer, stable, and quiet for the long period: the content cannot tell.
     Quiet,
+    /// The sender's protocol told where the content ends, and it was received to there: the content cannot tell.
+    Transport,
 }
 
 /// Why a file waits.
@@ -191,13 +197,44 @@ pub fn decide(rule: &SettleRule, seen: &Looked<'_>) -> Settling {
     }
 }
 
+/// Decides on content that was received by a protocol that tells where it ends. Nobody can write to it any more, so
+/// there is nothing to wait for.
+#[must_use]
+pub fn decide_received(size: u64, structure: Option<&Structure>) -> Settling {
+    if size == 0 {
+        return Settling::Quarantine(FaultCode::FileEmpty);
+    }
+    match structure.map(|s| s.verdict) {
+        None => Settling::Wait { ms: LOOK_MIN_MS, why: WaitReason::Fresh },
+        Some(StructureVerdict::Complete) => Settling::Settled(Basis::Structure),
+        Some(StructureVerdict::Unverifiable) => Settling::Settled(Basis::Transport),
+        Some(StructureVerdict::Partial) => Settling::Quarantine(FaultCode::FileIncomplete),
+        Some(StructureVerdict::Suspect) => Settling::Quarantine(FaultCode::FileSuspect),
+        Some(StructureVerdict::Malformed) => Settling::Quarantine(FaultCode::FileMalformed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn received_content_never_waits_once_it_is_read() {
+        for (v, then) in [
+            (StructureVerdict::Complete, Settling::Settled(Basis::Structure)),
+            (StructureVerdict::Unverifiable, Settling::Settled(Basis::Transport)),
+            (StructureVerdict::Partial, Settling::Quarantine(FaultCode::FileIncomplete)),
+            (StructureVerdict::Suspect, Settling::Quarantine(FaultCode::FileSuspect)),
+            (StructureVerdict::Malformed, Settling::Quarantine(FaultCode::FileMalformed)),
+        ] {
+            assert_eq!(decide_received(10, Some(&structure(v))), then);
+        }
+        assert_eq!(decide_received(0, None), Settling::Quarantine(FaultCode::FileEmpty));
+    }
+
     fn structure(verdict: StructureVerdict) -> Structure {
-        Structure { format: "x".into(), verdict, evidence: vec![], identity: None }
+        Structure { format: "x".into(), verdict, evidence: vec![], identity: None, marks: Marks::default() }
     }
 
     fn seen(quiet_ms: u64, writer: Writer, s: Option<&Structure>) -> Looked<'_> {

@@ -27,6 +27,34 @@ fn byte_by_byte() {
     }
 }
 
+/// The words of two cross-references, the first one across the end of a window of the scanner.
+#[test]
+fn a_word_across_windows() {
+    for from in 6_130..6_150 {
+        let mut bytes = b"%PDF-1.4\n".to_vec();
+        bytes.resize(from, b' ');
+        bytes.extend_from_slice(b"startxref\n9\n%%EOF\n");
+        bytes.extend_from_slice(format!("startxref\n{}\n%%EOF\n", from + 5).as_bytes());
+        bytes.resize(20_000, b' ');
+        assert_eq!(in_pieces(&bytes, &[100]), inspect_bytes(&bytes), "from {from}");
+    }
+}
+
+/// A document whose header is met in its last bytes only.
+#[test]
+fn a_late_header_of_an_encapsulated_document() {
+    let all = samples::all();
+    let mut bytes = all.iter().find(|s| s.name == "dicom-pdf").expect("there is one").bytes.clone();
+    let header = bytes.windows(5).position(|w| w == b"%PDF-").expect("it holds a PDF");
+    bytes[header] = b'#';
+    let ends = bytes.windows(5).rposition(|w| w == b"%%EOF").expect("which ends");
+    bytes[ends - 60..ends - 55].copy_from_slice(b"%PDF-");
+    // It points nowhere, which counts only if it is a PDF at all.
+    let points = bytes.windows(10).rposition(|w| w == b"startxref\n").expect("to its cross-reference");
+    bytes[points + 10] = b'9';
+    assert_eq!(in_pieces(&bytes, &[100]), inspect_bytes(&bytes));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

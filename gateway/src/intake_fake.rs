@@ -3,12 +3,9 @@
 use crate::intake::{Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
-use leadline_domain::lifecycle::{self, Lifecycle, Outcome};
+use leadline_domain::lifecycle::{Lifecycle, Outcome};
 use leadline_domain::settle::Basis;
-use leadline_domain::{
-    ArchiveRule, Digest, Fault, FileStat, Fingerprint, Ingress, OrgId, RecordingId, SettleRule, ShareId, SharePath,
-    StagedName, Structure,
-};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress, OrgId, RecordingId, StagedName, Structure, intake};
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,7 +82,10 @@ impl Intake for FakeIntake {
                 None => (Some(Outcome::Delivered { recording, basis: Basis::Structure }), None),
             };
             s.digests.insert((r.org.clone(), digest));
-            s.reports.insert(place, report(&r, digest, outcome, structure));
+            let report = report(&r, digest, outcome, structure);
+            let report =
+                report.ok_or_else(|| Fault::new(FaultCode::BugInvariant, "files of shares are not taken in here"));
+            s.reports.insert(place, report?);
         }
         s.received.push(r);
         Ok(())
@@ -108,24 +108,11 @@ impl Intake for FakeIntake {
     }
 }
 
-fn report(r: &Received, digest: Digest, outcome: Option<Outcome>, structure: Option<Structure>) -> FileReport {
-    let share = r.ingress.share().unwrap_or_else(|| ShareId::parse("in-other").unwrap_or_else(|_| unreachable!()));
-    let intake = lifecycle::Intake {
-        org: r.org.clone(),
-        share,
-        fingerprint: Fingerprint {
-            path: SharePath::new(r.name.as_str()),
-            stat: FileStat { file_id: 0, size: 0, modified: 0, changed: 0 },
-        },
-        quiet_ms: 0,
-        settle: SettleRule::default(),
-        archive: ArchiveRule::default(),
-        small_bytes: 1 << 20,
-        max_bytes: 1 << 40,
-        formats: BTreeSet::new(),
-        resume: None,
-    };
+/// `None` for a way in that stages nothing.
+fn report(r: &Received, digest: Digest, outcome: Option<Outcome>, structure: Option<Structure>) -> Option<FileReport> {
+    let limits = (1 << 20, 1 << 40);
+    let intake = intake::Intake::received(r.org.clone(), r.ingress, &r.name, limits, BTreeSet::new(), r.declared)?;
     let (mut lifecycle, _) = Lifecycle::begin(&intake, 0);
     (lifecycle.digest, lifecycle.outcome, lifecycle.structure) = (Some(digest), outcome, structure);
-    FileReport { intake, lifecycle }
+    Some(FileReport { intake, lifecycle })
 }

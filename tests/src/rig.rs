@@ -134,7 +134,15 @@ impl Rig {
             };
             lane.share.make_folder("in");
             lanes.insert((*org).to_owned(), Arc::new(lane));
-            configs.insert(id, OrgConfig { scope, shares: BTreeMap::from([(share_id(), config)]) });
+            configs.insert(
+                id,
+                OrgConfig {
+                    scope,
+                    shares: BTreeMap::from([(share_id(), config)]),
+                    limits: (1 << 20, 1 << 30),
+                    formats: BTreeSet::new(),
+                },
+            );
         }
         let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
         let queue = registry.env().task_queue(&WorkerGroup::main());
@@ -222,6 +230,7 @@ impl Lane {
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
             formats: self.config.formats.clone(),
+            declared: None,
             resume: None,
         }
     }

@@ -38,7 +38,7 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
     let delivered = Outcome::Delivered { recording: recording.clone(), basis: Basis::Structure };
     r.intake.plan(Planned::Becomes(delivered, None));
     r.intake.plan(Planned::Becomes(Outcome::Duplicate { of: recording }, None));
-    r.intake.plan(Planned::Becomes(Outcome::Quarantined { code: FaultCode::FileStalled }, Some(cut)));
+    r.intake.plan(Planned::Becomes(Outcome::Quarantined { code: FaultCode::FileIncomplete }, Some(cut)));
     let mut c = Command::new(tools().join("bin/python"));
     c.arg(root().join("tests/browser/upload_page.py")).arg(&r.url).arg(dir.path()).arg(chromium());
     let out = tokio::task::spawn_blocking(move || c.output().expect("python runs")).await.unwrap();

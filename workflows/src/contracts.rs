@@ -37,6 +37,9 @@ pub struct StoreInput {
     pub basis: Basis,
     /// The digest the look found, if all of it was read then.
     pub expected: Option<Digest>,
+    /// What its sender declared it to be; other content is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Digest>,
     /// That it belongs to a set; absent for a file by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<InSet>,
@@ -113,6 +116,19 @@ pub struct ArchiveInput {
     pub rule: ArchiveRule,
     /// `YYYY-MM-DD`, from the workflow's clock so that a repeat finds the same folder.
     pub date: String,
+    /// For what was received by another way than a share, in place of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<Received>,
+}
+
+/// What to do with what was staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Received {
+    /// Remove it: the recording has all of it.
+    Clear,
+    /// Move it to where what needs a human is kept.
+    Keep,
 }
 
 /// Input of `enqueue`.

@@ -3,12 +3,12 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, InSet, Ingest, StoreInput};
+use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, InSet, Ingest, Received, StoreInput};
 use crate::options::{fault_of, short, upload};
 use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::message::utc_date;
 use leadline_domain::settle::Basis;
-use leadline_domain::{Fault, FaultCode};
+use leadline_domain::{Fault, FaultCode, Ingress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
@@ -145,6 +145,7 @@ pub(crate) async fn carry_out<W: 'static>(
                 file: file_ref(intake, l),
                 rule: intake.archive.clone(),
                 date: utc_date(l.times.stored_ms.unwrap_or_default()),
+                received: received(intake, l),
             };
             match ctx.execute_local_activity(Ingest::archive, input, short()).await {
                 Ok(a) => Event::Archived(a),
@@ -161,6 +162,14 @@ pub(crate) async fn carry_out<W: 'static>(
     }
 }
 
+/// What becomes of what was staged; `None` for a file on a share.
+fn received(intake: &Intake, l: &Lifecycle) -> Option<Received> {
+    (intake.ingress() != Ingress::Smb).then(|| match l.outcome {
+        Some(Outcome::Quarantined { .. }) => Received::Keep,
+        _ => Received::Clear,
+    })
+}
+
 /// Carries out [`Command::Store`].
 pub(crate) async fn store<W: 'static>(
     ctx: &WorkflowContext<W>,
@@ -169,8 +178,13 @@ pub(crate) async fn store<W: 'static>(
     large: bool,
     set: Option<InSet>,
 ) -> Event {
-    let input =
-        StoreInput { file: file_ref(intake, l), basis: l.basis.unwrap_or(Basis::Structure), expected: l.digest, set };
+    let input = StoreInput {
+        file: file_ref(intake, l),
+        basis: l.basis.unwrap_or(Basis::Structure),
+        expected: l.digest,
+        declared: intake.declared,
+        set,
+    };
     let stored = if large {
         ctx.execute_activity(Ingest::store_large, input, upload()).await
     } else {

@@ -6,3 +6,4 @@ mod rotating;
 pub mod shares;
 pub mod smb;
 pub mod smb_fake;
+pub mod staged;

@@ -6,10 +6,23 @@ use crate::ports::share::Share;
 use leadline_domain::archive::candidates;
 use leadline_domain::lifecycle::ArchiveState;
 use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, SharePath};
-use leadline_workflows::contracts::ArchiveInput;
+use leadline_workflows::contracts::{ArchiveInput, Received};
 
 pub(super) async fn archive(deps: &Deps, input: &ArchiveInput) -> Result<ArchiveState, Fault> {
     let file = &input.file;
+    let staged = &file.fingerprint.path;
+    match input.received {
+        Some(Received::Clear) => {
+            deps.store(&file.org).await?.remove_staged(staged.expose()).await?;
+            return Ok(ArchiveState::Cleared);
+        }
+        Some(Received::Keep) => {
+            let size = file.fingerprint.stat.size;
+            let kept = deps.store(&file.org).await?.quarantine_staged(staged.expose(), size).await?;
+            return Ok(if kept { ArchiveState::Kept } else { ArchiveState::Gone });
+        }
+        None => {}
+    }
     match &input.rule {
         ArchiveRule::Leave => {
             let key = file.fingerprint.file_key(&file.org, &file.share);

@@ -6,11 +6,16 @@ use crate::deps::Deps;
 use crate::inspect;
 use crate::metrics::METRICS;
 use crate::ports::share::Share;
+use crate::ports::staging::Once;
 use crate::ports::store::{OrgStore, Put, RecordingMeta, Shelf};
+use bytes::Bytes;
 use leadline_domain::lifecycle::StoreOutcome;
 use leadline_domain::message::media_type;
+use leadline_domain::related::IdentityClaim;
 use leadline_domain::settle::Basis;
-use leadline_domain::{Digest, Fault, FaultCode, Observation, Structure, StructureVerdict, Writer};
+use leadline_domain::{
+    Digest, Fault, FaultCode, Observation, RecordingId, Related, Structure, StructureVerdict, Writer,
+};
 use leadline_workflows::contracts::{InSet, StoreInput};
 
 pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcome, Fault> {
@@ -19,7 +24,7 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     let claim = version_key(file);
     // Content that cannot tell is read a second time: equal bytes at two times are its evidence.
     // So is a file of a set, which may have waited for long.
-    let cached = deps.cache.take(claim.as_str()).filter(|_| input.basis == Basis::Structure && input.set.is_none());
+    let cached = deps.cache.take(claim.as_str()).filter(|_| input.basis != Basis::Quiet && input.set.is_none());
     let content = match cached {
         Some(c) => c,
         None => match read(share.as_ref(), input).await? {
@@ -34,7 +39,7 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     match check(input, now.as_ref()) {
         Check::Same => {}
         // The writer took it away after all of it was read. Content that proves its own completeness is not lost.
-        Check::Gone if input.basis == Basis::Structure => {}
+        Check::Gone if input.basis != Basis::Quiet => {}
         Check::Gone => return settled_before(deps, input, StoreOutcome::Gone).await,
         Check::Changed(look) => return settled_before(deps, input, StoreOutcome::Changed { look }).await,
     }
@@ -43,11 +48,43 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
         let look = Observation { stat: file.fingerprint.stat.clone(), writer: Writer::Absent };
         return settled_before(deps, input, StoreOutcome::Changed { look }).await;
     }
+    declared(input, &content.digest)?;
     let store = deps.store(&file.org).await?;
     let size = content.bytes.len() as u64;
     let meta = meta(input, claim.as_str(), &content.structure);
     let put = store.put_recording(&content.digest, content.bytes.clone(), &meta).await?;
-    outcome(put, &meta, content.digest, size, content.structure)
+    let stored = outcome(put, &meta, content.digest, size, content.structure)?;
+    identify(store.as_ref(), input, stored).await
+}
+
+/// Claims the identity of a recording that is claimed, or finds the recording that had it first.
+pub(super) async fn identify(
+    store: &dyn OrgStore,
+    input: &StoreInput,
+    mut stored: StoreOutcome,
+) -> Result<StoreOutcome, Fault> {
+    let StoreOutcome::Claimed { digest, structure, related, .. } = &mut stored else { return Ok(stored) };
+    let Some(name) = structure.marks.claim().filter(|_| !in_set(input)) else { return Ok(stored) };
+    let ours = IdentityClaim { digest: *digest, marks: structure.marks.clone() };
+    let text = serde_json::to_string(&ours).unwrap_or_default();
+    if let Put::Exists { claim, .. } = store.put_once(Once::Identities, &name, Bytes::new(), &text).await?
+        && let Ok(first) = serde_json::from_str::<IdentityClaim>(&claim)
+        && first.digest != ours.digest
+        && let Some(how) = inspect::relate(&first.marks, &ours.marks)
+    {
+        related.push(Related { recording: RecordingId::new(&input.file.org, &first.digest), how });
+    }
+    Ok(stored)
+}
+
+/// Refuses what is not what its sender declared.
+pub(super) fn declared(input: &StoreInput, digest: &Digest) -> Result<(), Fault> {
+    match input.declared {
+        Some(d) if d != *digest => {
+            Err(Fault::new(FaultCode::FileChecksumMismatch, "the content has another digest than was declared"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether it is stored as an object of a set.
@@ -60,7 +97,9 @@ pub(super) fn agrees(input: &StoreInput, whole: &Structure) -> bool {
     match input.basis {
         _ if input.set == Some(InSet::Vouched) => true,
         Basis::Structure => whole.verdict == StructureVerdict::Complete,
-        Basis::Quiet => matches!(whole.verdict, StructureVerdict::Complete | StructureVerdict::Unverifiable),
+        Basis::Quiet | Basis::Transport => {
+            matches!(whole.verdict, StructureVerdict::Complete | StructureVerdict::Unverifiable)
+        }
     }
 }
 
@@ -86,18 +125,20 @@ pub(super) fn outcome(
     Ok(match put {
         Put::Created => {
             METRICS.stored(size);
-            StoreOutcome::Claimed { digest, size, structure }
+            StoreOutcome::Claimed { digest, size, structure, related: Vec::new() }
         }
         Put::Exists { size: there, .. } if there != size && member => {
             METRICS.broken("L5");
             return Err(Fault::new(FaultCode::BugInvariant, "the object of this digest has another size"));
         }
-        Put::Exists { .. } if member => StoreOutcome::Claimed { digest, size, structure },
+        Put::Exists { .. } if member => StoreOutcome::Claimed { digest, size, structure, related: Vec::new() },
         Put::Exists { size: there, .. } if there != size => {
             METRICS.broken("L5");
             StoreOutcome::Duplicate { digest, size, structure }
         }
-        Put::Exists { claim: winner, .. } if winner == meta.claim => StoreOutcome::Claimed { digest, size, structure },
+        Put::Exists { claim: winner, .. } if winner == meta.claim => {
+            StoreOutcome::Claimed { digest, size, structure, related: Vec::new() }
+        }
         Put::Exists { .. } => StoreOutcome::Duplicate { digest, size, structure },
     })
 }
@@ -146,7 +187,10 @@ async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, S
 async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome) -> Result<StoreOutcome, Fault> {
     let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(otherwise) };
     let store = deps.store(&input.file.org).await?;
-    claimed_before(store.as_ref(), input, digest).await.map(|c| c.unwrap_or(otherwise))
+    match claimed_before(store.as_ref(), input, digest).await? {
+        Some(stored) => identify(store.as_ref(), input, stored).await,
+        None => Ok(otherwise),
+    }
 }
 
 async fn claimed_before(
@@ -158,7 +202,7 @@ async fn claimed_before(
     Ok(match store.head_recording(&digest).await? {
         Some(Put::Exists { claim: winner, size }) if winner == claim.as_str() => {
             let bytes = store.read_recording(&digest, input.file.small_bytes).await?;
-            Some(StoreOutcome::Claimed { digest, size, structure: inspect::structure_of(&bytes) })
+            Some(StoreOutcome::Claimed { digest, size, structure: inspect::structure_of(&bytes), related: Vec::new() })
         }
         _ => None,
     })

@@ -1,14 +1,15 @@
 //! Stores a large file: parts to `staging/`, digest and structural check on the way, then a server-side copy to the
 //! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
 
-use super::store::{Check, agrees, check, meta, observe, outcome};
+use super::store::{Check, agrees, check, declared, identify, meta, observe, outcome};
 use super::version_key;
 use crate::deps::Deps;
 use crate::inspect::Streaming;
+use crate::ports::share::FileReader;
 use crate::ports::store::{OrgStore, Part, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress};
 use leadline_workflows::contracts::StoreInput;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -64,6 +65,9 @@ async fn attempt(
         Err(f) if f.code == FaultCode::ShareFileGone => return Ok(StoreOutcome::Gone),
         r => r?,
     };
+    if Ingress::of_share(&file.share) != Ingress::Smb {
+        return received(ctx, input, store, reader).await;
+    }
     let (upload, held) = begin(store.as_ref(), claim.as_str()).await?;
     let size = file.fingerprint.stat.size;
     let mut up = Uploading::new(Arc::clone(store), upload.clone(), held, size);
@@ -108,7 +112,34 @@ async fn attempt(
     store.complete_upload(&upload, &parts).await?;
     let meta = meta(input, claim.as_str(), &structure);
     let put = store.promote(&upload.name, size, &digest, &meta).await?;
-    outcome(put, &meta, digest, size, structure)
+    identify(store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
+}
+
+/// The same for what is in staging already: it is read once, and copied by the store itself. It stays there until the
+/// message is on the queue, so that a repeat finds it.
+async fn received(
+    ctx: &ActivityContext,
+    input: &StoreInput,
+    store: &Arc<dyn OrgStore>,
+    mut reader: Box<dyn FileReader>,
+) -> Result<StoreOutcome, Fault> {
+    let size = input.file.fingerprint.stat.size;
+    let (mut digest, mut inspector, mut done) = (Sha256::new(), Streaming::new(size), 0u64);
+    while let Some(chunk) = reader.next().await? {
+        digest.update(&chunk);
+        inspector.push(&chunk);
+        done += chunk.len() as u64;
+        // A heartbeat that cannot be sent is no reason to stop; the server's timeout decides.
+        let _ = ctx.record_heartbeat(Progress { bytes: done, size }).await;
+    }
+    let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
+    if done != size || !agrees(input, &structure) {
+        return Ok(StoreOutcome::Incomplete { structure });
+    }
+    declared(input, &digest)?;
+    let meta = meta(input, version_key(&input.file).as_str(), &structure);
+    let put = store.adopt(input.file.fingerprint.path.expose(), size, &digest, &meta).await?;
+    identify(store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.

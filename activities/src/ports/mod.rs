@@ -5,5 +5,6 @@ pub mod queue;
 pub mod rotation;
 pub mod share;
 pub mod stacks;
+pub mod staging;
 pub mod store;
 pub mod uploads;

@@ -1,6 +1,7 @@
 //! The role an organization's object store plays. Methods take relative keys only: another organization's bucket has
 //! no spelling here.
 
+use super::staging::Staging;
 use async_trait::async_trait;
 use bytes::Bytes;
 use leadline_domain::message::{member_key, recording_key};
@@ -106,7 +107,7 @@ pub struct Listed {
 /// use leadline_activities::adapters::aws::sts::OrgClients;
 /// ```
 #[async_trait]
-pub trait OrgStore: Send + Sync {
+pub trait OrgStore: Staging {
     /// Writes a small recording at `recordings/sha256/ab/<digest>`, or where its shelf is, if nothing is there (If-None-Match: `*`), with its
     /// SHA-256 for the store to verify. One request when it is new, one more (HEAD) when it exists.
     ///

@@ -118,6 +118,7 @@ impl Job {
             small_bytes: self.config.small_bytes,
             max_bytes: self.config.max_bytes,
             formats: self.config.formats.clone(),
+            declared: None,
             resume: None,
         }
     }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use leadline_activities::cost;
 use leadline_domain::lifecycle::{ArchiveState, Outcome, Phase};
 use leadline_domain::message::rfc3339;
-use leadline_domain::{EnvId, OrgId};
+use leadline_domain::{EnvId, OrgId, Relation};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::SetReport;
@@ -229,7 +229,9 @@ impl Found {
             "why": why,
             "outcome": l.outcome,
             "sha256": l.digest,
-            "evidence": l.evidence(),
+            "evidence": l.evidence(i.ingress()),
+            "ingress": i.ingress(),
+            "related": l.related,
             "archive": l.archive,
             "times": l.times,
             "retry": l.retry,
@@ -270,6 +272,8 @@ async fn show(client: &Client, f: &Found, path: bool) {
             ArchiveState::Pending => "to be archived; the share refuses at the moment",
             ArchiveState::Moved => "moved to the archive folder",
             ArchiveState::Left => "left in place by rule",
+            ArchiveState::Cleared => "removed from staging",
+            ArchiveState::Kept => "kept in quarantine",
             ArchiveState::Gone => "was gone",
             ArchiveState::Changed => "had changed; looked at anew",
         },
@@ -293,8 +297,15 @@ async fn show(client: &Client, f: &Found, path: bool) {
     output::table(&["STEP", "TIME", "SINCE FIRST SEEN"], &rows);
     output::line("");
     output::line("EVIDENCE");
-    for e in l.evidence() {
+    for e in l.evidence(f.report.intake.ingress()) {
         output::line(&format!("- {e}"));
+    }
+    if !l.related.is_empty() {
+        output::line("");
+        output::line("SEEMS TO BELONG TO");
+    }
+    for r in &l.related {
+        output::line(&format!("- {} ({})", r.recording, related(r.how)));
     }
     if let Some((actions, events)) = spent(client, f).await {
         output::line("");
@@ -307,4 +318,12 @@ async fn spent(client: &Client, f: &Found) -> Option<(u64, usize)> {
     let handle = client.get_workflow_handle::<UntypedWorkflow>(&f.workflow_id);
     let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.ok()?;
     Some((cost::actions(&events), events.len()))
+}
+
+fn related(how: Relation) -> &'static str {
+    match how {
+        Relation::Merge => "the same recording in another encoding",
+        Relation::Revision => "another version of the same recording",
+        Relation::Link => "something that identifies them is the same",
+    }
 }

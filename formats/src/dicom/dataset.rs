@@ -411,12 +411,11 @@ impl Machine for Dataset {
         if rest.is_empty() && self.bad.is_none() {
             self.facts.judge(report);
         }
-        if let Some(pair) = &mut self.pdf
-            && pair.0.machine.is_pdf()
-        {
+        if let Some(pair) = &mut self.pdf {
             let mut inner = Report::new(Format::Pdf);
+            // Before anything is asked of it: its last bytes are looked at here.
             pair.0.finish(&pair.1, &mut inner);
-            if inner.verdict > crate::Verdict::Unverifiable {
+            if pair.0.machine.is_pdf() && inner.verdict > crate::Verdict::Unverifiable {
                 report.add(inner.verdict, Evidence::Inner { format: Format::Pdf, verdict: inner.verdict });
             }
         }

@@ -89,7 +89,7 @@ impl Machine for Pdf {
         if found.overflow {
             report.note(Evidence::NotChecked { part: Part::CrossReference });
         } else if let Some(offset) =
-            found.previous.iter().copied().find(|offset| *offset != 0 && !self.leads_to_section(*offset))
+            found.previous.iter().copied().filter(|offset| *offset != 0 && !self.leads_to_section(*offset)).min()
         {
             report.suspect(Evidence::Contradiction { part: Part::CrossReference, offset });
         }

@@ -27,8 +27,9 @@ pub(super) struct Found {
     /// The byte after the last end mark.
     pub(super) ended: Option<u64>,
     pub(super) overflow: bool,
-    /// The last file identifier.
+    /// The last file identifier, and where its dictionary starts: those of a window are met by kind, not by place.
     pub(super) id: Vec<u8>,
+    id_at: u64,
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -56,14 +57,16 @@ impl Found {
         for found in memmem::find_iter(&window[..reach(5)], b"%%EOF") {
             self.ended = Some(at + found as u64 + 5);
         }
+        // One whose last letters are the first ones of this window.
+        let begun = self.start.map(|(start, _)| start);
         for found in memmem::find_iter(&window[..reach(9)], b"startxref") {
             let text = &window[found + 9..window.len().min(found + 64)];
             self.start = Some((at + found as u64, number(text)));
         }
         for found in memmem::find_iter(&window[..reach(4)], b"xref") {
             let place = at + found as u64;
-            let of_start = self.start.is_some_and(|(start, _)| place == start + 5)
-                || found >= 5 && window[..found].ends_with(b"start");
+            let of_start =
+                begun.is_some_and(|start| place == start + 5) || found >= 5 && window[..found].ends_with(b"start");
             if !of_start {
                 keep(&mut self.tables, place, &mut self.overflow);
             }
@@ -73,7 +76,7 @@ impl Found {
             let text = &text[..memmem::find(text, b"startxref").unwrap_or(text.len())];
             // No trailer holds another; without this bound many of them would be read many times.
             let text = &text[..memmem::find(&text[1..], b"trailer").map_or(text.len(), |at| at + 1)];
-            self.dictionary(text);
+            self.dictionary(text, at + found as u64);
         }
         for found in memmem::find_iter(&window[..reach(4)], b" obj") {
             let place = at + found as u64;
@@ -84,7 +87,7 @@ impl Found {
             let text = &text[..memmem::find(text, b"endobj").unwrap_or(text.len())];
             if memmem::find(text, b"/XRef").is_some_and(|at| !text[at + 5..].starts_with(b"Stm")) {
                 keep(&mut self.streams, place, &mut self.overflow);
-                self.dictionary(text);
+                self.dictionary(text, place);
             }
             if place < 1024 + AHEAD as u64 && memmem::find(text, b"/Linearized").is_some() {
                 // `/Linearized` and `/Length` start with the key as well.
@@ -93,7 +96,7 @@ impl Found {
         }
     }
 
-    fn dictionary(&mut self, text: &[u8]) {
+    fn dictionary(&mut self, text: &[u8], place: u64) {
         for key in [b"/Prev".as_slice(), b"/XRefStm"] {
             if let Some(previous) = after(text, key) {
                 keep(&mut self.previous, previous, &mut self.overflow);
@@ -103,8 +106,10 @@ impl Found {
             let text = &text[at..text.len().min(at + 160)];
             if let (Some(open), Some(close)) = (memchr::memchr(b'[', text), memchr::memchr(b']', text))
                 && open < close
+                && place >= self.id_at
             {
                 self.id = text[open..close].to_vec();
+                self.id_at = place;
             }
         }
     }

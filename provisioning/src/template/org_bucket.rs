@@ -66,11 +66,17 @@ fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
         // which is what ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged
         // objects are copied as parts.
         Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"])
-            .on([recordings()])
+            .on([recordings(), Text::sub("${Bucket.Arn}/identities/*"), Text::sub("${Bucket.Arn}/received/*")])
             .when("Null", "s3:if-none-match", "true")
             .when("Bool", "s3:ObjectCreationOperation", "true"),
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
-            .on([recordings(), Text::sub("${Bucket.Arn}/ledger/*")]),
+        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([
+            "recordings",
+            "ledger",
+            "identities",
+            "received",
+            "quarantine",
+        ]
+        .map(|prefix| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*")))),
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
     BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) }

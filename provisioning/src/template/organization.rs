@@ -98,7 +98,7 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
         &[],
     );
     let object = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
-    let all = || [object("recordings"), object("staging"), object("seen"), object("ledger")];
+    let all = || ["recordings", "staging", "seen", "ledger", "identities", "received", "quarantine"].map(object);
     let secrets =
         format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
     t.add(

@@ -166,6 +166,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
                 small_bytes: 8 << 20,
                 max_bytes: 1 << 40,
                 formats: BTreeSet::new(),
+                declared: None,
                 resume: None,
             };
             let (engine, queue) = (&engine, &queue);

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
+use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{OrgStore, Part, Put, RecordingMeta, Shelf, Upload};
-use leadline_domain::{Digest, FaultCode};
+use leadline_domain::{Digest, FaultCode, Ingress};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,8 @@ pub async fn all(store: &Store) {
     store.check().await.expect("the store answers");
     small(store).await;
     shelves(store).await;
+    staging(store).await;
+    written_once(store).await;
     race(store).await;
     wrong_checksum(store).await;
     resumed_upload(store).await;
@@ -248,4 +251,57 @@ pub async fn markers(store: &Store) {
     let expected = [("key-1", "v1"), ("key-1", "v2"), ("key-2", "v1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(seen, BTreeSet::from(expected));
     assert_eq!(store.list_seen("share-without").await, Ok(vec![]));
+}
+
+/// A name that no other case uses.
+fn unique(what: &str) -> String {
+    format!("{what}-{}", &Digest::of(&content(8)).to_hex()[..24])
+}
+
+/// What was received: staged once, read by its version, adopted, kept or removed.
+async fn staging(store: &Store) {
+    let (body, name) = (content(300_000), unique("in"));
+    let digest = Digest::of(&body);
+    assert!(store.head_staged(&name).await.expect("asked").is_none());
+    let wrong = store.stage(&name, body.clone(), &Digest::of(b"other")).await.expect_err("another digest");
+    assert_eq!(wrong.code, FaultCode::StoreChecksumMismatch);
+    assert_eq!(store.stage(&name, body.clone(), &digest).await.expect("staged"), Put::Created);
+    let again = store.stage(&name, content(10), &Digest::of(b"")).await;
+    assert!(!matches!(again, Ok(Put::Created)), "what is staged is not replaced");
+    let there = store.head_staged(&name).await.expect("asked").expect("it is there");
+    assert_eq!(there.size, body.len() as u64);
+    let part = store.read_staged(&name, &there.etag, 100, 1_000).await.expect("read").expect("the same version");
+    assert_eq!(part, body.slice(100..1_100));
+    let tail = store.read_staged(&name, &there.etag, 299_990, 1_000).await.expect("read").expect("the same version");
+    assert_eq!(tail, body.slice(299_990..));
+    assert!(store.read_staged(&name, "\"0000\"", 0, 10).await.expect("asked").is_none(), "another version");
+    let meta = meta(&unique("claim"));
+    assert_eq!(store.adopt(&name, there.size, &digest, &meta).await.expect("adopted"), Put::Created);
+    let repeat = store.adopt(&name, there.size, &digest, &meta).await.expect("adopted again");
+    assert_eq!(repeat, exists(&meta.claim, body.len()), "it stays where it was, and the claim is kept");
+    store.remove_staged(&name).await.expect("removed");
+    store.remove_staged(&name).await.expect("not there is success");
+    assert!(store.read_staged(&name, &there.etag, 0, 10).await.expect("asked").is_none());
+
+    let (body, name) = (content(70_000), unique("in"));
+    assert!(!store.quarantine_staged(&name, 70_000).await.expect("asked"), "there is nothing to keep");
+    store.stage(&name, body.clone(), &Digest::of(&body)).await.expect("staged");
+    assert!(store.quarantine_staged(&name, 70_000).await.expect("kept"));
+    assert!(store.head_staged(&name).await.expect("asked").is_none());
+    assert!(store.quarantine_staged(&name, 70_000).await.expect("a repeat finds it"));
+}
+
+/// The first one stays, and says who it was.
+async fn written_once(store: &Store) {
+    let name = unique("once");
+    for place in [Once::Identities, Once::Received(Ingress::Hl7v2)] {
+        let writes = (0..8).map(|n| {
+            let (store, name) = (Arc::clone(store), name.clone());
+            async move { store.put_once(place, &name, content(100), &format!("writer {n}")).await.expect("answered") }
+        });
+        let answers = join_all(writes).await;
+        let first = answers.iter().position(|a| *a == Put::Created).expect("one wins");
+        let told = exists(&format!("writer {first}"), 100);
+        assert!(answers.iter().enumerate().all(|(n, a)| n == first || *a == told), "{answers:?}");
+    }
 }

@@ -12,6 +12,7 @@ mod s3;
 mod secrets;
 mod settings;
 mod sqs;
+mod staged;
 mod sts;
 
 pub use cloudformation::CfnStacks;

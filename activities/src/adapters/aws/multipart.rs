@@ -182,18 +182,29 @@ impl S3OrgStore {
     ) -> Result<Put, Fault> {
         let key = meta.shelf.key(digest);
         for _ in 0..CONFLICTS {
-            let put = match self.promote_once(name, size, &key, digest, meta).await? {
-                Promotion::Created => Put::Created,
-                Promotion::Taken => match self.winner(&key).await? {
-                    Some(there) => there,
-                    None => continue,
-                },
-                Promotion::Again => continue,
+            match self.promote_once(name, size, &key, Some((digest, meta))).await? {
+                Promotion::Created => return Ok(Put::Created),
+                Promotion::Taken => {
+                    if let Some(there) = self.winner(&key).await? {
+                        return Ok(there);
+                    }
+                }
+                Promotion::Again => {}
                 // An earlier run of this very step removed it, after the copy; or it is lost.
                 Promotion::NotStaged => return self.promoted_before(&key).await,
-            };
-            self.remove_staged(name).await;
-            return Ok(put);
+            }
+        }
+        Err(no_winner())
+    }
+
+    /// Copies a staged object to another key, if nothing is there.
+    pub(super) async fn copy_staged(&self, name: &str, size: u64, key: &str) -> Result<(), Fault> {
+        for _ in 0..CONFLICTS {
+            match self.promote_once(name, size, key, None).await? {
+                Promotion::Created | Promotion::Taken => return Ok(()),
+                Promotion::Again => {}
+                Promotion::NotStaged => return self.promoted_before(key).await.map(drop),
+            }
         }
         Err(no_winner())
     }
@@ -209,27 +220,25 @@ impl S3OrgStore {
         name: &str,
         size: u64,
         key: &str,
-        digest: &Digest,
-        meta: &RecordingMeta,
+        recording: Option<(&Digest, &RecordingMeta)>,
     ) -> Result<Promotion, Fault> {
-        let made = self
+        let mut made = self
             .org
             .s3
             .create_multipart_upload()
             .bucket(&self.org.bucket)
             .key(key)
-            .metadata(CLAIM, &meta.claim)
-            .metadata(FORMAT, &meta.format)
-            .content_type(&meta.media_type)
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .checksum_type(ChecksumType::Composite)
-            .send()
-            .await;
+            .checksum_type(ChecksumType::Composite);
+        if let Some((_, meta)) = recording {
+            made = made.metadata(CLAIM, &meta.claim).metadata(FORMAT, &meta.format).content_type(&meta.media_type);
+        }
+        let made = made.send().await;
         let id = match made {
             Ok(m) => m.upload_id().unwrap_or_default().to_owned(),
             Err(e) => return Err(self.fail("CreateMultipartUpload", &e).await),
         };
-        let done = match self.copy_parts(name, size, key, &id, digest).await {
+        let done = match self.copy_parts(name, size, key, &id, recording.map(|(digest, _)| digest)).await {
             Ok(Some(parts)) => self.complete_once(key, &id, size, parts).await,
             Ok(None) => Ok(Promotion::NotStaged),
             Err(f) if f.code == FaultCode::StoreUploadLost => Ok(Promotion::Again),
@@ -251,7 +260,7 @@ impl S3OrgStore {
         size: u64,
         key: &str,
         id: &str,
-        digest: &Digest,
+        digest: Option<&Digest>,
     ) -> Result<Option<Vec<CompletedPart>>, Fault> {
         let whole = size <= COPY_PART;
         let ranges = (0..size.div_ceil(COPY_PART)).map(|n| (n, n * COPY_PART, ((n + 1) * COPY_PART).min(size) - 1));
@@ -265,7 +274,7 @@ impl S3OrgStore {
             .await;
         let Some(parts) = copied?.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
         // S3 says what it copied (CopyPartResult); an endpoint that does not is checked by the size only.
-        if let [one] = parts.as_slice()
+        if let (Some(digest), [one]) = (digest, parts.as_slice())
             && one.checksum_sha256().is_some_and(|c| c != BASE64.encode(digest.as_bytes()))
         {
             return Err(Fault::new(FaultCode::StoreChecksumMismatch, "UploadPartCopy: the copy has another digest"));
@@ -343,15 +352,6 @@ impl S3OrgStore {
                 Err(Fault::new(FaultCode::StoreChecksumMismatch, format!("the copy has another size: {}", said.detail)))
             }
             Err(e) => Err(self.fail("CompleteMultipartUpload", &e).await),
-        }
-    }
-
-    /// What was staged is not needed any more. Staying behind does no harm: the bucket's lifecycle rule takes it.
-    async fn remove_staged(&self, name: &str) {
-        let removed = self.org.s3.delete_object().bucket(&self.org.bucket).key(staging(name)).send().await;
-        if let Err(e) = removed {
-            let fault = self.fail("DeleteObject", &e).await;
-            tracing::warn!(%fault, "a staged object was not removed");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::errors::{Service, fault, status, wants_new_session};
 use super::sts::{OrgClients, bulk_timeouts};
+use crate::ports::staging::Staging as _;
 use crate::ports::store::{Listed, OrgStore, Part, Put, RecordingMeta, Upload};
 use async_trait::async_trait;
 use aws_sdk_s3::config::Builder;
@@ -86,7 +87,7 @@ pub(super) fn bulk() -> Builder {
 }
 
 /// Parts of a marker's key: what would change the key's structure or its encoding is refused.
-fn plain(part: &str) -> Result<&str, Fault> {
+pub(super) fn plain(part: &str) -> Result<&str, Fault> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !part.is_empty() && part.bytes().all(good) {
         Ok(part)
@@ -161,7 +162,12 @@ impl OrgStore for S3OrgStore {
     }
 
     async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        self.promote_staged(plain(name)?, size, digest, meta).await
+        let put = self.promote_staged(plain(name)?, size, digest, meta).await?;
+        // It is not needed any more. Staying behind does no harm: the bucket's lifecycle rule takes it.
+        if let Err(fault) = self.remove_staged(name).await {
+            tracing::warn!(%fault, "a staged object was not removed");
+        }
+        Ok(put)
     }
 
     async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault> {

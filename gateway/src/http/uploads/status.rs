@@ -148,7 +148,7 @@ fn incomplete(format: &str, evidence: &[String]) -> String {
 fn refused(code: FaultCode, structure: Option<(&str, &[String])>) -> String {
     let (format, evidence) = structure.unwrap_or(("", &[]));
     match code {
-        FaultCode::FileStalled | FaultCode::FileSuspect => incomplete(format, evidence),
+        FaultCode::FileIncomplete | FaultCode::FileStalled | FaultCode::FileSuspect => incomplete(format, evidence),
         FaultCode::FileMalformed => format!(
             "Damaged: the {} contradicts itself{}. Export it again and upload that.",
             called(format),

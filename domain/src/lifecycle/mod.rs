@@ -3,223 +3,20 @@
 //! discovered → settled → stored → claimed → enqueued → archived, with waiting, duplicate and quarantine. Workflows
 //! drive it and carry out its commands through activities; nothing here knows how.
 
+mod types;
+
+pub use types::{ArchiveState, Command, Event, Examination, Outcome, Phase, Retry, Step, StoreOutcome, Withdrawal};
+
 use crate::audit::{LedgerEntry, Times};
 use crate::fault::{Fault, FaultClass, FaultCode};
 use crate::ids::{Digest, RecordingId};
 pub use crate::intake::Intake;
 use crate::message::Delivery;
 use crate::observe::{FileStat, Fingerprint, Observation, VersionKey, Writer};
+use crate::related::Related;
 use crate::settle::{self, Basis, Looked, Settling, Structure, WaitReason};
-use schemars::JsonSchema;
+use crate::staged::Ingress;
 use serde::{Deserialize, Serialize};
-
-/// Why a file ended without being judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Withdrawal {
-    /// Its writer or someone else removed or renamed it before it was complete.
-    Removed,
-    /// Another file took its name.
-    Replaced,
-}
-
-/// Where a file's lifecycle ends (invariant L1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    /// Stored, claimed and enqueued.
-    Delivered {
-        /// The recording.
-        recording: RecordingId,
-        /// On what it was judged complete.
-        basis: Basis,
-    },
-    /// The organization has these bytes already.
-    Duplicate {
-        /// The recording it is linked to.
-        of: RecordingId,
-    },
-    /// Needs a human. The bytes stay where they are.
-    Quarantined {
-        /// Why.
-        code: FaultCode,
-    },
-    /// It went away before it was complete.
-    Withdrawn {
-        /// How.
-        how: Withdrawal,
-    },
-}
-
-/// What happened to the clinic's copy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArchiveState {
-    /// Nothing was done, or nothing had to be.
-    #[default]
-    Untouched,
-    /// It is still to be done: the share refuses at the moment.
-    Pending,
-    /// Moved into the archive folder.
-    Moved,
-    /// Left in place by rule, and marked as seen.
-    Left,
-    /// It was not there any more.
-    Gone,
-    /// It had changed since it was stored, and was left for a new look.
-    Changed,
-}
-
-/// Where a lifecycle stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "snake_case")]
-pub enum Phase {
-    /// Seen on the share, not yet judged.
-    Discovered,
-    /// Not done yet; a next look is due.
-    Waiting {
-        /// Why.
-        why: WaitReason,
-    },
-    /// Judged complete, being stored.
-    Settled,
-    /// Stored and claimed, being enqueued.
-    Claimed,
-    /// On the queue, or linked as a duplicate; the clinic's copy is being dealt with.
-    Archiving,
-    /// The outcome is known and being recorded.
-    Recording,
-    /// Over.
-    Done,
-}
-
-/// What the workflow has to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Look at the file and, if it is small, at its content.
-    Examine,
-    /// Wait, or until nudged.
-    Wait {
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// Store the content under its digest, if the file still is what it was.
-    Store {
-        /// Read in parts and upload in parts.
-        large: bool,
-    },
-    /// Put the message on the queue.
-    Enqueue(Delivery),
-    /// Deal with the clinic's copy.
-    Archive,
-    /// Put the entry on the audit queue.
-    Record(Box<LedgerEntry>),
-    /// Nothing more.
-    Finish,
-}
-
-/// What a look found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Examination {
-    /// The file is not there.
-    Gone,
-    /// It is there.
-    Seen {
-        /// As the server tells.
-        look: Observation,
-        /// What its content says, if it was read. A large file is judged by head and tail here.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        structure: Option<Structure>,
-        /// Digest, if all of it was read.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        digest: Option<Digest>,
-    },
-}
-
-/// What came of storing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum StoreOutcome {
-    /// The object is there, and the claim is ours.
-    Claimed {
-        /// Digest.
-        digest: Digest,
-        /// Bytes.
-        size: u64,
-        /// Verdict over the whole content.
-        structure: Structure,
-    },
-    /// The object was there by another claim.
-    Duplicate {
-        /// Digest.
-        digest: Digest,
-        /// Bytes.
-        size: u64,
-        /// Verdict over the whole content.
-        structure: Structure,
-    },
-    /// The file changed, or a writer came back: nothing was claimed.
-    Changed {
-        /// As it is now.
-        look: Observation,
-    },
-    /// All of it was read, and the content is not complete after all: nothing was claimed.
-    Incomplete {
-        /// Verdict over the whole content.
-        structure: Structure,
-    },
-    /// The file is not there any more: nothing was claimed.
-    Gone,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The lifecycle begins.
-    Started,
-    /// A look was taken.
-    Examined(Examination),
-    /// The wait is over, by time or by a nudge.
-    Woken,
-    /// Storing ended.
-    Stored(StoreOutcome),
-    /// The queue has the message.
-    Enqueued,
-    /// The clinic's copy was dealt with.
-    Archived(ArchiveState),
-    /// The audit queue has the entry.
-    Recorded,
-    /// The command failed.
-    Failed(Fault),
-}
-
-/// Which command to repeat after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// See [`Command::Examine`].
-    Examine,
-    /// See [`Command::Store`].
-    Store,
-    /// See [`Command::Enqueue`].
-    Enqueue,
-    /// See [`Command::Archive`].
-    Archive,
-    /// See [`Command::Record`].
-    Record,
-}
-
-/// A failure that is being waited out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retry {
-    /// What failed.
-    pub step: Step,
-    /// How.
-    pub fault: Fault,
-    /// How often in a row.
-    pub attempts: u32,
-}
 
 /// The state of one file's lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +50,9 @@ pub struct Lifecycle {
     /// The recording id of the set that the file was delivered with; absent for a file by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<RecordingId>,
+    /// Recordings that were there before and seem to be of the same recording.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
 }
 
 /// After the file was found changed while it was stored.
@@ -286,6 +86,7 @@ impl Lifecycle {
             times: Times { first_seen_ms: now_ms.saturating_sub(quiet), discovered_ms: now_ms, ..Times::default() },
             recorded_early: false,
             set: None,
+            related: Vec::new(),
         }
     }
 
@@ -326,7 +127,8 @@ impl Lifecycle {
                 }
                 self.judge(intake, &look, now_ms)
             }
-            Event::Stored(StoreOutcome::Claimed { digest, size, structure }) => {
+            Event::Stored(StoreOutcome::Claimed { digest, size, structure, related }) => {
+                self.related = related;
                 self.took(digest, size, structure, now_ms);
                 self.phase = Phase::Claimed;
                 self.enqueue()
@@ -433,7 +235,11 @@ impl Lifecycle {
             size: look.stat.size,
             structure: self.structure.as_ref(),
         };
-        match settle::decide(&intake.settle, &seen) {
+        let settling = match intake.ingress() {
+            Ingress::Smb => settle::decide(&intake.settle, &seen),
+            _ => settle::decide_received(look.stat.size, self.structure.as_ref()),
+        };
+        match settling {
             Settling::Settled(_) if !self.format_allowed(intake) => {
                 self.end(intake, Outcome::Quarantined { code: FaultCode::FileFormatNotAllowed })
             }
@@ -484,9 +290,15 @@ impl Lifecycle {
         self.delivery().map_or(Command::Examine, Command::Enqueue)
     }
 
-    /// Ends without a delivery: the outcome goes on record, the clinic's copy stays as it is.
+    /// Ends without a delivery: the outcome goes on record, the clinic's copy stays as it is. What was received has no
+    /// other copy, and staging is cleared some day: what needs a human is moved out of there first.
     fn end(&mut self, intake: &Intake, outcome: Outcome) -> Command {
+        let keep = intake.ingress() != Ingress::Smb && matches!(outcome, Outcome::Quarantined { .. });
         self.outcome = Some(outcome);
+        if keep {
+            self.phase = Phase::Archiving;
+            return Command::Archive;
+        }
         self.phase = Phase::Recording;
         self.record(intake)
     }
@@ -500,7 +312,7 @@ impl Lifecycle {
             id: LedgerEntry::entry_id(&file, &version, &outcome, self.archive),
             schema: 1,
             organization: intake.org.clone(),
-            ingress: "smb".into(),
+            ingress: intake.ingress().to_string(),
             share: intake.share.clone(),
             file: file.to_string(),
             version: version.to_string(),
@@ -508,7 +320,8 @@ impl Lifecycle {
             sha256: self.digest,
             size: self.stat.size,
             format: self.structure.as_ref().map_or_else(|| "unknown".into(), |s| s.format.clone()),
-            evidence: self.evidence(),
+            evidence: self.evidence(intake.ingress()),
+            related: self.related.clone(),
             archive: self.archive,
             times: self.times,
             set: self.set.clone(),
@@ -517,10 +330,15 @@ impl Lifecycle {
 
     /// All that speaks for or against the completeness of this version, a sentence each.
     #[must_use]
-    pub fn evidence(&self) -> Vec<String> {
-        let mut e = vec![format!("the same version was seen on {} looks", self.looks)];
-        if self.basis.is_some() {
-            e.push("a deny-write open succeeded: no SMB client was writing".into());
+    pub fn evidence(&self, ingress: Ingress) -> Vec<String> {
+        let mut e = Vec::new();
+        if ingress == Ingress::Smb {
+            e.push(format!("the same version was seen on {} looks", self.looks));
+            if self.basis.is_some() {
+                e.push("a deny-write open succeeded: no SMB client was writing".into());
+            }
+        } else {
+            e.push("it was received to the end that its sender's protocol told".into());
         }
         if let Some(s) = &self.structure {
             e.extend(s.evidence.iter().cloned());
@@ -563,5 +381,4 @@ impl Lifecycle {
 }
 
 #[cfg(test)]
-#[path = "lifecycle_tests.rs"]
 mod tests;

@@ -2,6 +2,7 @@ use super::*;
 use crate::archive::ArchiveRule;
 use crate::ids::{OrgId, ShareId};
 use crate::observe::SharePath;
+use crate::related::Marks;
 use crate::settle::{SettleRule, StructureVerdict};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -21,12 +22,19 @@ fn intake() -> Intake {
         small_bytes: 1_000,
         max_bytes: 10_000,
         formats: BTreeSet::new(),
+        declared: None,
         resume: None,
     }
 }
 
 fn structure(verdict: StructureVerdict) -> Structure {
-    Structure { format: "dicom".into(), verdict, evidence: vec!["every length is met".into()], identity: None }
+    Structure {
+        format: "dicom".into(),
+        verdict,
+        evidence: vec!["every length is met".into()],
+        identity: None,
+        marks: Marks::default(),
+    }
 }
 
 fn look(s: FileStat, writer: Writer, v: StructureVerdict) -> Event {
@@ -42,6 +50,7 @@ fn claimed() -> Event {
         digest: Digest::of(b"x"),
         size: 100,
         structure: structure(StructureVerdict::Complete),
+        related: vec![],
     })
 }
 

@@ -1,7 +1,10 @@
 //! The roles that AWS plays, in memory, with the same semantics: for tests of workflows and for the contract suites,
 //! which hold fakes and real parts to the same promises. Faults are planned ahead, one method at a time.
 
+mod staging;
+
 use crate::ports::queue::{Incoming, Outgoing, Queue};
+use crate::ports::staging::Once;
 use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Shelf, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,6 +90,8 @@ type Parts = BTreeMap<u32, (Part, Bytes)>;
 struct Bucket {
     recordings: BTreeMap<(Shelf, Digest), Object>,
     staged: BTreeMap<String, Object>,
+    quarantined: BTreeMap<String, Object>,
+    once: BTreeMap<(Once, String), (String, Bytes)>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
     begun: u64,
@@ -124,6 +129,12 @@ impl FakeStore {
         let bucket = lock(&self.bucket);
         let there = bucket.recordings.iter().filter(|((s, _), _)| *s == shelf);
         there.filter_map(|((_, d), o)| Some((*d, o.body.clone(), o.meta.clone()?))).collect()
+    }
+
+    /// What is kept for a human, by name.
+    #[must_use]
+    pub fn quarantined(&self) -> BTreeMap<String, Bytes> {
+        lock(&self.bucket).quarantined.iter().map(|(n, o)| (n.clone(), o.body.clone())).collect()
     }
 
     /// Names below `staging/`.
@@ -171,6 +182,17 @@ impl Bucket {
         }
         self.recordings.insert((meta.shelf, *digest), Object { body, meta: Some(meta.clone()) });
         Put::Created
+    }
+
+    fn promoted(&mut self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+        let Some(staged) = self.staged.get(name).cloned() else {
+            let lost = || Fault::new(FaultCode::StoreUploadLost, "nothing is staged");
+            return self.there(meta.shelf, digest).ok_or_else(lost);
+        };
+        if staged.body.len() as u64 != size || Digest::of(&staged.body) != *digest {
+            return Err(wrong_checksum());
+        }
+        Ok(self.put(digest, staged.body, meta))
     }
 
     fn there(&self, shelf: Shelf, digest: &Digest) -> Option<Put> {
@@ -256,15 +278,7 @@ impl OrgStore for FakeStore {
 
     async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
         self.call("promote", |b| {
-            let Some(staged) = b.staged.get(name).cloned() else {
-                return b
-                    .there(meta.shelf, digest)
-                    .ok_or_else(|| Fault::new(FaultCode::StoreUploadLost, "nothing is staged"));
-            };
-            if staged.body.len() as u64 != size || Digest::of(&staged.body) != *digest {
-                return Err(wrong_checksum());
-            }
-            let put = b.put(digest, staged.body, meta);
+            let put = b.promoted(name, size, digest, meta)?;
             b.staged.remove(name);
             Ok(put)
         })

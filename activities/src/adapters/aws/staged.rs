@@ -1,0 +1,118 @@
+//! Staging and objects that are written once.
+
+use super::multipart::staging;
+use super::s3::{CLAIM, CONFLICTS, S3OrgStore, bulk, conflict, no_winner, plain, taken};
+use crate::ports::staging::{Once, Staged, Staging};
+use crate::ports::store::{Put, RecordingMeta};
+use async_trait::async_trait;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use leadline_domain::{Digest, Fault, FaultCode};
+
+impl S3OrgStore {
+    async fn write_once(&self, key: &str, body: Bytes, digest: &Digest, claim: &str) -> Result<Put, Fault> {
+        for _ in 0..CONFLICTS {
+            let put = self
+                .org
+                .s3
+                .put_object()
+                .bucket(&self.org.bucket)
+                .key(key)
+                .if_none_match("*")
+                .checksum_sha256(BASE64.encode(digest.as_bytes()))
+                .metadata(CLAIM, claim)
+                .body(ByteStream::from(body.clone()))
+                .customize()
+                .config_override(bulk());
+            match put.send().await {
+                Ok(_) => return Ok(Put::Created),
+                Err(e) if taken(&e) => {
+                    if let Some(there) = self.winner(key).await? {
+                        return Ok(there);
+                    }
+                }
+                Err(e) if conflict(&e) => {}
+                Err(e) => return Err(self.fail("PutObject", &e).await),
+            }
+        }
+        Err(no_winner())
+    }
+}
+
+#[async_trait]
+impl Staging for S3OrgStore {
+    async fn stage(&self, name: &str, body: Bytes, digest: &Digest) -> Result<Put, Fault> {
+        self.write_once(&staging(plain(name)?), body, digest, "").await
+    }
+
+    async fn head_staged(&self, name: &str) -> Result<Option<Staged>, Fault> {
+        let head = self.org.s3.head_object().bucket(&self.org.bucket).key(staging(plain(name)?)).send().await;
+        match head {
+            Ok(h) => Ok(Some(Staged {
+                size: h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                etag: h.e_tag().unwrap_or_default().to_owned(),
+                modified_s: h.last_modified().map_or(0, aws_sdk_s3::primitives::DateTime::secs),
+            })),
+            Err(e) if super::errors::status(&e) == 404 => Ok(None),
+            Err(e) => Err(self.fail("HeadObject", &e).await),
+        }
+    }
+
+    async fn read_staged(&self, name: &str, etag: &str, from: u64, len: u64) -> Result<Option<Bytes>, Fault> {
+        if len == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        let range = format!("bytes={from}-{}", from.saturating_add(len) - 1);
+        let get = self
+            .org
+            .s3
+            .get_object()
+            .bucket(&self.org.bucket)
+            .key(staging(plain(name)?))
+            .range(range)
+            .if_match(etag)
+            .customize()
+            .config_override(bulk());
+        let got = match get.send().await {
+            Ok(g) => g,
+            Err(e) if taken(&e) || e.code() == Some("NoSuchKey") => return Ok(None),
+            Err(e) if e.code() == Some("InvalidRange") => return Ok(Some(Bytes::new())),
+            Err(e) => return Err(self.fail("GetObject", &e).await),
+        };
+        if got.content_length().and_then(|n| u64::try_from(n).ok()).is_none_or(|n| n > len) {
+            return Err(Fault::new(FaultCode::StoreUnreachable, "GetObject: more came than was asked for"));
+        }
+        let body = got.body.collect().await;
+        let cut = |_| Fault::new(FaultCode::StoreUnreachable, "GetObject: the body was cut off");
+        Ok(Some(body.map_err(cut)?.into_bytes()))
+    }
+
+    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.promote_staged(plain(name)?, size, digest, meta).await
+    }
+
+    async fn remove_staged(&self, name: &str) -> Result<(), Fault> {
+        let removed = self.org.s3.delete_object().bucket(&self.org.bucket).key(staging(plain(name)?)).send().await;
+        match removed {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.fail("DeleteObject", &e).await),
+        }
+    }
+
+    async fn quarantine_staged(&self, name: &str, size: u64) -> Result<bool, Fault> {
+        let to = format!("quarantine/{}", plain(name)?);
+        if self.head_staged(name).await?.is_none() {
+            return Ok(self.winner(&to).await?.is_some());
+        }
+        // An earlier run of this step may have made the copy already.
+        self.copy_staged(name, size, &to).await?;
+        self.remove_staged(name).await.map(|()| true)
+    }
+
+    async fn put_once(&self, place: Once, name: &str, body: Bytes, claim: &str) -> Result<Put, Fault> {
+        self.write_once(&place.key(plain(name)?), body.clone(), &Digest::of(&body), claim).await
+    }
+}
