@@ -118,6 +118,20 @@ def lifecycle_xml(props):
     return tostring(root)
 
 
+def cors_xml(props):
+    """CorsConfiguration as the body of PutBucketCors."""
+    root = Element("CORSConfiguration")
+    for rule in props.get("CorsRules") or []:
+        element = SubElement(root, "CORSRule")
+        text(element, "ID", rule.get("Id"))
+        for field, tag in (("AllowedHeaders", "AllowedHeader"), ("AllowedMethods", "AllowedMethod"),
+                           ("AllowedOrigins", "AllowedOrigin"), ("ExposedHeaders", "ExposeHeader")):
+            for value in rule.get(field) or []:
+                text(element, tag, value)
+        text(element, "MaxAgeSeconds", rule.get("MaxAge"))
+    return tostring(root)
+
+
 def lock_xml(props):
     """ObjectLockConfiguration as the body of PutObjectLockConfiguration."""
     root = Element("ObjectLockConfiguration")
@@ -150,6 +164,7 @@ def patch_buckets(P, s3):
     P._S3_BUCKET_CONFIGURATIONS += (
         ("BucketEncryption", encryption_xml, put("BucketEncryption", s3._put_bucket_encryption), s3._delete_bucket_encryption),
         ("LifecycleConfiguration", lifecycle_xml, put("LifecycleConfiguration", s3._put_bucket_lifecycle), s3._delete_bucket_lifecycle),
+        ("CorsConfiguration", cors_xml, put("CorsConfiguration", s3._put_bucket_cors), s3._delete_bucket_cors),
         ("ObjectLockEnabled", same, put_lock_enabled, lambda name: None),
         ("ObjectLockConfiguration", lock_xml, put("ObjectLockConfiguration", s3._put_object_lock_configuration), lambda name: None),
         ("Tags", same, put_tags, s3._delete_bucket_tagging),

@@ -4,6 +4,7 @@
 mod delivery;
 mod environments;
 mod finding;
+mod gateway_http;
 mod organizations;
 mod overlay;
 mod sets;

@@ -23,7 +23,7 @@ pub fn organization(env: &Environment, scope: &OrgScope, org: &Organization) -> 
     ));
     role(&mut t, &env.scope(), scope, &org.jurisdiction);
     org_key::add(&mut t, scope, &org.jurisdiction);
-    org_bucket::add(&mut t, env, scope, &org.jurisdiction);
+    org_bucket::add(&mut t, env, scope, org);
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
         t.add(
