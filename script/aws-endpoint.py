@@ -265,6 +265,16 @@ def patch_access_keys(P, iam):
     P._RESOURCE_HANDLERS["AWS::IAM::AccessKey"] = {"create": create, "update": update, "delete": delete}
 
 
+def patch_form_signers(s3, responses):
+    """A form that a role's session signed is of the role's account, as any other request of that session is."""
+    of_key = s3._account_from_access_key
+
+    def account(access_key):
+        return responses._account_from_sts_session(access_key) or of_key(access_key)
+
+    s3._account_from_access_key = account
+
+
 def patch_batch_actions(actions):
     """The batch calls of SQS are permitted by the action of a single message (SQS developer guide, "Amazon SQS API permissions")."""
     singles = {
@@ -755,7 +765,7 @@ def main():
     import ministack.services.cloudformation.provisioners as provisioners
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
-    from ministack.core import iam_actions
+    from ministack.core import iam_actions, responses
     from ministack.services import iam, kms, s3, secretsmanager
 
     patch_buckets(provisioners, s3)
@@ -763,6 +773,7 @@ def main():
     patch_secrets(provisioners, secretsmanager)
     patch_access_keys(provisioners, iam)
     patch_batch_actions(iam_actions)
+    patch_form_signers(s3, responses)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

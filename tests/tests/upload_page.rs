@@ -34,6 +34,7 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
         verdict: StructureVerdict::Partial,
         evidence: vec!["The end mark is missing.".into()],
         identity: None,
+        marks: Default::default(),
     };
     let delivered = Outcome::Delivered { recording: recording.clone(), basis: Basis::Structure };
     r.intake.plan(Planned::Becomes(delivered, None));

@@ -136,16 +136,13 @@ async fn sizes_and_names_that_are_refused() {
     ] {
         assert_eq!(r.call("GET", &format!("/s3/params?filename=x&{q}"), &a, None).await.0, status, "{q}");
     }
-    let (s, text) = curl(vec![
-        "-H".into(),
-        format!("Authorization: Bearer {a}"),
-        "-H".into(),
-        "Content-Type: application/json".into(),
-        "-d".into(),
-        format!("{{\"size\":{}1}}", " ".repeat(1 << 20)),
-        format!("{}/uploads", r.url),
-    ])
-    .await;
+    // A body that is longer than any that is meant.
+    let files = Files::new();
+    let long = files.with("long", format!("{{\"size\":{}1}}", " ".repeat(1 << 20)).as_bytes());
+    let mut args = vec!["-H".to_owned(), format!("Authorization: Bearer {a}"), "--data-binary".into()];
+    args.extend([format!("@{}", long.display()), "-H".into(), "Content-Type: application/json".into()]);
+    args.push(format!("{}/uploads", r.url));
+    let (s, text) = curl(args).await;
     assert_eq!(s, 413, "{text}");
 }
 
@@ -307,17 +304,18 @@ async fn a_form_is_bound_to_type_and_length() {
             args.extend(["--form-string".to_owned(), format!("{k}={}", v.as_str().unwrap())]);
         }
         args.extend(["-F".into(), format!("file=@{}", file.display()), url]);
-        curl(args).await.0
+        curl(args).await
     };
     let url = of(&f, "url");
-    assert_eq!(post(f["fields"].clone(), files.with("short", b"%PDF"), url.clone()).await, 400, "too short");
-    assert_eq!(post(f["fields"].clone(), files.with("long", &[b'x'; 99]), url.clone()).await, 400, "too long");
+    let (s, text) = post(f["fields"].clone(), files.with("short", b"%PDF"), url.clone()).await;
+    assert_eq!(s, 400, "too short: {text}");
+    assert_eq!(post(f["fields"].clone(), files.with("long", &[b'x'; 99]), url.clone()).await.0, 400, "too long");
     for (k, v) in [("Content-Type", "text/html"), ("key", "staging/other"), ("x-amz-meta-leadline-sha256", "00")] {
         let mut fields = f["fields"].clone();
         fields[k] = json!(v);
-        assert_eq!(post(fields, files.with("right", content), url.clone()).await, 403, "{k}");
+        assert_eq!(post(fields, files.with("right", content), url.clone()).await.0, 403, "{k}");
     }
-    assert_eq!(post(f["fields"].clone(), files.with("right", content), url).await, 201);
+    assert_eq!(post(f["fields"].clone(), files.with("right", content), url).await.0, 201);
     let id = of(&f["fields"], "key").replace("staging/", "");
     assert_eq!(r.call("POST", &format!("/uploads/{id}/complete"), &a, None).await.0, 202);
     assert_eq!(r.intake.received()[0].declared, Some(Digest::of(content)));

@@ -185,6 +185,8 @@ async function uploader () {
   uppy.use(GoldenRetriever, { expires: 24 * 3600 * 1000, indexedDB: { maxFileSize: 512 * MIB, maxTotalSize: 1024 * MIB } })
   uppy.addPreProcessor((ids) => Promise.all(ids.map((id) => declare(uppy, id))))
   uppy.on('upload-success', (file, response) => { arrived(file, response.body.key) })
+  // What has arrived is told below; the place to drop files is free for the next ones.
+  uppy.on('complete', ({ successful }) => successful.forEach((file) => uppy.removeFile(file.id)))
   uppy.on('upload-error', (file, error) => { $('live').textContent = `${file.name}: ${error.message}` })
   window.addEventListener('online', () => uppy.retryAll())
   window.leadlineUppy = uppy
