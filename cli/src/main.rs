@@ -56,6 +56,8 @@ enum Command {
     Worker(cmd::worker::Args),
     /// Start a local Temporal server and AWS endpoint in the foreground.
     Dev(cmd::dev::Args),
+    /// Issue OpenID Connect tokens on this machine, for development: whoever asks may be anyone.
+    DevIssuer(cmd::dev_issuer::Args),
     /// Let Temporal's UI and CLI read payloads: serves Temporal's codec protocol.
     CodecServer(cmd::codec_server::Args),
     /// Check every connection that a worker needs, and say how to mend what is wrong.
@@ -117,6 +119,7 @@ fn main() -> std::process::ExitCode {
         match cli.command {
             Command::Worker(a) => cmd::worker::run(g, a).await,
             Command::Dev(a) => cmd::dev::run(a).await,
+            Command::DevIssuer(a) => cmd::dev_issuer::run(a).await,
             Command::CodecServer(a) => cmd::codec_server::run(g, a).await,
             Command::Doctor(a) => cmd::doctor::run(g, a).await,
             Command::Env(c) => cmd::env::run(g, c).await,

@@ -5,6 +5,7 @@ pub(crate) mod canary;
 pub(crate) mod checks;
 pub(crate) mod codec_server;
 pub(crate) mod dev;
+pub(crate) mod dev_issuer;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;

@@ -6,6 +6,7 @@ mod environments;
 mod finding;
 mod gateway_dicom;
 mod gateway_mllp;
+mod gateway_http;
 mod organizations;
 mod overlay;
 mod sets;

@@ -8,6 +8,7 @@ mod isolation;
 mod multipart;
 mod outcomes;
 mod removal;
+mod presign;
 mod requests;
 mod restore;
 mod rotation;
@@ -21,6 +22,7 @@ mod transfer;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;
+pub use presign::AwsUploads;
 pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use settings::AwsSettingsReader;
