@@ -21,7 +21,7 @@ pub mod uploads;
 pub use app::App;
 pub(crate) use app::Known;
 pub use oidc::OidcConfig;
-pub use server::{router, serve};
+pub use server::{assemble, router, serve, serve_app};
 
 use crate::intake::Intake;
 use async_trait::async_trait;
