@@ -154,6 +154,7 @@ async fn schedule(deps: &Deps, engine: &Engine, org: Option<&OrgId>) -> Result<V
     let mut made = vec![engine.schedule_drift(&queue, env.env(), org).await?];
     if let Some(org) = org {
         made.push(engine.schedule_isolation(&queue, env.env(), org).await?);
+        made.push(engine.schedule_outcomes(&queue, env.env(), org).await?);
     }
     Ok(made)
 }

@@ -8,7 +8,10 @@ use leadline_workflows::contracts::{WatchInput, WatchStatus};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::{SetInput, SetReport};
-use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids};
+use leadline_workflows::subscription::Seen;
+use leadline_workflows::{
+    FollowedSubscription, IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids,
+};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
     Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
@@ -322,6 +325,37 @@ impl Engine {
         let said = description.pending_activities.first().and_then(|a| a.heartbeat_details.as_ref());
         // The client has decrypted what describes the workflow.
         Ok(said.and_then(|d| serde_json::from_slice(&d.payloads.first()?.data).ok()))
+    }
+
+    /// How far a subscription at an EHR was followed; `None` if nothing was written down.
+    ///
+    /// # Errors
+    /// `engine.*`; `engine.unreachable` too if no worker answers.
+    pub async fn subscription_seen(&self, org: &OrgId, name: &str) -> Result<Option<Seen>, Fault> {
+        let handle = self.client.get_workflow_handle::<FollowedSubscription>(ids::subscription(org, name));
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running => {}
+            Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(e) => return Err(interaction_fault(&e)),
+        }
+        let asked = handle.query(FollowedSubscription::seen, (), WorkflowQueryOptions::default()).await;
+        let silent = |_| Fault::new(FaultCode::EngineUnreachable, "no worker answers for the subscription");
+        asked.map(Some).map_err(silent)
+    }
+
+    /// Writes down how far a subscription was followed.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn subscription_advance(&self, queue: &str, org: &OrgId, name: &str, seen: Seen) -> Result<(), Fault> {
+        let options = WorkflowStartOptions::new(queue, ids::subscription(org, name))
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .search_attributes(SearchAttributes::new([ids::ORG.value_set(org.to_string())]))
+            .build();
+        let (run, advance) = (FollowedSubscription::run, FollowedSubscription::advance);
+        let sent = self.client.signal_with_start_workflow(run, Seen::default(), advance, seen, options).await;
+        sent.map(drop).map_err(start_fault)
     }
 
     /// Starts the watch of a share unless it runs.

@@ -6,13 +6,16 @@ use crate::deletion::DeletionActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
+use crate::outcomes::OutcomeActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
+use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
-    RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
+    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +47,7 @@ impl Default for Capacity {
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, RotateCredentials, OffboardOrganization)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription)
     };
 }
 
@@ -94,6 +97,8 @@ pub fn worker(
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))
         .register_activities(CanaryActivities::new(Arc::clone(deps)))
         .register_activities(CheckActivities::new(Arc::clone(deps)))
+        .register_activities(OutcomeActivities::new(Arc::clone(deps)))
+        .register_activities(TransferActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .register_activities(DeletionActivities::new(Arc::clone(deps)))

@@ -9,8 +9,10 @@ use leadline_activities::adapters::shares::ConfiguredShares;
 use leadline_activities::codec::{PayloadKeys, data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
 use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share, TemporalTls};
@@ -89,12 +91,22 @@ impl Site {
         }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
+        let stores = Arc::new(AwsOrgStores::new(aws.clone()));
+        let audit_queue = Arc::new(SqsQueue::new(&aws, scope.audit_queue()));
+        let outcomes = Outcomes {
+            registry: Arc::clone(&registry),
+            stores: stores.clone(),
+            queue: Arc::new(SqsQueue::new(&aws, scope.outcome_queue())),
+            audit: audit_queue.clone(),
+        };
         let deps = Deps {
             shares: Arc::new(ConfiguredShares::new(Arc::clone(&registry), secrets.clone())),
             registry,
-            stores: Arc::new(AwsOrgStores::new(aws.clone())),
+            storages: stores.clone(),
+            stores,
+            outcomes,
             ingest_queue: Arc::new(SqsQueue::new(&aws, scope.ingest_queue())),
-            audit_queue: Arc::new(SqsQueue::new(&aws, scope.audit_queue())),
+            audit_queue,
             stacks: Arc::new(stacks),
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
             settings: Arc::new(AwsSettingsReader::new(&aws)),
@@ -236,6 +248,33 @@ impl Plans for FolderPlans {
     }
 }
 
+/// The folder as it is now, for what serves for long. One that became invalid leaves what was valid before.
+pub(crate) struct ConfigNow {
+    dir: PathBuf,
+    env: EnvId,
+    read: Mutex<(Vec<(PathBuf, SystemTime)>, Arc<Config>)>,
+}
+
+impl ConfigNow {
+    pub(crate) fn new(dir: PathBuf, env: EnvId, config: Config) -> Self {
+        Self { read: Mutex::new((stamp(&dir), Arc::new(config))), dir, env }
+    }
+
+    /// The configuration, and the environment that is served.
+    pub(crate) fn get(&self) -> (Arc<Config>, EnvId) {
+        let now = stamp(&self.dir);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.0 != now {
+            read.0 = now;
+            match leadline_provisioning::load(&self.dir) {
+                (Some(config), _) => read.1 = Arc::new(config),
+                (None, findings) => tracing::error!(findings = findings.len(), "configuration not reloaded"),
+            }
+        }
+        (Arc::clone(&read.1), self.env.clone())
+    }
+}
+
 /// Reads the folder again whenever a file in it has changed.
 fn reloader(dir: PathBuf, env: EnvId) -> leadline_activities::registry::Reload {
     let seen: Mutex<Option<Vec<(PathBuf, SystemTime)>>> = Mutex::new(None);
@@ -279,6 +318,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 shares,
                 limits: (o.limits.small_file_bytes, o.limits.max_file_bytes),
                 formats: o.formats.clone(),
+                storages: o.storage.names(),
             },
         );
     }
@@ -286,6 +326,10 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
         facts: environment.facts(),
         gates: config.promotion().to.get(env).map(PromotionRule::gates),
         retention_days: environment.offboarding.retention_days,
+        outcomes: environment.outcomes.as_ref().map(|o| OutcomeRule {
+            within_ms: i64::from(o.within_h) * 3_600_000,
+            look_back_ms: i64::from(o.look_back_days) * 86_400_000,
+        }),
         orgs,
     })
 }

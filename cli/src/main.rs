@@ -54,8 +54,13 @@ impl Global {
 enum Command {
     /// Run a worker: watches shares, carries files, provisions.
     Worker(cmd::worker::Args),
+    /// Serve the ways in besides SMB: uploads, FHIR and STOW-RS over HTTP, HL7 v2 over MLLP, DICOM; take in the
+    /// processor's reports.
+    Gateway(cmd::gateway::Args),
     /// Start a local Temporal server and AWS endpoint in the foreground.
     Dev(cmd::dev::Args),
+    /// Issue OpenID Connect tokens on this machine, for development: whoever asks may be anyone.
+    DevIssuer(cmd::dev_issuer::Args),
     /// Let Temporal's UI and CLI read payloads: serves Temporal's codec protocol.
     CodecServer(cmd::codec_server::Args),
     /// Check every connection that a worker needs, and say how to mend what is wrong.
@@ -75,6 +80,13 @@ enum Command {
     /// Files: what became of them, and why.
     #[command(subcommand)]
     File(cmd::file::Command),
+    /// What the processor said of recordings.
+    #[command(subcommand)]
+    Outcome(cmd::outcome::Command),
+    /// Stand in for the processor: for tests and demonstrations.
+    Processor(cmd::processor::Args),
+    /// Copy recordings between an organization's own storages.
+    Transfer(cmd::transfer::Args),
     /// The ingest and audit queues, as a consumer sees them.
     #[command(subcommand)]
     Queue(cmd::queue::Command),
@@ -109,7 +121,9 @@ fn main() -> std::process::ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Worker(a) => cmd::worker::run(g, a).await,
+            Command::Gateway(a) => cmd::gateway::run(g, a).await,
             Command::Dev(a) => cmd::dev::run(a).await,
+            Command::DevIssuer(a) => cmd::dev_issuer::run(a).await,
             Command::CodecServer(a) => cmd::codec_server::run(g, a).await,
             Command::Doctor(a) => cmd::doctor::run(g, a).await,
             Command::Env(c) => cmd::env::run(g, c).await,
@@ -118,6 +132,9 @@ fn main() -> std::process::ExitCode {
             Command::Promote(a) => cmd::promote::run(g, a).await,
             Command::Replay(a) => cmd::replay::run(g, a).await,
             Command::File(c) => cmd::file::run(g, c).await,
+            Command::Outcome(c) => cmd::outcome::run(g, c).await,
+            Command::Processor(a) => cmd::processor::run(g, a).await,
+            Command::Transfer(a) => cmd::transfer::run(g, a).await,
             Command::Queue(c) => cmd::queue::run(g, c).await,
             Command::Inspect(a) => cmd::inspect::run(g, &a),
             Command::Synth(a) => cmd::synth::run(&a),

@@ -5,20 +5,24 @@ use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::eventually;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
+use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
+use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
     ShareId, SharePath, WorkerGroup,
@@ -56,6 +60,8 @@ pub struct Rig {
     pub engine: Engine,
     /// Task queue of the worker.
     pub queue: String,
+    /// What the worker works with.
+    pub deps: Arc<Deps>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -140,22 +146,38 @@ impl Rig {
                 OrgConfig {
                     scope,
                     shares: BTreeMap::from([(share_id(), config)]),
-                    limits: (1 << 20, 1 << 30),
+                    limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
+                    storages: BTreeSet::new(),
                 },
             );
         }
-        let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
+        let registry = Arc::new(Registry::fixed(Snapshot {
+            facts,
+            gates: None,
+            retention_days: 30,
+            orgs: configs,
+            outcomes: None,
+        }));
         let queue = registry.env().task_queue(&WorkerGroup::main());
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
         };
+        let audit_queue = routed(|l| Arc::clone(&l.audit), "/organization");
+        let outcomes = Outcomes {
+            registry: Arc::clone(&registry),
+            stores: Arc::new(FakeOutcomeStores::default()),
+            queue: FakeQueue::standard(),
+            audit: audit_queue.clone(),
+        };
         let deps = Arc::new(Deps {
+            outcomes,
+            storages: Arc::new(Nothing),
             registry,
             shares: Arc::new(LaneShares(lanes.clone())),
             stores,
             ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
-            audit_queue: routed(|l| Arc::clone(&l.audit), "/organization"),
+            audit_queue,
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
@@ -166,9 +188,10 @@ impl Rig {
         });
         let (engine, theirs) = (Engine::new(client.clone()), client);
         let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
-        let thread = std::thread::spawn(move || run(theirs, &deps, told));
+        let own = Arc::clone(&deps);
+        let thread = std::thread::spawn(move || run(theirs, &own, told));
         let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, stop, thread: Some(thread) }
+        Self { lanes, engine, queue, deps, stop, thread: Some(thread) }
     }
 
     /// Starts the lifecycle of a file.
@@ -400,6 +423,13 @@ impl Secrets for Nothing {
     }
     fn forget(&self, _: &OrgScope, _: &ShareId) {}
     async fn put_share_credentials(&self, _: &OrgScope, _: &ShareId, _: &ShareCredentials) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Storages for Nothing {
+    async fn between(&self, _: &OrgScope, _: Storage, _: Storage) -> Result<Arc<dyn Between>, Fault> {
         Err(unused())
     }
 }

@@ -121,6 +121,24 @@ pub struct ArchiveInput {
     pub received: Option<Received>,
 }
 
+/// Input of `conclude`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConcludeInput {
+    /// What to do with the clinic's copy.
+    pub archive: ArchiveInput,
+    /// The entry for the audit queue, but for what became of that copy.
+    pub entry: LedgerEntry,
+}
+
+/// What came of `conclude`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concluded {
+    /// What became of the clinic's copy.
+    pub archive: ArchiveState,
+    /// The audit queue has the entry; if not, it is still to be recorded.
+    pub recorded: bool,
+}
+
 /// What to do with what was staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -333,6 +351,12 @@ impl Ingest {
     /// Deals with the clinic's copy.
     #[activity(name = "archive")]
     pub fn archive(_: ArchiveInput) -> Result<ArchiveState, ActivityError> {
+        unimplemented!()
+    }
+    /// Deals with the clinic's copy and puts the entry on the audit queue. Not a local activity: when it runs, what was done
+    /// before is in the history.
+    #[activity(name = "conclude")]
+    pub fn conclude(_: ConcludeInput) -> Result<Concluded, ActivityError> {
         unimplemented!()
     }
     /// Puts entries on the audit queue.

@@ -17,6 +17,14 @@ pub fn short() -> LocalActivityOptions {
         .build()
 }
 
+/// The last steps of a file: one attempt, as for [`short`], noticed soon when its worker dies.
+pub fn last() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120))
+        .heartbeat_timeout(Duration::from_secs(10))
+        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .build()
+}
+
 /// A large upload: it heartbeats, resumes from what the store holds, and is repeated by the server while its fault is
 /// transient.
 pub fn upload() -> ActivityOptions {

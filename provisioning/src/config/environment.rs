@@ -61,6 +61,9 @@ pub struct Environment {
     /// The ways in besides SMB.
     #[serde(default)]
     pub gateway: super::Gateway,
+    /// What is expected of the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<super::OutcomeReports>,
 }
 
 impl Environment {

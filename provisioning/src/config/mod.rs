@@ -6,7 +6,9 @@ mod gateway;
 mod jurisdictions;
 mod offboarding;
 mod organization;
+mod outcomes;
 mod promotion;
+mod storage;
 
 pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Provisioning, Queue, Receiver, Temporal, TemporalTls,
@@ -21,7 +23,9 @@ pub use offboarding::Offboarding;
 pub use organization::{
     Contact, FORMATS, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride,
 };
+pub use outcomes::OutcomeReports;
 pub use promotion::{Promotion, PromotionRule};
+pub use storage::{OrgStorages, ProcessingStorage};
 
 pub(crate) use organization::normal_path;
 

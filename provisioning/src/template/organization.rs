@@ -34,7 +34,10 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
     ));
     role(&mut t, &env.scope(), scope, &org.jurisdiction, stage);
     org_key::add(&mut t, scope, &org.jurisdiction);
-    org_bucket::add(&mut t, env, scope, &org.jurisdiction, stage);
+    org_bucket::add(&mut t, env, scope, org, stage);
+    if let Some(p) = &org.storage.processing {
+        org_bucket::add_processing(&mut t, env, scope, &org.jurisdiction, p.keep_days);
+    }
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
         t.add(
@@ -109,7 +112,8 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
         &[],
     );
     let object = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
-    let all = || ["recordings", "staging", "seen", "ledger", "identities", "received", "quarantine"].map(object);
+    let all =
+        || ["recordings", "staging", "seen", "ledger", "identities", "received", "quarantine", "outcomes"].map(object);
     let secrets =
         format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
     t.add(
