@@ -23,6 +23,8 @@ fn templates_are_committed() {
         for org in config.organizations(id) {
             let scope = org.scope(env).unwrap();
             golden(format!("{id}.{}.json", org.id), &template::organization(env, &scope, org));
+            // What deletion after off-boarding changes it to.
+            golden(format!("{id}.{}.opened.json", org.id), &template::opened(env, &scope, org));
         }
     }
 }

@@ -244,6 +244,13 @@ impl ApplyInput {
     }
 }
 
+/// Somebody who wants something, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// As whoever ran the command gave it.
+    pub name: String,
+}
+
 /// A plan to carry out, with the people who agreed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecuteInput {

@@ -6,7 +6,7 @@
 #![allow(clippy::unimplemented, missing_docs)]
 
 use crate::checks::failed;
-use crate::contracts::WatchInput;
+use crate::contracts::{Operator, WatchInput};
 use crate::deletion::{DeletionCertificate, DeletionPlan, WAITING_TO_DELETE, delete};
 use crate::options::{follow, provisioning};
 use crate::recording_lifecycle::now_ms;
@@ -364,8 +364,8 @@ impl OffboardOrganization {
 
     /// Somebody, by name, wants everything to stay as it is.
     #[update]
-    pub fn keep(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: String) -> OffboardStatus {
-        self.status.kept_by = Some(who.trim().to_owned());
+    pub fn keep(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: Operator) -> OffboardStatus {
+        self.status.kept_by = Some(who.name.trim().to_owned());
         self.status.clone()
     }
 
@@ -374,9 +374,9 @@ impl OffboardOrganization {
     fn may_keep(
         &self,
         _ctx: &WorkflowContextView,
-        who: &String,
+        who: &Operator,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        may_keep(&self.status, who).map_err(|f| f.to_string().into())
+        may_keep(&self.status, &who.name).map_err(|f| f.to_string().into())
     }
 
     /// Refuses an approval of something else, or by whoever asked.

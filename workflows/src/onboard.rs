@@ -4,7 +4,7 @@
 #![allow(missing_docs)]
 
 use crate::apply::{Apply, Applying, apply_stack, applying, finish, prove_isolation, schedule_checks, step};
-use crate::contracts::{ApplyInput, Provisioning};
+use crate::contracts::{ApplyInput, Operator, Provisioning};
 use crate::options::provisioning;
 use leadline_domain::gates::{Approver, GateState};
 use temporalio_macros::{workflow, workflow_methods};
@@ -71,8 +71,8 @@ impl ApplyEnvironment {
 
     /// Somebody, by name, wants no more of it. Takes effect before the next step.
     #[update]
-    pub fn cancel(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: String) -> ApplyStatus {
-        self.apply.cancel(&who)
+    pub fn cancel(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: Operator) -> ApplyStatus {
+        self.apply.cancel(&who.name)
     }
 
     /// Refuses it while CloudFormation is at work, and without a name.
@@ -80,9 +80,9 @@ impl ApplyEnvironment {
     fn may_cancel(
         &self,
         _ctx: &WorkflowContextView,
-        who: &String,
+        who: &Operator,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.apply.may_cancel(who).map_err(|f| f.to_string().into())
+        self.apply.may_cancel(&who.name).map_err(|f| f.to_string().into())
     }
 }
 
@@ -146,8 +146,8 @@ impl OnboardOrganization {
 
     /// Somebody, by name, wants no more of it. Takes effect before the next step.
     #[update]
-    pub fn cancel(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: String) -> ApplyStatus {
-        self.apply.cancel(&who)
+    pub fn cancel(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: Operator) -> ApplyStatus {
+        self.apply.cancel(&who.name)
     }
 
     /// Refuses it while CloudFormation is at work, and without a name.
@@ -155,8 +155,8 @@ impl OnboardOrganization {
     fn may_cancel(
         &self,
         _ctx: &WorkflowContextView,
-        who: &String,
+        who: &Operator,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.apply.may_cancel(who).map_err(|f| f.to_string().into())
+        self.apply.may_cancel(&who.name).map_err(|f| f.to_string().into())
     }
 }

@@ -9,7 +9,7 @@ use leadline_activities::engine::status_fault;
 use leadline_domain::gates::{Approver, Evidence, GateState};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
-use leadline_workflows::contracts::{ApplyInput, StackPlan};
+use leadline_workflows::contracts::{ApplyInput, Operator, StackPlan};
 use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
@@ -171,7 +171,8 @@ impl Applying {
     }
 
     /// Wants no more of it.
-    pub(crate) async fn cancel(&self, who: String) -> Done {
+    pub(crate) async fn cancel(&self, name: String) -> Done {
+        let who = Operator { name };
         let o = WorkflowExecuteUpdateOptions::default();
         let r = match self {
             Self::Environment(h) => h.execute_update(ApplyEnvironment::cancel, who, o).await,

@@ -8,6 +8,7 @@ use crate::output::{self, Format};
 use leadline_activities::engine::status_fault;
 use leadline_domain::gates::Approver;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
+use leadline_workflows::contracts::Operator;
 use leadline_workflows::deletion::{DeletionCertificate, WAITING_TO_DELETE};
 use leadline_workflows::offboard::{Certificate, HOLDING, OffboardInput, OffboardStatus, WAITING};
 use leadline_workflows::{OffboardOrganization, ids};
@@ -138,7 +139,8 @@ fn told_gates(s: &OffboardStatus) {
     output::note(&format!("    {what}: leadline org offboard ... --approve {plan} --as <name>"));
 }
 
-async fn keep(handle: &Handle, who: String) -> Done {
+async fn keep(handle: &Handle, name: String) -> Done {
+    let who = Operator { name };
     let r = handle.execute_update(OffboardOrganization::keep, who, WorkflowExecuteUpdateOptions::default()).await;
     let refused = |why: &str| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
     match r {

@@ -5,7 +5,7 @@ mod settings;
 
 pub use leadline_domain::drift::DriftKind;
 pub use names::Names;
-pub use settings::{compares, notification, notification_parts, wanted, why_not};
+pub use settings::{Notification, compares, notification, notification_parts, wanted, why_not};
 
 use super::diff::paths;
 use leadline_domain::drift::{Difference, NotCompared};
@@ -238,7 +238,8 @@ mod tests {
             ("s3:ObjectCreated:*", "arn:aws:sqs:us-east-1:1:q", &[][..]),
             ("s3:ObjectCreated:Put", "arn:aws:sqs:us-east-1:1:q", &[("prefix", "staging/"), ("suffix", ".x")][..]),
         ] {
-            assert_eq!(notification_parts(&notification(event, to, filter)), Some((event, to, filter.to_vec())));
+            let line = notification(event, to, filter);
+            assert_eq!(notification_parts(&line), Some(Notification { event, to, filter: filter.to_vec() }));
         }
         assert_eq!(notification_parts("all of it"), None);
     }

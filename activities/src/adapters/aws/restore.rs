@@ -84,17 +84,18 @@ impl AwsSettingsReader {
     async fn put_notifications(&self, name: &str, wanted: &Value) -> Result<(), Fault> {
         let mut all = s3::NotificationConfiguration::builder();
         for line in wanted.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let (event, to, rules) = notification_parts(line).ok_or_else(|| wrong("notifications"))?;
-            if !to.starts_with("arn:aws:sqs:") {
+            let n = notification_parts(line).ok_or_else(|| wrong("notifications"))?;
+            if !n.to.starts_with("arn:aws:sqs:") {
                 return Err(wrong("notifications"));
             }
-            let rules = rules
+            let rules = n
+                .filter
                 .into_iter()
-                .map(|(n, v)| s3::FilterRule::builder().name(s3::FilterRuleName::from(n)).value(v).build());
+                .map(|(k, v)| s3::FilterRule::builder().name(s3::FilterRuleName::from(k)).value(v).build());
             let key = s3::S3KeyFilter::builder().set_filter_rules(Some(rules.collect())).build();
             let queue = s3::QueueConfiguration::builder()
-                .events(s3::Event::from(event))
-                .queue_arn(to)
+                .events(s3::Event::from(n.event))
+                .queue_arn(n.to)
                 .filter(s3::NotificationConfigurationFilter::builder().key(key).build())
                 .build();
             all = all.queue_configurations(queue.map_err(|_| wrong("notifications"))?);

@@ -130,13 +130,24 @@ pub fn wanted(template: &Value, id: &str, names: &Names) -> Option<Value> {
     of_template(template, id, names)
 }
 
-/// The parts of a line that [`notification`] wrote.
+/// What a bucket tells, and whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification<'a> {
+    /// E.g. `s3:ObjectCreated:*`.
+    pub event: &'a str,
+    /// ARN.
+    pub to: &'a str,
+    /// The rules of the filter: name, value.
+    pub filter: Vec<(&'a str, &'a str)>,
+}
+
+/// What a line says that [`notification`] wrote; `None` for another.
 #[must_use]
-pub fn notification_parts(line: &str) -> Option<(&str, &str, Vec<(&str, &str)>)> {
+pub fn notification_parts(line: &str) -> Option<Notification<'_>> {
     let (event, rest) = line.split_once(" to ")?;
     let (to, only) = rest.split_once(" where ").unwrap_or((rest, ""));
-    let rules = only.split(", ").filter(|r| !r.is_empty()).map(|r| r.split_once('=')).collect::<Option<_>>()?;
-    Some((event, to, rules))
+    let filter = only.split(", ").filter(|r| !r.is_empty()).map(|r| r.split_once('=')).collect::<Option<_>>()?;
+    Some(Notification { event, to, filter })
 }
 
 /// How a notification is written: event, target, and the filter's rules (name, value).
