@@ -161,6 +161,33 @@ fn environments_are_apart() {
 }
 
 #[test]
+fn dicom_titles_are_apart() {
+    let title = |t: &str| format!("environments = [\"test\", \"uk\"]\n\n[gateway.dicom]\ncalled_ae_title = \"{t}\"\n");
+    let both = |a: &str, b: &str| {
+        let mut f = with("orgs/kings-road.toml", "environments = [\"test\", \"uk\"]\nformats", "formats");
+        for (path, text) in [("orgs/kings-road.toml", title(a)), ("orgs/st-mary.toml", title(b).replace("uk", "us"))] {
+            let file = f.iter_mut().find(|f| f.path == path).unwrap();
+            file.text = file.text.replace("environments = [\"test\", \"us\"]\n", "").replacen(
+                "\n[[contacts]]",
+                &format!("{text}\n[[contacts]]"),
+                1,
+            );
+        }
+        f
+    };
+    let key = "gateway.dicom.called_ae_title";
+    wrong(&both("ECG", "ECG"), &[key, key], "devices of st-mary call ECG as well");
+    // Apart, and nobody listens: that is told, and no error.
+    let f = findings(&both("KINGS", "MARY"));
+    assert_eq!(f.iter().filter(|f| f.key == key && f.message.contains("does not accept DICOM")).count(), 4, "{f:#?}");
+    assert!(f.iter().all(|f| f.severity == Severity::Warning), "{f:#?}");
+    let listen = |a: &str| with("test.toml", "[temporal]", &format!("[gateway.dicom]\nlisten = \"{a}\"\n\n[temporal]"));
+    wrong(&listen("gateway:11112"), &["gateway.dicom.listen"], "is no address and port");
+    assert!(findings(&listen("0.0.0.0:11112")).iter().any(|f| f.message.contains("not encrypted")));
+    assert!(findings(&listen("127.0.0.1:11112")).iter().all(|f| f.key != "gateway.dicom.listen"));
+}
+
+#[test]
 fn shares_are_apart() {
     let f = with("orgs/kings-road.toml", "share = \"kings-road\"", "share = \"ECG\"\npath = \"/Export/\"");
     wrong(&f, &["environment.test.share.reception.host", "environment.test.share.ward.host"], "is watched by st-mary");
@@ -401,4 +428,39 @@ mod anything {
             }
         }
     }
+}
+
+/// The repository's files with HL7 v2 for two organizations of the test environment.
+fn with_hl7(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
+    let mut files = files();
+    for (path, text) in
+        [("test.toml", environment), ("orgs/st-mary.toml", st_mary), ("orgs/kings-road.toml", kings_road)]
+    {
+        let file = files.iter_mut().find(|f| f.path == path).unwrap();
+        *file = SourceFile::new(path, format!("{}\n{text}\n", file.text));
+    }
+    files
+}
+
+#[test]
+fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
+    let own = |digit: &str| format!("[gateway.hl7]\nclient_certificates = [\"{}\"]", digit.repeat(64));
+    let tls = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"\n\
+        [gateway.mllp.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
+    let (config, found) = check(&with_hl7(tls, &own("a"), &own("b")));
+    assert!(config.is_some(), "{found:#?}");
+    let certificates = "gateway.hl7.client_certificates";
+    wrong(&with_hl7(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
+    let clear = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"";
+    wrong(&with_hl7(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
+    let plain = |address: &str| format!("[gateway.mllp.plain]\nst-mary = \"{address}\"");
+    assert!(check(&with_hl7(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
+    for (address, words) in [("10.0.0.1:2575", "loopback"), ("localhost:2575", "no address")] {
+        wrong(&with_hl7(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
+    }
+    wrong(&with_hl7(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
+    let host = "[gateway.hl7]\npointer_hosts = [\"https://archive.example.org\"]";
+    wrong(&with_hl7(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
+    let nowhere = check(&with_hl7("", "[gateway.hl7]", "")).1;
+    assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
 }

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// What each crate may depend on, of ours.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("leadline-domain", &[]),
     ("leadline-formats", &[]),
+    ("leadline-ehr", &["leadline-domain", "leadline-formats"]),
     ("leadline-provisioning", &["leadline-domain", "leadline-formats"]),
     ("leadline-workflows", &["leadline-domain"]),
     ("leadline-activities", &["leadline-domain", "leadline-formats", "leadline-provisioning", "leadline-workflows"]),
-    ("leadline-gateway", &["leadline-domain", "leadline-formats", "leadline-workflows", "leadline-activities"]),
+    (
+        "leadline-gateway",
+        &["leadline-domain", "leadline-formats", "leadline-ehr", "leadline-workflows", "leadline-activities"],
+    ),
     (
         "leadline",
         &[
@@ -32,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "leadline-workflows",
             "leadline-activities",
             "leadline-gateway",
+            "leadline-ehr",
         ],
     ),
 ];

@@ -62,7 +62,9 @@ pub(crate) async fn run(a: Args) -> Done {
 
 fn pair<'a>(text: &'a str, at: char, form: &str) -> Result<(&'a str, &'a str), Failure> {
     // The last one: a secret may hold the character.
-    text.rsplit_once(at).filter(|(a, b)| !a.is_empty() && !b.is_empty()).ok_or_else(|| Failure::new(format!("say {form}")))
+    text.rsplit_once(at)
+        .filter(|(a, b)| !a.is_empty() && !b.is_empty())
+        .ok_or_else(|| Failure::new(format!("say {form}")))
 }
 
 fn organization(id: &str) -> Result<OrgId, Failure> {
