@@ -12,3 +12,4 @@ pub mod scale;
 pub mod set_rig;
 pub mod spent;
 pub mod upload_rig;
+pub mod ways_in;

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;
 mod file_set;
+pub(crate) mod gateway;
 pub(crate) mod inspect;
 mod inspect_set;
 pub(crate) mod offboard;

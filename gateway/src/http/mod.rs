@@ -1,7 +1,7 @@
 //! HTTP: uploads and the page for them, and the frame in which FHIR and STOW-RS are served too.
 //!
-//! Other protocols are handed over in [`Parts::protocols`]: see [`protocols`]. They have paths and limits of bodies of
-//! their own.
+//! Other protocols make a `Router<App>` whose handlers take [`auth::Caller`] and `State<App>`, and hand it over in
+//! [`Parts::protocols`], nested below a path of their own and with body limits of their own.
 
 mod app;
 pub mod auth;
@@ -14,7 +14,6 @@ pub mod openapi;
 pub mod outbound;
 mod page;
 pub mod problem;
-pub mod protocols;
 mod server;
 pub mod sweep;
 pub mod uploads;
@@ -22,7 +21,7 @@ pub mod uploads;
 pub use app::App;
 pub(crate) use app::Known;
 pub use oidc::OidcConfig;
-pub use server::{router, serve};
+pub use server::{assemble, router, serve, serve_app};
 
 use crate::intake::Intake;
 use async_trait::async_trait;

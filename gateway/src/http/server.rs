@@ -38,11 +38,31 @@ pub async fn serve(
     parts: Parts,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Fault> {
-    let oidc = Arc::new(Oidc::new(config.oidc.clone(), Arc::new(Network::new()?)));
-    let app = App::new(&config, &parts, Arc::clone(&oidc) as Arc<dyn Tokens>);
-    let routes = router(&config, app.clone(), parts.protocols.clone(), Some(oidc));
-    run(listener, config.limits, routes, &app, shutdown).await;
+    let (app, oidc) = assemble(&config, &parts)?;
+    serve_app(listener, &config, app, parts.protocols, oidc, shutdown).await;
     Ok(())
+}
+
+/// The state of a service that believes the configured issuer's tokens, for [`serve_app`] and what runs beside it.
+///
+/// # Errors
+/// `identity.unreachable` if this system trusts no certificates.
+pub fn assemble(config: &HttpConfig, parts: &Parts) -> Result<(App, Arc<Oidc>), Fault> {
+    let oidc = Arc::new(Oidc::new(config.oidc.clone(), Arc::new(Network::new()?)));
+    Ok((App::new(config, parts, Arc::clone(&oidc) as Arc<dyn Tokens>), oidc))
+}
+
+/// Serves what [`assemble`] made until `shutdown` ends, then lets requests under way end.
+pub async fn serve_app(
+    listener: TcpListener,
+    config: &HttpConfig,
+    app: App,
+    protocols: Router<App>,
+    oidc: Arc<Oidc>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let routes = router(config, app.clone(), protocols, Some(oidc));
+    run(listener, config.limits, routes, &app, shutdown).await;
 }
 
 /// The routes with all that is around them. `oidc` for the page; without it there is none.
