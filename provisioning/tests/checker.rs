@@ -464,3 +464,24 @@ fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
     let nowhere = check(&with_hl7("", "[gateway.hl7]", "")).1;
     assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
 }
+
+#[test]
+fn tokens_do_not_travel_in_clear() {
+    let gateway = |public: &str, issuer: &str| {
+        let text = format!(
+            "\n[gateway.http]\nlisten = \"127.0.0.1:8080\"\npublic_url = \"{public}\"\n\
+             [gateway.http.oidc]\nissuer = \"{issuer}\"\naudience = \"leadline\"\n"
+        );
+        let mut files = files();
+        let test = files.iter_mut().find(|f| f.path == "test.toml").unwrap();
+        *test = SourceFile::new("test.toml", format!("{}{text}", test.text));
+        files
+    };
+    assert!(check(&gateway("http://127.0.0.1:8080", "http://127.0.0.1:8300")).0.is_some());
+    assert!(check(&gateway("https://ecg.example.org", "https://id.example.org/realms/x")).0.is_some());
+    wrong(
+        &gateway("http://ecg.example.org", "http://127.0.0.1.example.org"),
+        &["gateway.http.public_url", "gateway.http.oidc.issuer"],
+        "in clear",
+    );
+}

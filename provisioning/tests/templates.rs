@@ -49,6 +49,36 @@ fn an_environment_makes_what_it_is_configured_to() {
     assert_eq!((&lock["Mode"], &lock["Days"]), (&"COMPLIANCE".into(), &35.into()));
 }
 
+#[test]
+fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
+    use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};
+    let config = common::config();
+    let mut env = config.environment(&EnvId::parse("test").unwrap()).unwrap().clone();
+    let mut org = config.organizations(&env.id).next().unwrap().clone();
+    let scope = org.scope(&env).unwrap();
+    let cors = |env: &_, org: &_| {
+        template::organization(env, &scope, org)["Resources"]["Bucket"]["Properties"]["CorsConfiguration"].clone()
+    };
+    let uploads = OrgUploads { origins: ["https://intranet.example.org".to_owned()].into() };
+    org.gateway.uploads = Some(uploads);
+    assert!(cors(&env, &org).is_null(), "the environment has no gateway");
+    env.gateway.http = Some(HttpListener {
+        listen: "127.0.0.1:8080".into(),
+        public_url: "https://ecg.example.org".into(),
+        oidc: Oidc {
+            issuer: "https://id.example.org".into(),
+            audience: "leadline".into(),
+            organization_claim: "org".into(),
+            page_client_id: None,
+        },
+    });
+    let rule = &cors(&env, &org)["CorsRules"][0];
+    assert_eq!(rule["AllowedOrigins"], serde_json::json!(["https://ecg.example.org", "https://intranet.example.org"]));
+    assert_eq!(rule["ExposedHeaders"], serde_json::json!(["ETag"]));
+    org.gateway.uploads = None;
+    assert!(cors(&env, &org).is_null(), "the organization takes none");
+}
+
 /// CloudFormation takes 51,200 bytes in a request. A hundred shares are more than any organization we know of has.
 #[test]
 fn many_shares_fit_and_too_many_are_refused_with_their_number() {

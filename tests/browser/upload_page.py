@@ -120,10 +120,11 @@ def main():
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_context(locale="en-GB", timezone_id="Europe/London", viewport={"width": 900, "height": 900}).new_page()
         page.set_default_timeout(SLOW)
-        complaints, elsewhere = [], []
+        complaints, elsewhere, asked = [], [], []
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: complaints.append(str(e)))
         page.on("request", lambda r: elsewhere.append(r.url) if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", r.url) else None)
+        page.on("request", lambda r: asked.append(r.url))
         try:
             log_in(page)
             small_files(page)
@@ -133,7 +134,8 @@ def main():
             print("console:", complaints, flush=True)
         assert not [c for c in complaints if "Content Security Policy" in c], complaints
         assert not elsewhere, elsewhere
-        seen("nothing from elsewhere, nothing against the policy")
+        assert not [u for u in asked if re.search(r"whole|again|cut\.|video", u)], asked
+        seen("nothing from elsewhere, nothing against the policy, no name of a file in an address")
         for control in page.locator("button:visible, input:visible").all():
             name = control.evaluate("e => e.getAttribute('aria-label') || e.innerText || e.labels?.[0]?.innerText || e.title")
             assert name and name.strip(), control.evaluate("e => e.outerHTML")

@@ -38,10 +38,7 @@ pub(super) async fn frame(State(f): State<Arc<Frame>>, request: Request, next: N
         let Ok(_place) = (if health { Ok(None) } else { f.places.try_acquire().map(Some) }) else {
             return Problem::new(FaultCode::RequestOverloaded, "too many requests at the moment").into_response();
         };
-        match tokio::time::timeout(f.longest, next.run(request)).await {
-            Ok(r) => r,
-            Err(_) => Problem::new(FaultCode::RequestOverloaded, "no answer in time").into_response(),
-        }
+        within(f.longest, request, next).await
     }
     .instrument(span)
     .await;
@@ -57,6 +54,16 @@ pub(super) async fn frame(State(f): State<Arc<Frame>>, request: Request, next: N
         h.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     }
     answer
+}
+
+/// Around requests that carry little.
+pub(super) async fn hurry(State(longest): State<Duration>, request: Request, next: Next) -> Response {
+    within(longest, request, next).await
+}
+
+async fn within(longest: Duration, request: Request, next: Next) -> Response {
+    let done = tokio::time::timeout(longest, next.run(request)).await;
+    done.unwrap_or_else(|_| Problem::new(FaultCode::RequestOverloaded, "no answer in time").into_response())
 }
 
 /// For answers that do not say otherwise: nothing of them is a page, and nobody keeps them.

@@ -55,8 +55,10 @@ pub struct Limits {
     pub connections: usize,
     /// A connection that has not sent its headers after so long is closed.
     pub header_read: Duration,
-    /// A request that is not answered after so long is given up.
+    /// A request of uploads, which carries little, that is not answered after so long is given up.
     pub request: Duration,
+    /// The same for other protocols, whose requests carry documents over slow lines.
+    pub transfer: Duration,
     /// How long a permission to upload is good; 15 minutes at most.
     pub url_valid: Duration,
     /// At the end, requests under way have so long.
@@ -70,6 +72,7 @@ impl Default for Limits {
             connections: 1_024,
             header_read: Duration::from_secs(10),
             request: Duration::from_secs(60),
+            transfer: Duration::from_secs(900),
             url_valid: Duration::from_secs(600),
             drain: Duration::from_secs(20),
         }

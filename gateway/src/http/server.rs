@@ -1,7 +1,7 @@
 //! The service itself: its routes, its listener, its end.
 
 use super::auth::Tokens;
-use super::layers::{Frame, frame, panicked};
+use super::layers::{Frame, frame, hurry, panicked};
 use super::oidc::Oidc;
 use super::outbound::Network;
 use super::page::{self, Page};
@@ -69,7 +69,7 @@ pub async fn serve_app(
 pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Option<Arc<Oidc>>) -> Router {
     let frame_state = Arc::new(Frame {
         places: Semaphore::new(config.limits.requests),
-        longest: config.limits.request,
+        longest: config.limits.transfer.max(config.limits.request),
         https: config.public_url.starts_with("https://"),
     });
     let page = Page::new(config, oidc).map_or_else(Router::new, page::routes);
@@ -83,6 +83,7 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")]);
     Router::new()
         .merge(uploads::routes())
+        .layer(from_fn_with_state(config.limits.request, hurry))
         .layer(cors)
         .merge(protocols)
         .route("/healthz", get(health::healthz))

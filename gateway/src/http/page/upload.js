@@ -73,7 +73,9 @@ window.fetch = async (input, init = {}) => {
   const s = session.read()
   const headers = new Headers(init.headers)
   if (s) headers.set('authorization', `Bearer ${s.token}`)
-  const r = await plainFetch(input, { ...init, headers })
+  // The name of a file may be a patient's, and addresses end up in logs.
+  url.searchParams.delete('filename')
+  const r = await plainFetch(url, { ...init, headers })
   if (r.status === 401) { session.write(null); show('Your login has expired. Log in again: uploads go on where they were.') }
   return r
 }

@@ -113,7 +113,10 @@ impl UploadStatus {
                     )
                 }) {
                     s.state = State::Waiting;
-                    s.text = incomplete(&st.format, &st.evidence);
+                    s.text = match st.verdict {
+                        StructureVerdict::Partial => incomplete(&st.format, &st.evidence),
+                        _ => damaged(&st.format, &st.evidence),
+                    };
                 }
             }
         }
@@ -138,22 +141,18 @@ fn because(evidence: &[String]) -> String {
 }
 
 fn incomplete(format: &str, evidence: &[String]) -> String {
-    format!(
-        "Incomplete: the {} ends early or is damaged{}. Export it again and upload that.",
-        called(format),
-        because(evidence)
-    )
+    format!("Incomplete: the {} ends early{}. Export it again and upload that.", called(format), because(evidence))
+}
+
+fn damaged(format: &str, evidence: &[String]) -> String {
+    format!("Damaged: the {} contradicts itself{}. Export it again and upload that.", called(format), because(evidence))
 }
 
 fn refused(code: FaultCode, structure: Option<(&str, &[String])>) -> String {
     let (format, evidence) = structure.unwrap_or(("", &[]));
     match code {
-        FaultCode::FileIncomplete | FaultCode::FileStalled | FaultCode::FileSuspect => incomplete(format, evidence),
-        FaultCode::FileMalformed => format!(
-            "Damaged: the {} contradicts itself{}. Export it again and upload that.",
-            called(format),
-            because(evidence)
-        ),
+        FaultCode::FileIncomplete | FaultCode::FileStalled => incomplete(format, evidence),
+        FaultCode::FileMalformed | FaultCode::FileSuspect => damaged(format, evidence),
         FaultCode::FileEmpty => "The file has no bytes.".into(),
         FaultCode::FileTooLarge => "The file is larger than your organization allows.".into(),
         FaultCode::FileFormatNotAllowed => {
@@ -161,5 +160,63 @@ fn refused(code: FaultCode, structure: Option<(&str, &[String])>) -> String {
         }
         FaultCode::FileChecksumMismatch => "What arrived is not what was sent. Upload it again.".into(),
         other => format!("Not accepted ({other}). Your support can look it up."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::{Content, Intake as _, Received};
+    use crate::intake_fake::{FakeIntake, Planned};
+    use leadline_domain::{Digest, Ingress, OrgId, RecordingId, StagedName, Structure};
+
+    async fn told(outcome: Option<Outcome>, verdict: StructureVerdict, original: Option<i64>) -> UploadStatus {
+        let structure = Structure {
+            format: "pdf".into(),
+            verdict,
+            evidence: vec!["The end mark is missing.".into()],
+            identity: None,
+            marks: Default::default(),
+        };
+        let i = FakeIntake::new();
+        let (org, name) = (OrgId::parse("north").unwrap(), StagedName::derived(Ingress::Web, &["x"]));
+        i.plan(match outcome {
+            Some(o) => Planned::Becomes(o, Some(structure.clone())),
+            None => Planned::Stays,
+        });
+        let content = Content::Staged;
+        i.take(Received { org: org.clone(), ingress: Ingress::Web, name: name.clone(), content, declared: None })
+            .await
+            .unwrap();
+        let mut report = i.report(&org, Ingress::Web, &name).await.unwrap().unwrap();
+        report.lifecycle.structure = Some(structure);
+        UploadStatus::of("id", &report, original)
+    }
+
+    #[tokio::test]
+    async fn in_words_that_a_clinician_understands() {
+        let recording = RecordingId::new(&OrgId::parse("north").unwrap(), &Digest::of(b"x"));
+        let s = told(Some(Outcome::Quarantined { code: FaultCode::FileIncomplete }), StructureVerdict::Partial, None);
+        let s = s.await;
+        assert_eq!(
+            s.text,
+            "Incomplete: the PDF ends early (The end mark is missing). Export it again and upload that."
+        );
+        assert_eq!((s.state, s.done, s.code.as_deref()), (State::Refused, true, Some("file.incomplete")));
+        let of = Outcome::Duplicate { of: recording };
+        let s = told(Some(of), StructureVerdict::Complete, Some(1_700_000_000)).await;
+        assert_eq!(s.text, "Duplicate: the same recording was stored at 22:13 UTC on 2023-11-14.");
+        assert_eq!(s.original_at.as_deref(), Some("2023-11-14T22:13:20Z"));
+        let s = told(None, StructureVerdict::Partial, None).await;
+        assert_eq!((s.state, s.done), (State::Waiting, false));
+        let s = told(None, StructureVerdict::Complete, None).await;
+        assert_eq!((s.state, s.done), (State::Checking, false));
+    }
+
+    #[test]
+    fn every_code_has_words() {
+        for c in FaultCode::ALL {
+            assert!(refused(*c, None).ends_with('.'), "{c}");
+        }
     }
 }
