@@ -2,11 +2,14 @@
 
 use crate::adapters::staged::StagedShare;
 use crate::content_cache::ContentCache;
+use crate::outcomes::Outcomes;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
+use crate::ports::removal::Removal;
 use crate::ports::share::Share;
 use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
+use crate::ports::transfer::Storages;
 use crate::registry::Registry;
 use async_trait::async_trait;
 use leadline_domain::{Fault, FaultCode, Ingress, OrgId, ShareId};
@@ -54,8 +57,14 @@ pub struct Deps {
     pub isolation: Arc<dyn Isolation>,
     /// Settings as the services have them.
     pub settings: Arc<dyn LiveSettings>,
+    /// Removes what a deleted stack leaves.
+    pub removal: Arc<dyn Removal>,
     /// Stacks as they should be.
     pub plans: Arc<dyn Plans>,
+    /// Organizations' storages, for copies between them.
+    pub storages: Arc<dyn Storages>,
+    /// Reports of the processor.
+    pub outcomes: Outcomes,
     /// Small contents between look and store.
     pub cache: ContentCache,
 }

@@ -14,8 +14,9 @@ use leadline_workflows::{
 };
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
-    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions,
+    WorkflowStartOptions, WorkflowTerminateOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::search_attributes::SearchAttributes;
@@ -211,12 +212,25 @@ impl Engine {
         self.running("IngestBatch", org, share).await
     }
 
+    /// Ids of all that is under way for an organization: files, batches, sets, of any share or way in; its watches too.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn running_of(&self, org: &OrgId) -> Result<Vec<String>, Fault> {
+        let query = format!("ExecutionStatus = 'Running' AND {} = '{org}'", ids::SEARCH_ATTRIBUTES[0]);
+        self.listed(query).await
+    }
+
     pub(crate) async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
         let query = format!(
             "WorkflowType = '{kind}' AND ExecutionStatus = 'Running' AND {} = '{}'",
             ids::SEARCH_ATTRIBUTES[1],
             ids::share_value(org, share)
         );
+        self.listed(query).await
+    }
+
+    async fn listed(&self, query: String) -> Result<Vec<String>, Fault> {
         let mut all = self.client.list_workflows(query, WorkflowListOptions::default());
         let mut out = Vec::new();
         while let Some(w) = all.next().await {
@@ -227,6 +241,32 @@ impl Engine {
             );
         }
         Ok(out)
+    }
+
+    /// Whether a workflow of this id runs.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn runs(&self, id: &str) -> Result<bool, Fault> {
+        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(id);
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) => Ok(d.status() == WorkflowExecutionStatus::Running),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(e) => Err(interaction_fault(&e)),
+        }
+    }
+
+    /// Ends a workflow of this id, if one runs.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn terminate(&self, id: &str, reason: &str) -> Result<(), Fault> {
+        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(id);
+        let options = WorkflowTerminateOptions::builder().reason(reason.to_owned()).build();
+        match handle.terminate(options).await {
+            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Err(e) => Err(interaction_fault(&e)),
+        }
     }
 
     /// Tells an onboarding that waits for a human to go on.

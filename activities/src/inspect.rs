@@ -23,7 +23,7 @@ pub fn quick_look(head: &[u8], tail: &[u8], size: u64) -> Structure {
     s.verdict = if s.format == UNKNOWN { StructureVerdict::Unverifiable } else { StructureVerdict::Complete };
     s.evidence = vec!["The first and last bytes are in order; all of it is checked while it is stored.".to_owned()];
     s.identity = None;
-    s.marks = Marks::default();
+    s.marks = Box::default();
     s
 }
 
@@ -73,13 +73,13 @@ fn structure(i: &Inspection) -> Structure {
             .into_iter()
             .find_map(|(kind, v)| v.as_ref().map(|v| format!("{kind}:{}", &Digest::of(v.as_bytes()).to_hex()[..32])));
     let opaque = |v: &Option<String>| v.as_ref().map(|v| Digest::of(v.as_bytes()).to_hex()[..32].to_owned());
-    let marks = Marks {
+    let marks = Box::new(Marks {
         native: opaque(&i.identity.native),
         acquisition: opaque(&i.identity.acquisition),
         // A digest already; the word before the colon says of what.
         waveform: i.identity.waveform.clone(),
         revision: opaque(&i.identity.revision),
-    };
+    });
     Structure { format: name(i), verdict, evidence, identity: strongest, marks }
 }
 

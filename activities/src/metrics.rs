@@ -17,6 +17,8 @@ pub struct Metrics {
     invariants: Mutex<BTreeMap<&'static str, u64>>,
     probed: Mutex<BTreeMap<(String, &'static str), u64>>,
     drift: Mutex<BTreeMap<String, u64>>,
+    reported: Mutex<BTreeMap<(String, &'static str), u64>>,
+    overdue: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Metrics {
@@ -28,6 +30,8 @@ impl Metrics {
             invariants: Mutex::new(BTreeMap::new()),
             probed: Mutex::new(BTreeMap::new()),
             drift: Mutex::new(BTreeMap::new()),
+            reported: Mutex::new(BTreeMap::new()),
+            overdue: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -56,6 +60,15 @@ impl Metrics {
     /// The last look at a stack found this many settings changed past us.
     pub fn drift(&self, stack: &str, n: u64) {
         lock(&self.drift).insert(stack.to_owned(), n);
+    }
+
+    /// A report of the processor was kept.
+    pub fn reported(&self, org: &str, status: &'static str) {
+        bump(&self.reported, (org.to_owned(), status));
+    }
+    /// At the last look this many recordings of an organization had no report though one was due.
+    pub fn overdue(&self, org: &str, n: u64) {
+        lock(&self.overdue).insert(org.to_owned(), n);
     }
 
     /// All counters in the Prometheus text format (version 0.0.4).
@@ -101,6 +114,20 @@ impl Metrics {
         );
         for (stack, n) in lock(&self.drift).iter() {
             let _ = writeln!(o, "leadline_drifted_settings{{stack=\"{stack}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_processor_reports_total Reports of the processor that were kept.\n# TYPE leadline_processor_reports_total counter"
+        );
+        for ((org, status), n) in lock(&self.reported).iter() {
+            let _ = writeln!(o, "leadline_processor_reports_total{{org=\"{org}\",status=\"{status}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_recordings_without_report Recordings whose report of the processor was overdue at the last look.\n# TYPE leadline_recordings_without_report gauge"
+        );
+        for (org, n) in lock(&self.overdue).iter() {
+            let _ = writeln!(o, "leadline_recordings_without_report{{org=\"{org}\"}} {n}");
         }
         o
     }

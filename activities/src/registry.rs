@@ -2,6 +2,8 @@
 //! read again when a file there changes, so that a newly onboarded organization needs no restart.
 
 use leadline_domain::gates::Gates;
+use leadline_domain::outcome::OutcomeRule;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
@@ -106,6 +108,8 @@ pub struct OrgConfig {
     pub limits: (u64, u64),
     /// Formats that are delivered; any if empty.
     pub formats: BTreeSet<String>,
+    /// Its storages besides the one of its data.
+    pub storages: BTreeSet<Storage>,
 }
 
 /// Everything, as it was when it was read.
@@ -117,6 +121,8 @@ pub struct Snapshot {
     pub gates: Option<Gates>,
     /// How long everything of an organization that leaves is held, days.
     pub retention_days: u32,
+    /// When a report of the processor is overdue; nothing where none is expected.
+    pub outcomes: Option<OutcomeRule>,
     /// Organizations placed in it.
     pub orgs: BTreeMap<OrgId, OrgConfig>,
 }

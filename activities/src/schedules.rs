@@ -1,13 +1,16 @@
 //! The schedules of the checks, and the checks that a command asks for.
 
 use crate::engine::{Engine, start_fault, status_fault};
+use leadline_domain::transfer::{Transfer, TransferReport};
 use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport};
 use leadline_workflows::checks::DriftInput;
-use leadline_workflows::{DriftCheck, IsolationProbe, ids};
+use leadline_workflows::transfer::TransferInput;
+use leadline_workflows::{DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
 use temporalio_client::schedules::{
-    CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec, ScheduleOverlapPolicy, ScheduleSpec,
+    CreateScheduleOptions, DeleteScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec,
+    ScheduleOverlapPolicy, ScheduleSpec,
 };
 use temporalio_client::tonic::Code;
 use temporalio_client::{
@@ -19,6 +22,8 @@ use temporalio_common::error::IncomingError;
 /// Each organization's credentials are tried on all others this often: requests grow with the square of the number of
 /// organizations.
 const ISOLATION_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Missing reports of the processor are looked for this often.
+const OUTCOMES_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// Each stack is compared this often.
 const DRIFT_EVERY: Duration = Duration::from_secs(6 * 3600);
 
@@ -50,6 +55,16 @@ impl Engine {
         self.schedule(id, action, DRIFT_EVERY).await
     }
 
+    /// Has missing reports of the processor looked for every six hours. Returns the schedule's id.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn schedule_outcomes(&self, queue: &str, env: &EnvId, org: &OrgId) -> Result<String, Fault> {
+        let id = ids::outcomes(env, org);
+        let action = ScheduleAction::start_workflow(OutcomeCheck::run, org.clone(), queue, &id);
+        self.schedule(id, action, OUTCOMES_EVERY).await
+    }
+
     /// One that is there already is success.
     async fn schedule(&self, id: String, action: ScheduleAction, every: Duration) -> Result<String, Fault> {
         let mut spec = ScheduleSpec::from_interval(every);
@@ -64,6 +79,19 @@ impl Engine {
             Err(ScheduleError::Rpc(s)) if s.code() == Code::AlreadyExists => Ok(id),
             Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
             Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be made"))),
+        }
+    }
+
+    /// Ends a schedule. One that is not there is success.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn end_schedule(&self, id: &str) -> Result<(), Fault> {
+        match self.client().get_schedule_handle(id).delete(DeleteScheduleOptions::default()).await {
+            Ok(()) => Ok(()),
+            Err(ScheduleError::Rpc(s)) if s.code() == Code::NotFound => Ok(()),
+            Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
+            Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be ended"))),
         }
     }
 
@@ -85,6 +113,22 @@ impl Engine {
                 Ok(None) => Err(failure(&e)),
                 Err(e) => Err(query_fault(&e)),
             },
+        }
+    }
+
+    /// Copies between storages of an organization, or follows the same transfer that a command started before.
+    ///
+    /// # Errors
+    /// `transfer.refused`; what hindered it: `engine.*`, `store.*`, `credential.*`, `config.*`.
+    pub async fn transfer(&self, queue: &str, env: &EnvId, transfer: &Transfer) -> Result<TransferReport, Fault> {
+        let id = ids::transfer(env, transfer);
+        let input = TransferInput { transfer: transfer.clone(), report: TransferReport::default() };
+        self.client().start_workflow(TransferRecordings::run, input, now(queue, &id)).await.map_err(start_fault)?;
+        let handle: WorkflowHandle<Client, TransferRecordings> = self.client().get_workflow_handle(&id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(report) => Ok(report),
+            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => Err(failure(&e)),
         }
     }
 

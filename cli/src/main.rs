@@ -75,6 +75,13 @@ enum Command {
     /// Files: what became of them, and why.
     #[command(subcommand)]
     File(cmd::file::Command),
+    /// What the processor said of recordings.
+    #[command(subcommand)]
+    Outcome(cmd::outcome::Command),
+    /// Stand in for the processor: for tests and demonstrations.
+    Processor(cmd::processor::Args),
+    /// Copy recordings between an organization's own storages.
+    Transfer(cmd::transfer::Args),
     /// The ingest and audit queues, as a consumer sees them.
     #[command(subcommand)]
     Queue(cmd::queue::Command),
@@ -118,6 +125,9 @@ fn main() -> std::process::ExitCode {
             Command::Promote(a) => cmd::promote::run(g, a).await,
             Command::Replay(a) => cmd::replay::run(g, a).await,
             Command::File(c) => cmd::file::run(g, c).await,
+            Command::Outcome(c) => cmd::outcome::run(g, c).await,
+            Command::Processor(a) => cmd::processor::run(g, a).await,
+            Command::Transfer(a) => cmd::transfer::run(g, a).await,
             Command::Queue(c) => cmd::queue::run(g, c).await,
             Command::Inspect(a) => cmd::inspect::run(g, &a),
             Command::Synth(a) => cmd::synth::run(&a),

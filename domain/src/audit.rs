@@ -72,9 +72,21 @@ impl LedgerEntry {
     /// The id of an entry with this content: equal for a repeat, other for another outcome of the same file.
     #[must_use]
     pub fn entry_id(file: &FileKey, version: &VersionKey, outcome: &Outcome, archive: ArchiveState) -> String {
+        Self::id_of(file.as_str(), version.as_str(), outcome, archive)
+    }
+
+    fn id_of(file: &str, version: &str, outcome: &Outcome, archive: ArchiveState) -> String {
         let kind = serde_json::to_string(&(outcome, archive)).unwrap_or_default();
-        let h =
-            hash_parts("leadline.entry.v1", &[file.as_str().as_bytes(), version.as_str().as_bytes(), kind.as_bytes()]);
+        let h = hash_parts("leadline.entry.v1", &[file.as_bytes(), version.as_bytes(), kind.as_bytes()]);
         hex::encode(&h[..16])
+    }
+
+    /// The entry once the clinic's copy was dealt with. `at_ms`: milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn archived(mut self, archive: ArchiveState, at_ms: i64) -> Self {
+        self.id = Self::id_of(&self.file, &self.version, &self.outcome, archive);
+        self.archive = archive;
+        self.times.archived_ms = Some(at_ms);
+        self
     }
 }

@@ -132,6 +132,12 @@ codes! {
     GateClosed = "gate.closed", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
+    /// Another plan of the same organization or environment is being applied.
+    ApplyUnderWay = "apply.under_way", Rejected;
+    /// An operator has cancelled what waited.
+    ApplyCancelled = "apply.cancelled", Rejected;
+    /// What is under way cannot be cancelled, or not like this.
+    ApplyNotCancelled = "apply.not_cancelled", Rejected;
     /// The organization is being off-boarded: nothing new begins for it.
     OrgOffboarding = "org.offboarding", Rejected;
     /// CloudFormation calls the template or request itself wrong.
@@ -196,6 +202,16 @@ codes! {
     EhrUnreachable = "ehr.unreachable", Transient;
     /// The organization's EHR refuses our client id, key or scopes.
     EhrRefused = "ehr.refused", Blocked;
+    /// A report of the processor is not one: another schema, another form, no recording id.
+    OutcomeInvalid = "outcome.invalid", Rejected;
+    /// A report of the processor is about a recording that the organization does not have.
+    OutcomeUnknownRecording = "outcome.unknown_recording", Rejected;
+    /// Two reports of the processor have the same id and say different things.
+    OutcomeConflict = "outcome.conflict", Rejected;
+    /// Recordings have no report of the processor, and one is due.
+    OutcomeOverdue = "outcome.overdue", Blocked;
+    /// A transfer would leave the organization or its jurisdiction, or would remove what must stay.
+    TransferRefused = "transfer.refused", Rejected;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }

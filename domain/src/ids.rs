@@ -186,6 +186,14 @@ impl RecordingId {
     pub fn new(org: &OrgId, digest: &Digest) -> Self {
         Self(format!("{org}.{digest}"))
     }
+    /// The organization and the digest in the text of an id; `None` if it is none.
+    #[must_use]
+    pub fn parts_of(text: &str) -> Option<(OrgId, Digest)> {
+        let (org, digest) = text.split_once('.')?;
+        // The text of a digest has one form: upper-case digits would make two ids of one recording.
+        let lower = digest.len() == 64 && !digest.bytes().any(|b| b.is_ascii_uppercase());
+        lower.then(|| Some((OrgId::parse(org).ok()?, Digest::parse(digest).ok()?))).flatten()
+    }
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -242,6 +250,8 @@ mod tests {
             let d = Digest::from_bytes(b);
             prop_assert_eq!(Digest::parse(&d.to_hex()).unwrap(), d);
             prop_assert_eq!(serde_json::from_str::<Digest>(&serde_json::to_string(&d).unwrap()).unwrap(), d);
+            let org = OrgId::parse("st-mary").unwrap();
+            prop_assert_eq!(RecordingId::parts_of(RecordingId::new(&org, &d).as_str()), Some((org, d)));
         }
         #[test]
         fn parts_do_not_collide_by_concatenation(a in ".{0,8}", b in ".{1,8}") {

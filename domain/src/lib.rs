@@ -11,11 +11,13 @@ pub mod isolation;
 pub mod lifecycle;
 pub mod message;
 pub mod observe;
+pub mod outcome;
 pub mod placement;
 pub mod related;
 pub mod set;
 pub mod settle;
 pub mod staged;
+pub mod transfer;
 
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;

@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, FaultCode};
 use crate::ids::{EnvId, OrgId, ShareId};
+use crate::transfer::Storage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -103,6 +104,14 @@ impl OrgScope {
     #[must_use]
     pub fn bucket(&self) -> String {
         format!("leadline-{}-{}-{}", self.env(), self.org, self.account())
+    }
+    /// Bucket of a storage: at most 63 characters, which is what S3 allows.
+    #[must_use]
+    pub fn storage_bucket(&self, storage: Storage) -> String {
+        match storage {
+            Storage::Data => self.bucket(),
+            Storage::Processing => format!("{}-prc", self.bucket()),
+        }
     }
     /// IAM role that alone may touch the organization's data.
     #[must_use]
@@ -277,7 +286,7 @@ mod tests {
         let org = OrgId::parse(&"a".repeat(24)).unwrap();
         let f = EnvFacts { env: EnvId::parse(&"e".repeat(12)).unwrap(), ..facts(&["us"]) };
         let scope = OrgScope::new(org.clone(), Placement::resolve(&org, "us", &f).unwrap());
-        assert!(scope.bucket().len() <= 63);
+        assert!(Storage::ALL.into_iter().all(|s| scope.storage_bucket(s).len() <= 63));
         assert!(scope.role_name().len() <= 64); // IAM role names
         let env = EnvScope::new(&f);
         assert!(env.ingest_dlq().len() <= 80); // SQS queue names

@@ -5,7 +5,6 @@ use crate::fault::FaultCode;
 use crate::ids::{Digest, OrgId, RecordingId, ShareId, hash_parts};
 use crate::lifecycle::{Command, Intake, Lifecycle, Outcome, Phase};
 use crate::observe::VersionKey;
-use crate::related::Marks;
 use crate::settle::{Basis, SettleRule, Structure, StructureVerdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -320,7 +319,7 @@ impl Lifecycle {
             verdict: StructureVerdict::Complete,
             evidence: vec!["A marker: it counts that it is there, not what it holds.".into()],
             identity: None,
-            marks: Marks::default(),
+            marks: Box::default(),
         });
         l
     }

@@ -35,7 +35,7 @@ pub struct Structure {
     pub identity: Option<String>,
     /// By what it is compared with other recordings. It stays in the process that read the content.
     #[serde(skip)]
-    pub marks: Marks,
+    pub marks: Box<Marks>,
 }
 
 /// How long a file has to be quiet before it counts as done: data in the organization's file. All in milliseconds.
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn structure(verdict: StructureVerdict) -> Structure {
-        Structure { format: "x".into(), verdict, evidence: vec![], identity: None, marks: Marks::default() }
+        Structure { format: "x".into(), verdict, evidence: vec![], identity: None, marks: Box::default() }
     }
 
     fn seen(quiet_ms: u64, writer: Writer, s: Option<&Structure>) -> Looked<'_> {

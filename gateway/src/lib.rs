@@ -1,5 +1,6 @@
 //! HTTP and EHR ingress of leadline.
 
+pub mod dicom;
 pub mod durable;
 pub mod fhir;
 pub mod hl7;
@@ -9,3 +10,4 @@ pub mod pointers;
 
 #[cfg(test)]
 mod double;
+pub mod outcomes;

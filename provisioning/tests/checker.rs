@@ -161,6 +161,33 @@ fn environments_are_apart() {
 }
 
 #[test]
+fn dicom_titles_are_apart() {
+    let title = |t: &str| format!("environments = [\"test\", \"uk\"]\n\n[gateway.dicom]\ncalled_ae_title = \"{t}\"\n");
+    let both = |a: &str, b: &str| {
+        let mut f = with("orgs/kings-road.toml", "environments = [\"test\", \"uk\"]\nformats", "formats");
+        for (path, text) in [("orgs/kings-road.toml", title(a)), ("orgs/st-mary.toml", title(b).replace("uk", "us"))] {
+            let file = f.iter_mut().find(|f| f.path == path).unwrap();
+            file.text = file.text.replace("environments = [\"test\", \"us\"]\n", "").replacen(
+                "\n[[contacts]]",
+                &format!("{text}\n[[contacts]]"),
+                1,
+            );
+        }
+        f
+    };
+    let key = "gateway.dicom.called_ae_title";
+    wrong(&both("ECG", "ECG"), &[key, key], "devices of st-mary call ECG as well");
+    // Apart, and nobody listens: that is told, and no error.
+    let f = findings(&both("KINGS", "MARY"));
+    assert_eq!(f.iter().filter(|f| f.key == key && f.message.contains("does not accept DICOM")).count(), 4, "{f:#?}");
+    assert!(f.iter().all(|f| f.severity == Severity::Warning), "{f:#?}");
+    let listen = |a: &str| with("test.toml", "[temporal]", &format!("[gateway.dicom]\nlisten = \"{a}\"\n\n[temporal]"));
+    wrong(&listen("gateway:11112"), &["gateway.dicom.listen"], "is no address and port");
+    assert!(findings(&listen("0.0.0.0:11112")).iter().any(|f| f.message.contains("not encrypted")));
+    assert!(findings(&listen("127.0.0.1:11112")).iter().all(|f| f.key != "gateway.dicom.listen"));
+}
+
+#[test]
 fn shares_are_apart() {
     let f = with("orgs/kings-road.toml", "share = \"kings-road\"", "share = \"ECG\"\npath = \"/Export/\"");
     wrong(&f, &["environment.test.share.reception.host", "environment.test.share.ward.host"], "is watched by st-mary");

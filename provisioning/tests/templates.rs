@@ -3,7 +3,7 @@
 mod common;
 
 use leadline_domain::{EnvId, OrgId, ShareId};
-use leadline_provisioning::config::Organization;
+use leadline_provisioning::config::{OrgStorages, Organization, ProcessingStorage};
 use leadline_provisioning::policy::Rule;
 use leadline_provisioning::{CurrentStack, Refusal, plan_org, template};
 
@@ -94,6 +94,32 @@ fn a_changed_configuration_is_a_changed_plan() {
     assert!(plan_org(&config, us, &other, Some(&there), &[]).unwrap().changes().is_empty());
 }
 
+/// A storage of copies is a bucket of its own that is as closed as that of the originals, and makes no other change.
+#[test]
+fn a_storage_of_copies_is_as_closed_as_the_originals() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let mut org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap().clone();
+    let scope = org.scope(us).unwrap();
+    let without = template::organization(us, &scope, &org);
+    org.storage.processing = Some(ProcessingStorage { keep_days: 7 });
+    let with = template::organization(us, &scope, &org);
+    common::golden(&common::golden_dir().join("us.st-mary.processing.json"), &template::text(&with));
+    let (r, before) = (with["Resources"].as_object().unwrap(), without["Resources"].as_object().unwrap());
+    let added: Vec<&String> = r.keys().filter(|k| !before.contains_key(*k)).collect();
+    assert_eq!(added, ["ProcessingBucket", "ProcessingBucketPolicy", "ProcessingRolePolicy"]);
+    assert!(before.iter().all(|(k, v)| r[k] == *v));
+    for key in ["BucketEncryption", "PublicAccessBlockConfiguration", "OwnershipControls", "VersioningConfiguration"] {
+        assert_eq!(r["ProcessingBucket"]["Properties"][key], r["Bucket"]["Properties"][key], "{key}");
+    }
+    let sids = |policy: &str| -> Vec<String> {
+        let all = r[policy]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+        all.iter().map(|s| s["Sid"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(sids("ProcessingBucketPolicy"), sids("BucketPolicy"));
+    assert!(plan_org(&config, us, &org, None, &[]).is_ok());
+}
+
 /// docs/PROVISIONING.md says of every resource what it is for.
 #[test]
 fn every_resource_is_explained() {
@@ -104,7 +130,11 @@ fn every_resource_is_explained() {
     for (id, env) in config.environments() {
         let mut templates = vec![template::environment(env)];
         templates.extend(template::backup(env));
-        templates.extend(config.organizations(id).map(|o| template::organization(env, &o.scope(env).unwrap(), o)));
+        for o in config.organizations(id) {
+            let storage = OrgStorages { processing: Some(ProcessingStorage::default()) };
+            let all = Organization { storage, ..o.clone() };
+            templates.push(template::organization(env, &o.scope(env).unwrap(), &all));
+        }
         for t in templates {
             for name in t["Resources"].as_object().unwrap().keys() {
                 // Those of which there may be many are explained once.

@@ -5,19 +5,24 @@ use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::eventually;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
+use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
+use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
+use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
     ShareId, SharePath, WorkerGroup,
@@ -141,25 +146,42 @@ impl Rig {
                 OrgConfig {
                     scope,
                     shares: BTreeMap::from([(share_id(), config)]),
-                    limits: (1 << 20, 1 << 30),
+                    limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
+                    storages: BTreeSet::new(),
                 },
             );
         }
-        let registry = Arc::new(Registry::fixed(Snapshot { facts, gates: None, retention_days: 30, orgs: configs }));
+        let registry = Arc::new(Registry::fixed(Snapshot {
+            facts,
+            gates: None,
+            retention_days: 30,
+            orgs: configs,
+            outcomes: None,
+        }));
         let queue = registry.env().task_queue(&WorkerGroup::main());
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
         };
+        let audit_queue = routed(|l| Arc::clone(&l.audit), "/organization");
+        let outcomes = Outcomes {
+            registry: Arc::clone(&registry),
+            stores: Arc::new(FakeOutcomeStores::default()),
+            queue: FakeQueue::standard(),
+            audit: audit_queue.clone(),
+        };
         let deps = Arc::new(Deps {
+            outcomes,
+            storages: Arc::new(Nothing),
             registry,
             shares: Arc::new(LaneShares(lanes.clone())),
             stores,
             ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
-            audit_queue: routed(|l| Arc::clone(&l.audit), "/organization"),
+            audit_queue,
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            removal: Arc::new(Nothing),
             plans: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
@@ -406,6 +428,13 @@ impl Secrets for Nothing {
 }
 
 #[async_trait]
+impl Storages for Nothing {
+    async fn between(&self, _: &OrgScope, _: Storage, _: Storage) -> Result<Arc<dyn Between>, Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
 impl Isolation for Nothing {
     fn not_enforced(&self) -> Vec<NotEnforced> {
         vec![]
@@ -432,9 +461,28 @@ impl LiveSettings for Nothing {
     async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
         Err(unused())
     }
+    async fn write(&self, _: &Physical, _: &str, _: &serde_json::Value) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Removal for Nothing {
+    async fn secret(&self, _: &OrgScope, _: &ShareId) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn bucket(&self, _: &OrgScope) -> Result<bool, Fault> {
+        Err(unused())
+    }
 }
 
 impl Plans for Nothing {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<leadline_provisioning::Plan, Fault> {
+        Err(unused())
+    }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }

@@ -34,6 +34,7 @@ const SMALL: &[At] = &[
     At::Share("mkdir"),
     At::Share("rename"),
     At::Store("put_recording"),
+    At::Store("put_once"),
     At::Ingest,
     At::Audit,
 ];

@@ -1,5 +1,6 @@
 //! Workflow ids and search attributes. No file name, no PHI: ids and hashes only.
 
+use leadline_domain::transfer::Transfer;
 use leadline_domain::{EnvId, FileKey, OrgId, ShareId, VersionKey};
 use temporalio_common::search_attributes::SearchAttributeKey;
 
@@ -91,6 +92,21 @@ pub fn drift(env: &EnvId, org: Option<&OrgId>) -> String {
         Some(org) => format!("drift/{env}/{org}"),
         None => format!("drift/{env}"),
     }
+}
+
+/// Id of an [`crate::OutcomeCheck`] that a command starts, and of its schedule.
+#[must_use]
+pub fn outcomes(env: &EnvId, org: &OrgId) -> String {
+    format!("outcomes/{env}/{org}")
+}
+
+/// Id of a [`crate::TransferRecordings`]: one at a time for the same storages and selection.
+#[must_use]
+pub fn transfer(env: &EnvId, transfer: &Transfer) -> String {
+    // An enum and ids have no way to fail.
+    let asked = serde_json::to_string(transfer).unwrap_or_default();
+    let h = leadline_domain::Digest::of(asked.as_bytes()).to_hex();
+    format!("transfer/{env}/{}/{}", transfer.org, &h[..16])
 }
 
 /// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.

@@ -17,6 +17,14 @@ pub fn short() -> LocalActivityOptions {
         .build()
 }
 
+/// The last steps of a file: one attempt, as for [`short`], noticed soon when its worker dies.
+pub fn last() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120))
+        .heartbeat_timeout(Duration::from_secs(10))
+        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .build()
+}
+
 /// A large upload: it heartbeats, resumes from what the store holds, and is repeated by the server while its fault is
 /// transient.
 pub fn upload() -> ActivityOptions {
@@ -35,9 +43,12 @@ pub fn watch() -> ActivityOptions {
         .build()
 }
 
-/// A provisioning step: a request or two to AWS.
+/// A provisioning step: a request or two to AWS. It heartbeats, so that a dead worker is noticed before its time is up.
 pub fn provisioning() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120)).retry_policy(patient()).build()
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120))
+        .heartbeat_timeout(Duration::from_secs(20))
+        .retry_policy(patient())
+        .build()
 }
 
 /// Looking at many resources: minutes, with heartbeats.

@@ -3,8 +3,8 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{ArchiveInput, EnqueueInput, FileRef, InSet, Ingest, Received, StoreInput};
-use crate::options::{fault_of, short, upload};
+use crate::contracts::{ArchiveInput, ConcludeInput, EnqueueInput, FileRef, InSet, Ingest, Received, StoreInput};
+use crate::options::{fault_of, last, short, upload};
 use leadline_domain::lifecycle::{Command, Event, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::message::utc_date;
 use leadline_domain::settle::Basis;
@@ -53,6 +53,7 @@ impl RecordingLifecycle {
         let (mut l, mut event) = Lifecycle::begin(&intake, now_ms(ctx));
         intake.resume = None;
         ctx.state_mut(|s| s.intake.resume = None);
+        let mut recorded = false;
         loop {
             let command = l.step(&intake, event, now_ms(ctx));
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
@@ -67,12 +68,13 @@ impl RecordingLifecycle {
                     }
                     Event::Woken
                 }
-                other => {
-                    if other == Command::Archive && l.retry.is_none() {
-                        record_so_far(ctx).await;
-                    }
-                    carry_out(ctx, &intake, &l, other).await
+                Command::Archive if l.retry.is_none() && !l.recorded_early => {
+                    let (event, done) = conclude(ctx, &intake, &l).await;
+                    recorded = done;
+                    event
                 }
+                Command::Record(_) if std::mem::take(&mut recorded) => Event::Recorded,
+                other => carry_out(ctx, &intake, &l, other).await,
             };
         }
     }
@@ -87,6 +89,29 @@ impl RecordingLifecycle {
     #[query]
     pub fn report(&self, _ctx: &WorkflowContextView) -> Option<FileReport> {
         self.lifecycle.clone().map(|lifecycle| FileReport { intake: self.intake.clone(), lifecycle })
+    }
+}
+
+/// Deals with the clinic's copy and records the outcome, in one activity of its own. It ends the workflow task, so that
+/// what was done so far is in the history before a copy is moved; see [`record_so_far`]. Also whether the outcome is on
+/// record.
+async fn conclude<W: 'static>(ctx: &WorkflowContext<W>, intake: &Intake, l: &Lifecycle) -> (Event, bool) {
+    let Some(entry) = l.entry(intake) else {
+        return (Event::Failed(Fault::new(FaultCode::BugInvariant, "archived before there is an outcome")), false);
+    };
+    let input = ConcludeInput { archive: archive_input(intake, l), entry };
+    match ctx.execute_activity(Ingest::conclude, input, last()).await {
+        Ok(c) => (Event::Archived(c.archive), c.recorded),
+        Err(e) => (Event::Failed(fault_of(&e)), false),
+    }
+}
+
+fn archive_input(intake: &Intake, l: &Lifecycle) -> ArchiveInput {
+    ArchiveInput {
+        file: file_ref(intake, l),
+        rule: intake.archive.clone(),
+        date: utc_date(l.times.stored_ms.unwrap_or_default()),
+        received: received(intake, l),
     }
 }
 
@@ -141,12 +166,7 @@ pub(crate) async fn carry_out<W: 'static>(
             single(r.map_err(|e| fault_of(&e)), Event::Enqueued)
         }
         Command::Archive => {
-            let input = ArchiveInput {
-                file: file_ref(intake, l),
-                rule: intake.archive.clone(),
-                date: utc_date(l.times.stored_ms.unwrap_or_default()),
-                received: received(intake, l),
-            };
+            let input = archive_input(intake, l);
             match ctx.execute_local_activity(Ingest::archive, input, short()).await {
                 Ok(a) => Event::Archived(a),
                 Err(e) => Event::Failed(fault_of(&e)),
@@ -164,10 +184,11 @@ pub(crate) async fn carry_out<W: 'static>(
 
 /// What becomes of what was staged; `None` for a file on a share.
 fn received(intake: &Intake, l: &Lifecycle) -> Option<Received> {
-    (intake.ingress() != Ingress::Smb).then(|| match l.outcome {
-        Some(Outcome::Quarantined { .. }) => Received::Keep,
-        _ => Received::Clear,
-    })
+    match (intake.ingress(), &l.outcome) {
+        (Ingress::Smb, _) => None,
+        (_, Some(Outcome::Quarantined { .. })) => Some(Received::Keep),
+        _ => Some(Received::Clear),
+    }
 }
 
 /// Carries out [`Command::Store`].

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod aws_fake;
+pub mod outcomes_fake;
 mod rotating;
 pub mod shares;
 pub mod smb;

@@ -12,12 +12,15 @@ mod store_large;
 
 use crate::deps::Deps;
 use crate::faults::ended;
+use crate::heartbeat::beating;
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
 use leadline_workflows::contracts::{
-    ArchiveInput, ClaimInput, EnqueueInput, FileRef, JudgeMember, Judgement, PerItem, SetClaim, StoreInput, definitions,
+    ArchiveInput, ClaimInput, ConcludeInput, Concluded, EnqueueInput, FileRef, JudgeMember, Judgement, PerItem,
+    SetClaim, StoreInput, definitions,
 };
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
 /// Implements `leadline_workflows::contracts::Ingest`.
@@ -114,6 +117,18 @@ impl IngestActivities {
     }
 
     /// See the contract.
+    #[activity(definition = definitions::Conclude)]
+    pub async fn conclude(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ConcludeInput,
+    ) -> Result<Concluded, ActivityError> {
+        let file = input.archive.file.clone();
+        let r = beating(&ctx, conclude(&self.deps, input)).await;
+        ended("conclude", self.watch_logon(&file, r))
+    }
+
+    /// See the contract.
     #[activity(definition = definitions::Record)]
     pub async fn record(
         self: Arc<Self>,
@@ -134,6 +149,19 @@ impl IngestActivities {
         }
         r
     }
+}
+
+async fn conclude(deps: &Deps, input: ConcludeInput) -> Result<Concluded, Fault> {
+    let archive = archive::archive(deps, &input.archive).await?;
+    let entry = input.entry.archived(archive, now_ms());
+    // The copy is dealt with: what is left to do is told, and not a failure of this.
+    let recorded = matches!(send::record(deps, &[entry]).await.as_deref(), Ok([None]));
+    Ok(Concluded { archive, recorded })
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn version_key(f: &FileRef) -> VersionKey {

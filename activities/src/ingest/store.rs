@@ -65,7 +65,7 @@ pub(super) async fn identify(
 ) -> Result<StoreOutcome, Fault> {
     let StoreOutcome::Claimed { digest, structure, related, .. } = &mut stored else { return Ok(stored) };
     let Some(name) = structure.marks.claim().filter(|_| !in_set(input)) else { return Ok(stored) };
-    let ours = IdentityClaim { digest: *digest, marks: structure.marks.clone() };
+    let ours = IdentityClaim { digest: *digest, marks: (*structure.marks).clone() };
     let text = serde_json::to_string(&ours).unwrap_or_default();
     if let Put::Exists { claim, .. } = store.put_once(Once::Identities, &name, Bytes::new(), &text).await?
         && let Ok(first) = serde_json::from_str::<IdentityClaim>(&claim)

@@ -1,9 +1,12 @@
 //! The roles that the outside plays, as traits. Adapters implement them; activities only know the roles.
 
 pub mod checks;
+pub mod outcomes;
 pub mod queue;
+pub mod removal;
 pub mod rotation;
 pub mod share;
 pub mod stacks;
 pub mod staging;
 pub mod store;
+pub mod transfer;

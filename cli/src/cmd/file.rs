@@ -1,6 +1,7 @@
 //! `leadline file`: what became of files, read from Temporal. Names are PHI: they are shown only on request.
 
 use super::file_set::InSet;
+use super::outcome::{self, Said};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -9,7 +10,7 @@ use futures::StreamExt;
 use leadline_activities::cost;
 use leadline_domain::lifecycle::{ArchiveState, Outcome, Phase};
 use leadline_domain::message::rfc3339;
-use leadline_domain::{EnvId, OrgId, Relation};
+use leadline_domain::{EnvId, OrgId, RecordingId, Relation};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::SetReport;
@@ -76,7 +77,8 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             }
         }
         Command::Show { key, env, show_paths } => {
-            let client = Site::load(g, &env)?.temporal().await?;
+            let site = Site::load(g, &env)?;
+            let client = site.temporal().await?;
             let found = collect(&client, None, usize::MAX).await?;
             let wanted = key.rsplit('/').next().unwrap_or(&key);
             let matching: Vec<&Found> = found.iter().filter(|f| f.key().starts_with(wanted)).collect();
@@ -89,9 +91,14 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
                     if let Some((actions, events)) = spent(&client, f).await {
                         (v["actions"], v["history_events"]) = (json!(actions), json!(events));
                     }
+                    v["processing"] =
+                        json!(said(&site, f).await.unwrap_or_default().iter().map(Said::json).collect::<Vec<_>>());
                     output::json(&v);
                 }
-                Format::Text => show(&client, f, show_paths).await,
+                Format::Text => {
+                    show(&client, f, show_paths).await;
+                    processing(&said(&site, f).await);
+                }
             }
         }
     }
@@ -310,6 +317,29 @@ async fn show(client: &Client, f: &Found, path: bool) {
     if let Some((actions, events)) = spent(client, f).await {
         output::line("");
         say("cost", &format!("{actions} Temporal actions, {events} history events"));
+    }
+}
+
+/// What the processor said of the recording that the file was delivered as, or is a duplicate of.
+async fn said(site: &Site, f: &Found) -> Result<Vec<Said>, Failure> {
+    let recording = match f.report.outcome() {
+        Some(Outcome::Delivered { recording, .. } | Outcome::Duplicate { of: recording }) => recording,
+        _ => return Ok(Vec::new()),
+    };
+    let Some((org, digest)) = RecordingId::parts_of(recording.as_str()) else { return Ok(Vec::new()) };
+    let (deps, _) = site.deps().await?;
+    Ok(outcome::reports(&deps, &org, &digest).await?)
+}
+
+fn processing(said: &Result<Vec<Said>, Failure>) {
+    match said {
+        Ok(said) if said.is_empty() => {}
+        Ok(said) => {
+            output::line("");
+            output::line("PROCESSING");
+            said.iter().for_each(|s| output::line(&format!("- {}", s.line())));
+        }
+        Err(e) => output::note(&format!("what the processor said cannot be read: {e}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::exit::{Code, Done};
 use crate::output;
+use leadline_domain::outcome::{OutcomeEntry, ProcessorReport};
 use leadline_domain::{IngestMessage, LedgerEntry};
 
 /// Options.
@@ -18,6 +19,10 @@ enum Which {
     Message,
     /// The entry on the audit queue.
     Entry,
+    /// The processor's report on the outcome queue.
+    Outcome,
+    /// The audit entry of such a report.
+    OutcomeEntry,
     /// An environment file.
     Environment,
     /// An organization file.
@@ -28,6 +33,8 @@ pub(crate) fn run(a: &Args) -> Done {
     let schema = match a.which {
         Which::Message => IngestMessage::schema(),
         Which::Entry => schemars::schema_for!(LedgerEntry).to_value(),
+        Which::Outcome => ProcessorReport::json_schema(),
+        Which::OutcomeEntry => schemars::schema_for!(OutcomeEntry).to_value(),
         Which::Environment => schemars::schema_for!(leadline_provisioning::config::Environment).to_value(),
         Which::Organization => schemars::schema_for!(leadline_provisioning::config::OrganizationFile).to_value(),
     };

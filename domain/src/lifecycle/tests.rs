@@ -2,7 +2,6 @@ use super::*;
 use crate::archive::ArchiveRule;
 use crate::ids::{OrgId, ShareId};
 use crate::observe::SharePath;
-use crate::related::Marks;
 use crate::settle::{SettleRule, StructureVerdict};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -33,7 +32,7 @@ fn structure(verdict: StructureVerdict) -> Structure {
         verdict,
         evidence: vec!["every length is met".into()],
         identity: None,
-        marks: Marks::default(),
+        marks: Box::default(),
     }
 }
 

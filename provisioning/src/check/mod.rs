@@ -5,6 +5,7 @@ mod delivery;
 mod environments;
 mod finding;
 mod gateway_mllp;
+mod gateway_dicom;
 mod organizations;
 mod overlay;
 mod sets;
@@ -49,6 +50,7 @@ pub fn check(files: &[SourceFile]) -> (Option<Config>, Vec<Finding>) {
     environments::check(&folder, &mut findings);
     let placed = organizations::check(&folder, files, &mut findings);
     gateway_mllp::check(&folder, &placed, &mut findings);
+    gateway_dicom::check(&folder, &placed, &mut findings);
     let findings = findings.sorted();
     if findings.iter().any(|f| f.severity == Severity::Error) {
         return (None, findings);

@@ -6,10 +6,13 @@ mod gateway;
 mod jurisdictions;
 mod offboarding;
 mod organization;
+mod outcomes;
 mod promotion;
+mod storage;
 
 pub use environment::{
-    Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
+    Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Provisioning, Queue, Receiver, Temporal, TemporalTls,
+    Worker,
 };
 pub use gateway::{
     DicomListener, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
@@ -20,7 +23,9 @@ pub use offboarding::Offboarding;
 pub use organization::{
     Contact, FORMATS, Limits, Organization, OrganizationFile, OrganizationOverride, Share, ShareOverride,
 };
+pub use outcomes::OutcomeReports;
 pub use promotion::{Promotion, PromotionRule};
+pub use storage::{OrgStorages, ProcessingStorage};
 
 pub(crate) use organization::normal_path;
 

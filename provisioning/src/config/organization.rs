@@ -41,6 +41,9 @@ pub struct OrganizationFile {
     /// Its ways in besides SMB.
     #[serde(default)]
     pub gateway: super::OrgGateway,
+    /// Its storages besides the one of its data.
+    #[serde(default)]
+    pub storage: super::OrgStorages,
     /// What differs in an environment, by its id. Keys that are not named stay as they are above.
     #[serde(default, rename = "environment")]
     pub overrides: BTreeMap<EnvId, OrganizationOverride>,
@@ -62,6 +65,8 @@ pub struct OrganizationOverride {
     pub shares: BTreeMap<ShareId, ShareOverride>,
     /// Its ways in besides SMB.
     pub gateway: super::OrgGateway,
+    /// Its storages besides the one of its data.
+    pub storage: super::OrgStorages,
 }
 
 /// A person or team.
@@ -275,6 +280,8 @@ pub struct Organization {
     pub shares: BTreeMap<ShareId, Share>,
     /// Its ways in besides SMB.
     pub gateway: super::OrgGateway,
+    /// Its storages besides the one of its data.
+    pub storage: super::OrgStorages,
 }
 
 impl Organization {

@@ -2,14 +2,15 @@
 
 use super::bucket::{ABANDONED_DAYS, DATA, abandoned_uploads};
 use super::iam::{Policy, Statement, tls_only};
-use super::resources::{Bucket, BucketPolicy};
+use super::resources::{Bucket, BucketPolicy, RolePolicy};
 use super::value::Text;
-use super::{Builder, env_queues, tags};
+use super::{Builder, Stage, env_queues, tags};
 use crate::config::Environment;
 use leadline_domain::OrgScope;
+use leadline_domain::transfer::Storage;
 use serde_json::json;
 
-pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str) {
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
     let environment = env.scope();
     t.add(
@@ -43,40 +44,100 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
         },
         &[],
     );
-    t.add("BucketPolicy", &policy(env, scope), &[]);
+    t.add("BucketPolicy", &policy(env, scope, stage), &[]);
     t.output("BucketName", "Recordings and ledger", Text::reference("Bucket"));
     t.output("BucketArn", "ARN of the bucket", Text::att("Bucket", "Arn"));
+}
+
+/// The storage of copies for the processor. Protected as the organization's data is; copies go by a rule.
+pub(crate) fn add_processing(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, keep_days: u32) {
+    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
+    let lifecycle = json!({ "Rules": [
+        {
+            "Id": "copies",
+            "Status": "Enabled",
+            "Prefix": "recordings/",
+            "ExpirationInDays": keep_days,
+            "NoncurrentVersionExpiration": { "NoncurrentDays": 1 },
+        },
+        { "Id": "copies-markers", "Status": "Enabled", "Prefix": "recordings/", "ExpiredObjectDeleteMarker": true },
+        abandoned_uploads(),
+    ] });
+    let name = scope.storage_bucket(Storage::Processing);
+    let bucket = Bucket { lifecycle_configuration: lifecycle, ..Bucket::private(name, "Key", &tags) };
+    t.add("ProcessingBucket", &bucket, &[]);
+    let (bucket, objects) = (Text::att("ProcessingBucket", "Arn"), Text::sub("${ProcessingBucket.Arn}/*"));
+    let recordings = || Text::sub("${ProcessingBucket.Arn}/recordings/*");
+    let mut statements = vec![
+        own_role_only(scope, [bucket.clone(), objects.clone()]),
+        written_once([recordings()]),
+        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([recordings()]),
+    ];
+    statements.extend(tls_only(env, "s3:*", [bucket.clone(), objects]));
+    let policy = Policy::new(statements);
+    t.add(
+        "ProcessingBucketPolicy",
+        &BucketPolicy { bucket: Text::reference("ProcessingBucket"), policy_document: policy },
+        &[],
+    );
+    t.add(
+        "ProcessingRolePolicy",
+        &RolePolicy {
+            policy_name: "own-copies".into(),
+            roles: vec![Text::reference("Role")],
+            policy_document: Policy::new(vec![
+                Statement::allow("List", &["s3:ListBucket", "s3:ListBucketMultipartUploads"]).on([bucket]),
+                Statement::allow(
+                    "Objects",
+                    &["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
+                )
+                .on([recordings()]),
+            ]),
+        },
+        &[],
+    );
+    t.output("ProcessingBucketName", "Copies for the processor", Text::reference("ProcessingBucket"));
+}
+
+fn own_role_only(scope: &OrgScope, on: [Text; 2]) -> Statement {
+    let sessions = format!("arn:aws:sts::{}:assumed-role/{}/*", scope.account(), scope.role_name());
+    Statement::deny("OwnRoleOnly", DATA)
+        .on(on)
+        // AWS gives the ARN of the role for its sessions as well; implementations of its API give the session's.
+        // No one else can have either.
+        .when("ArnNotLike", "aws:PrincipalArn", vec![scope.role_arn(), sessions])
+}
+
+/// Invariant L5. Creating and filling a multipart upload takes no condition header (its completion does), which is what
+/// ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged objects are copied as
+/// parts.
+fn written_once<const N: usize>(on: [Text; N]) -> Statement {
+    Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"]).on(on).when("Null", "s3:if-none-match", "true").when(
+        "Bool",
+        "s3:ObjectCreationOperation",
+        "true",
+    )
 }
 
 /// Only denials: what is allowed follows from the role's own policy. Bucket settings stay with the account's
 /// administrators, or CloudFormation could never change the stack again; data they cannot read, and a change of this
 /// policy is seen as drift.
-fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
+fn policy(env: &Environment, scope: &OrgScope, stage: Stage) -> BucketPolicy {
     let bucket = Text::att("Bucket", "Arn");
     let objects = Text::sub("${Bucket.Arn}/*");
-    let recordings = || Text::sub("${Bucket.Arn}/recordings/*");
-    let sessions = format!("arn:aws:sts::{}:assumed-role/{}/*", scope.account(), scope.role_name());
+    let below = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
     let mut statements = vec![
-        Statement::deny("OwnRoleOnly", DATA)
-            .on([bucket.clone(), objects.clone()])
-            // AWS gives the ARN of the role for its sessions as well; implementations of its API give the session's.
-            // No one else can have either.
-            .when("ArnNotLike", "aws:PrincipalArn", vec![scope.role_arn(), sessions]),
-        // Invariant L5. Creating and filling a multipart upload takes no condition header (its completion does),
-        // which is what ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged
-        // objects are copied as parts.
-        Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"])
-            .on([recordings(), Text::sub("${Bucket.Arn}/identities/*"), Text::sub("${Bucket.Arn}/received/*")])
-            .when("Null", "s3:if-none-match", "true")
-            .when("Bool", "s3:ObjectCreationOperation", "true"),
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([
-            "recordings",
-            "ledger",
-            "identities",
-            "received",
-            "quarantine",
-        ]
-        .map(|prefix| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*")))),
+        own_role_only(scope, [bucket.clone(), objects.clone()]),
+        written_once(["recordings", "identities", "received", "outcomes"].map(below)),
+        match stage {
+            Stage::Open => Statement::deny("NothingIsWritten", &["s3:PutObject"]).on([objects.clone()]),
+            Stage::Kept => {
+                // What the processor said of recordings is as much history as they are.
+                let kept = ["recordings", "ledger", "identities", "received", "quarantine", "outcomes"];
+                Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
+                    .on(kept.map(below))
+            }
+        },
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
     BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) }

@@ -1,11 +1,15 @@
 //! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
 
 mod cloudformation;
+mod emptying;
 mod errors;
 mod export;
 mod isolation;
 mod multipart;
+mod outcomes;
+mod removal;
 mod requests;
+mod restore;
 mod rotation;
 mod s3;
 mod secrets;
@@ -13,6 +17,7 @@ mod settings;
 mod sqs;
 mod staged;
 mod sts;
+mod transfer;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;

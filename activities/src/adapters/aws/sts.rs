@@ -308,13 +308,19 @@ impl AwsOrgStores {
     }
 }
 
-#[async_trait]
-impl OrgStores for AwsOrgStores {
-    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
+impl AwsOrgStores {
+    pub(super) async fn opened(&self, scope: &OrgScope) -> Result<S3OrgStore, Fault> {
         let org = self.aws.organization(scope);
         // Here rather than in the first request: a role that cannot be taken is reported as itself.
         org.role.credentials().await?;
-        Ok(Arc::new(S3OrgStore::new(org)))
+        Ok(S3OrgStore::new(org))
+    }
+}
+
+#[async_trait]
+impl OrgStores for AwsOrgStores {
+    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
+        Ok(Arc::new(self.opened(scope).await?))
     }
 }
 

@@ -1,0 +1,251 @@
+//! Copies between an organization's buckets: server-side, by parts as promotions are (see `multipart`), completed only
+//! if nothing is there, and believed only when the digest is known.
+
+use super::errors::status;
+use super::outcomes::digest_of;
+use super::s3::{CONFLICTS, S3OrgStore, bulk, conflict, no_winner, taken};
+use super::sts::{AwsOrgStores, OrgClients};
+use crate::ports::transfer::{Between, Copied, Storages};
+use async_trait::async_trait;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Object,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use leadline_domain::message::recording_key;
+use leadline_domain::transfer::Storage;
+use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+const RECORDINGS: &str = "recordings/sha256/";
+/// Largest part that is copied as one (S3: 5 GiB). Of such a copy S3 says the digest.
+const COPY_PART: u64 = 5 * 1024 * 1024 * 1024;
+
+struct S3Between {
+    store: S3OrgStore,
+    from: String,
+    to: String,
+}
+
+enum Made {
+    Created,
+    /// Something is there already.
+    Taken,
+    /// Another conditional write is under way, or the store lost our upload.
+    Again,
+}
+
+impl S3Between {
+    fn org(&self) -> &OrgClients {
+        &self.store.org
+    }
+
+    async fn head(&self, bucket: &str, key: &str) -> Result<Option<HeadObjectOutput>, Fault> {
+        let head = self.org().s3.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+        match head.send().await {
+            Ok(h) => Ok(Some(h)),
+            Err(e) if status(&e) == 404 => Ok(None),
+            Err(e) => Err(self.store.fail("HeadObject", &e).await),
+        }
+    }
+
+    /// Copies once. `Created` if S3 says that what it made has this digest, `Taken` where somebody has to look.
+    async fn make(&self, key: &str, digest: &Digest, source: &HeadObjectOutput) -> Result<Made, Fault> {
+        let begun = self
+            .org()
+            .s3
+            .create_multipart_upload()
+            .bucket(&self.to)
+            .key(key)
+            .set_metadata(source.metadata().cloned())
+            .set_content_type(source.content_type().map(str::to_owned))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .checksum_type(ChecksumType::Composite)
+            .send()
+            .await;
+        let id = match begun {
+            Ok(m) => m.upload_id().unwrap_or_default().to_owned(),
+            Err(e) => return Err(self.store.fail("CreateMultipartUpload", &e).await),
+        };
+        let made = self.fill(key, &id, digest, size_of(source)).await;
+        if !matches!(made, Ok(Made::Created)) {
+            // The lifecycle rule for incomplete uploads takes what stays.
+            let given_up = self.org().s3.abort_multipart_upload().bucket(&self.to).key(key).upload_id(&id).send().await;
+            if let Err(e) = given_up {
+                let fault = self.store.fail("AbortMultipartUpload", &e).await;
+                tracing::warn!(%fault, "a copy was not given up");
+            }
+        }
+        made
+    }
+
+    async fn fill(&self, key: &str, id: &str, digest: &Digest, size: u64) -> Result<Made, Fault> {
+        let mut parts = Vec::new();
+        for n in 0..size.div_ceil(COPY_PART) {
+            let (first, last) = (n * COPY_PART, ((n + 1) * COPY_PART).min(size) - 1);
+            let number = i32::try_from(n + 1).unwrap_or(i32::MAX);
+            let copied = self
+                .org()
+                .s3
+                .upload_part_copy()
+                .bucket(&self.to)
+                .key(key)
+                .upload_id(id)
+                .copy_source(format!("{}/{key}", self.from))
+                .set_copy_source_range((size > COPY_PART).then(|| format!("bytes={first}-{last}")))
+                .part_number(number)
+                .customize()
+                .config_override(bulk())
+                .send()
+                .await;
+            let part = match copied {
+                Ok(c) => c.copy_part_result.unwrap_or_else(|| aws_sdk_s3::types::CopyPartResult::builder().build()),
+                Err(e) if e.code() == Some("NoSuchUpload") => return Ok(Made::Again),
+                Err(e) => return Err(self.store.fail("UploadPartCopy", &e).await),
+            };
+            if size <= COPY_PART && part.checksum_sha256().is_some_and(|c| c != BASE64.encode(digest.as_bytes())) {
+                return Err(mismatch("UploadPartCopy"));
+            }
+            parts.push(
+                CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(part.e_tag().map(str::to_owned))
+                    .set_checksum_sha256(part.checksum_sha256().map(str::to_owned))
+                    .build(),
+            );
+        }
+        let done = self
+            .org()
+            .s3
+            .complete_multipart_upload()
+            .bucket(&self.to)
+            .key(key)
+            .upload_id(id)
+            .if_none_match("*")
+            .set_mpu_object_size(i64::try_from(size).ok())
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .customize()
+            .config_override(bulk())
+            .send()
+            .await;
+        match done {
+            Ok(_) => Ok(Made::Created),
+            Err(e) if taken(&e) => Ok(Made::Taken),
+            Err(e) if conflict(&e) || e.code() == Some("NoSuchUpload") => Ok(Made::Again),
+            Err(e) => Err(self.store.fail("CompleteMultipartUpload", &e).await),
+        }
+    }
+
+    /// Whether what is at the target has this digest: by what S3 says of it, and where that says nothing of the whole,
+    /// by reading it.
+    async fn verify(&self, key: &str, digest: &Digest) -> Result<bool, Fault> {
+        let Some(there) = self.head(&self.to, key).await? else { return Ok(false) };
+        match told(there.checksum_sha256(), digest) {
+            Some(true) => Ok(true),
+            Some(false) => Err(mismatch("HeadObject")),
+            None if self.read(key).await? == *digest => Ok(true),
+            None => Err(mismatch("GetObject")),
+        }
+    }
+
+    async fn read(&self, key: &str) -> Result<Digest, Fault> {
+        let get = self.org().s3.get_object().bucket(&self.to).key(key).customize().config_override(bulk());
+        let mut got = match get.send().await {
+            Ok(g) => g,
+            Err(e) => return Err(self.store.fail("GetObject", &e).await),
+        };
+        let mut hasher = Sha256::new();
+        loop {
+            match got.body.try_next().await {
+                Ok(Some(bytes)) => hasher.update(&bytes),
+                Ok(None) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                Err(_) => return Err(Fault::new(FaultCode::StoreUnreachable, "GetObject: the body was cut off")),
+            }
+        }
+    }
+}
+
+/// What a checksum says of the whole object's digest: of one made at once it is the digest, of one made of one part the
+/// digest of the digest, of one made of several nothing.
+fn told(checksum: Option<&str>, digest: &Digest) -> Option<bool> {
+    let checksum = checksum?;
+    match checksum.split_once('-') {
+        None => Some(checksum == BASE64.encode(digest.as_bytes())),
+        Some((of_parts, "1")) => Some(of_parts == BASE64.encode(Sha256::digest(digest.as_bytes()))),
+        Some(_) => None,
+    }
+}
+
+fn size_of(h: &HeadObjectOutput) -> u64 {
+    h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
+
+fn mismatch(operation: &str) -> Fault {
+    Fault::new(FaultCode::StoreChecksumMismatch, format!("{operation}: what is at the target has another digest"))
+}
+
+#[async_trait]
+impl Between for S3Between {
+    async fn recordings_after(&self, after: Option<&Digest>) -> Result<Vec<Digest>, Fault> {
+        let mut from = after.map(recording_key);
+        loop {
+            let ask = self.org().s3.list_objects_v2().bucket(&self.from).prefix(RECORDINGS);
+            let page = match ask.set_start_after(from.clone()).send().await {
+                Ok(p) => p,
+                Err(e) => return Err(self.store.fail("ListObjectsV2", &e).await),
+            };
+            let found: Vec<Digest> =
+                page.contents().iter().filter_map(Object::key).filter_map(|k| digest_of(k, RECORDINGS)).collect();
+            match page.contents().last().and_then(Object::key) {
+                // Keys that are none of ours: go on behind them.
+                Some(last) if found.is_empty() => from = Some(last.to_owned()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn copy(&self, digest: &Digest) -> Result<Copied, Fault> {
+        let key = recording_key(digest);
+        if self.verify(&key, digest).await? {
+            return Ok(Copied::There);
+        }
+        for _ in 0..CONFLICTS {
+            let Some(source) = self.head(&self.from, &key).await? else { return Ok(Copied::Missing) };
+            match self.make(&key, digest, &source).await? {
+                Made::Created if self.verify(&key, digest).await? => return Ok(Copied::New(size_of(&source))),
+                Made::Taken if self.verify(&key, digest).await? => return Ok(Copied::There),
+                Made::Created | Made::Taken | Made::Again => {}
+            }
+        }
+        Err(no_winner())
+    }
+}
+
+#[async_trait]
+impl Storages for AwsOrgStores {
+    async fn between(&self, scope: &OrgScope, from: Storage, to: Storage) -> Result<Arc<dyn Between>, Fault> {
+        let store = self.opened(scope).await?;
+        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_believed_for_what_it_says() {
+        let d = Digest::of(b"x");
+        let whole = BASE64.encode(d.as_bytes());
+        let one_part = format!("{}-1", BASE64.encode(Sha256::digest(d.as_bytes())));
+        assert_eq!(told(Some(&whole), &d), Some(true));
+        assert_eq!(told(Some(&one_part), &d), Some(true));
+        assert_eq!(told(Some(&whole), &Digest::of(b"y")), Some(false));
+        assert_eq!(told(Some(&one_part), &Digest::of(b"y")), Some(false));
+        assert_eq!(told(Some("abc-2"), &d), None);
+        assert_eq!(told(None, &d), None);
+    }
+}

@@ -1,0 +1,44 @@
+//! The role of an organization's storages in transfers.
+
+use async_trait::async_trait;
+use leadline_domain::transfer::Storage;
+use leadline_domain::{Digest, Fault, OrgScope};
+use std::sync::Arc;
+
+/// What came of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// Copied now, of so many bytes.
+    New(u64),
+    /// It was there.
+    There,
+    /// There is no such recording.
+    Missing,
+}
+
+/// Two storages of one organization, opened with the organization's own credentials.
+#[async_trait]
+pub trait Between: Send + Sync {
+    /// Recordings of the first storage whose digest is greater, in order; at most 1,000. Empty: that is all.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn recordings_after(&self, after: Option<&Digest>) -> Result<Vec<Digest>, Fault>;
+
+    /// Copies a recording to the second storage, server-side, if it is not there, and verifies by its digest what is
+    /// there then.
+    ///
+    /// # Errors
+    /// `store.checksum_mismatch` if what is there is something else; `store.*` and `credential.*`.
+    async fn copy(&self, digest: &Digest) -> Result<Copied, Fault>;
+}
+
+/// Opens storages.
+#[async_trait]
+pub trait Storages: Send + Sync {
+    /// Assumes the organization's role and yields the way from one of its storages to another.
+    ///
+    /// # Errors
+    /// `credential.refused`, `credential.unreachable`.
+    async fn between(&self, scope: &OrgScope, from: Storage, to: Storage) -> Result<Arc<dyn Between>, Fault>;
+}

@@ -1,0 +1,189 @@
+//! One association, from its request to its end (PS3.8 9.2). A thin shell: what is decided is decided in
+//! [`super::negotiate`], [`super::exchange`] and [`super::store`].
+
+use super::config::{DicomLimits, Titles};
+use super::exchange::{Budget, Exchange, Step, Store};
+use super::negotiate::{self, Agreed, MAX_PDU};
+use super::store::{self, status};
+use super::{command, wire};
+use crate::intake::Intake;
+use dicom_ul::Pdu;
+use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, AbortRQSource, PDataValue, PDataValueType};
+use leadline_domain::OrgId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use wire::{Next, Wire};
+
+/// PS3.8 9.1.5: ARTIM, how long a connection may be without an association.
+const ARTIM: Duration = Duration::from_secs(10);
+
+/// What all associations share.
+pub(crate) struct Shared {
+    pub(crate) limits: DicomLimits,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) intake: Arc<dyn Intake>,
+    pub(crate) by_org: Mutex<BTreeMap<OrgId, usize>>,
+}
+
+/// How an association ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Released, or closed between messages.
+    Done,
+    /// Refused at its request.
+    Refused,
+    /// The peer aborted or was gone in the middle of a message.
+    BrokenOff,
+    /// We aborted it.
+    Aborted(&'static str),
+}
+
+/// An organization's place among its associations; given back when dropped.
+struct Seat<'a>(&'a Shared, OrgId);
+
+impl<'a> Seat<'a> {
+    fn take(shared: &'a Shared, org: &OrgId) -> Option<Self> {
+        let mut all = shared.by_org.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = all.entry(org.clone()).or_default();
+        if *taken >= shared.limits.associations_per_org {
+            return None;
+        }
+        *taken += 1;
+        Some(Self(shared, org.clone()))
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut all = self.0.by_org.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = all.get_mut(&self.1) {
+            *taken -= 1;
+            if *taken == 0 {
+                all.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: S,
+    shared: &Shared,
+    titles: &Titles,
+    mut stop: watch::Receiver<bool>,
+) -> End {
+    let idle = shared.limits.idle;
+    let mut wire = Wire::new(stream, MAX_PDU);
+    let rq = match wire.next(idle.min(ARTIM)).await {
+        Next::Pdu(Pdu::AssociationRQ(rq)) => rq,
+        Next::Pdu(Pdu::AbortRQ { .. }) | Next::Closed => return End::Done,
+        Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, "no association request").await,
+        Next::Silent => return abort(&mut wire, Abort::ReasonNotSpecified, "no association request in time").await,
+        Next::Bad(reason) => return abort(&mut wire, reason, "not DICOM").await,
+    };
+    let (agreed, ac) = match negotiate::negotiate(&rq, titles) {
+        Ok(agreed) => agreed,
+        Err(rj) => {
+            tracing::info!(why = %rj.source, "DICOM association refused");
+            wire.last(&Pdu::AssociationRJ(rj)).await;
+            return End::Refused;
+        }
+    };
+    let Some(_seat) = Seat::take(shared, &agreed.org) else {
+        tracing::info!(org = %agreed.org, "DICOM association refused: the organization has too many");
+        wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
+        return End::Refused;
+    };
+    if !wire.send(&Pdu::AssociationAC(ac), idle).await {
+        return End::BrokenOff;
+    }
+    let mut exchange = Exchange::new(agreed.contexts.clone(), shared.limits.object_bytes, Arc::clone(&shared.budget));
+    loop {
+        let next = if exchange.between() {
+            tokio::select! {
+                next = wire.next(idle) => Some(next),
+                () = stopped(&mut stop) => None,
+            }
+        } else {
+            Some(wire.next(idle).await)
+        };
+        let Some(next) = next else {
+            return abort(&mut wire, Abort::ReasonNotSpecified, "shutting down").await;
+        };
+        match next {
+            Next::Pdu(Pdu::PData { data }) => {
+                if let Some(end) = fragments(&mut wire, &mut exchange, shared, &agreed, data).await {
+                    return end;
+                }
+            }
+            Next::Pdu(Pdu::ReleaseRQ) if exchange.between() => {
+                wire.last(&Pdu::ReleaseRP).await;
+                return End::Done;
+            }
+            Next::Pdu(Pdu::AbortRQ { .. }) | Next::Closed => {
+                return if exchange.between() { End::Done } else { End::BrokenOff };
+            }
+            Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, "a PDU out of turn").await,
+            Next::Silent => return abort(&mut wire, Abort::ReasonNotSpecified, "silent for too long").await,
+            Next::Bad(reason) => return abort(&mut wire, reason, "not DICOM").await,
+        }
+    }
+}
+
+/// When it is time to stop, or nobody is there any more who could say so.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|s| *s).await;
+}
+
+async fn fragments<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    wire: &mut Wire<S>,
+    exchange: &mut Exchange,
+    shared: &Shared,
+    agreed: &Agreed,
+    all: Vec<PDataValue>,
+) -> Option<End> {
+    for pdv in all {
+        let (context, answer) = match exchange.push(pdv) {
+            Step::More => continue,
+            Step::Abort(reason) => return Some(abort(wire, reason, "breach of the protocol").await),
+            Step::Answer(context, answer) => (context, answer),
+            Step::Store(s) => (s.context, keep(*s, shared, &agreed.org).await),
+        };
+        let pdv = PDataValue {
+            presentation_context_id: context,
+            value_type: PDataValueType::Command,
+            is_last: true,
+            data: answer,
+        };
+        if !wire.send(&Pdu::PData { data: vec![pdv] }, shared.limits.idle).await {
+            return Some(End::BrokenOff);
+        }
+    }
+    None
+}
+
+/// Keeps an object and gives the answer.
+async fn keep(s: Store, shared: &Shared, org: &OrgId) -> Vec<u8> {
+    let Store { request, announced, file, data, hold, .. } = s;
+    let kept = store::keep(&*shared.intake, org, announced, file, data).await;
+    drop(hold);
+    match kept {
+        Ok(digest) => {
+            tracing::debug!(%org, %digest, "DICOM object taken in");
+            command::response(&request, status::SUCCESS, "")
+        }
+        Err(why) => {
+            tracing::info!(%org, status = format!("{:04X}", why.status), why = why.comment, "DICOM object refused");
+            command::response(&request, why.status, &why.comment)
+        }
+    }
+}
+
+async fn abort<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>, why: Abort, say: &'static str) -> End {
+    tracing::info!(why = say, "DICOM association aborted");
+    wire.last(&Pdu::AbortRQ { source: AbortRQSource::ServiceProvider(why) }).await;
+    End::Aborted(say)
+}

@@ -1,0 +1,89 @@
+//! The listener.
+
+use super::association::{self, Shared};
+use super::config::{DicomLimits, Titles};
+use super::exchange::Budget;
+use super::negotiate::{self, MAX_PDU};
+use super::wire::Wire;
+use crate::intake::Intake;
+use dicom_ul::Pdu;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// So many peers are told at a time that there are too many; the rest is hung up on.
+const TURNED_AWAY: usize = 64;
+/// How long a peer that will be turned away has to say what it wants.
+const TURN_AWAY: Duration = Duration::from_secs(2);
+/// At a stop, associations have this long to finish the object they are at.
+const GRACE: Duration = Duration::from_secs(20);
+/// After the system refused a connection (e.g. no file descriptors left).
+const BREATH: Duration = Duration::from_millis(100);
+
+/// The AE titles as they are configured now.
+pub type TitlesNow = Arc<dyn Fn() -> Titles + Send + Sync>;
+
+/// Serves associations until `stop` says so; then each finishes the object it is at, within 20 s.
+///
+/// There is no TLS: bind to a loopback address, or to one that a TLS proxy or a private network stands in front of.
+pub async fn serve(
+    listener: TcpListener,
+    limits: DicomLimits,
+    titles: TitlesNow,
+    intake: Arc<dyn Intake>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let shared = Arc::new(Shared {
+        limits,
+        budget: Budget::new(limits.held_bytes),
+        intake,
+        by_org: Mutex::new(BTreeMap::new()),
+    });
+    let (seats, away) = (Arc::new(Semaphore::new(limits.associations)), Arc::new(Semaphore::new(TURNED_AWAY)));
+    let mut running = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = association::stopped(&mut stop) => break,
+            Some(_) = running.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "DICOM connection not accepted");
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            },
+        };
+        // Answers are short: none waits for another to go with it.
+        let _ = stream.set_nodelay(true);
+        if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
+            let (shared, titles, stop) = (Arc::clone(&shared), titles(), stop.clone());
+            running.spawn(async move {
+                let end = association::run(stream, &shared, &titles, stop).await;
+                tracing::debug!(?end, "DICOM association ended");
+                drop(seat);
+            });
+        } else if let Ok(seat) = Arc::clone(&away).try_acquire_owned() {
+            running.spawn(async move {
+                turn_away(stream).await;
+                drop(seat);
+            });
+        }
+    }
+    let all = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        tracing::warn!("DICOM associations did not end in time and are cut off: their peers send again");
+        running.abort_all();
+    }
+}
+
+/// A refusal answers a request: that has to come first.
+async fn turn_away(stream: TcpStream) {
+    tracing::info!("DICOM association refused: there are too many");
+    let mut wire = Wire::new(stream, MAX_PDU);
+    let _ = wire.next(TURN_AWAY).await;
+    wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
+}

@@ -1,0 +1,293 @@
+//! STOW-RS: Store Instances (PS3.18 10.5), `POST /studies` and `POST /studies/{study}` with `multipart/related` of
+//! `application/dicom`. The answer is the Store Instances Response Module in DICOM JSON (PS3.18 annex I, annex F).
+//!
+//! An instance passes unchanged: the file that a client sends is the recording.
+
+use super::store::{self, Announced, Refused, status};
+use super::{head, part10, uids};
+use crate::intake::Intake;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use leadline_domain::OrgId;
+use multer::{Constraints, Multipart, SizeLimit};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// Media type of an instance, and of the answer.
+const DICOM: &str = "application/dicom";
+const DICOM_JSON: &str = "application/dicom+json";
+/// Instances in one request. A client with more sends a second request.
+const MAX_INSTANCES: usize = 1_000;
+
+/// The service, with its bounds.
+#[derive(Debug)]
+pub struct Stow {
+    instance_bytes: usize,
+    seats: Semaphore,
+}
+
+/// An instance that was in the request, and what became of it.
+struct Instance {
+    class: String,
+    uid: String,
+    kept: Result<(), Refused>,
+}
+
+impl Stow {
+    /// Takes instances of so many bytes, and so many requests at a time: each holds one instance in memory.
+    #[must_use]
+    pub fn new(instance_bytes: usize, at_once: usize) -> Self {
+        Self { instance_bytes, seats: Semaphore::new(at_once.max(1)) }
+    }
+
+    /// Serves a request: 200 if everything is kept, 202 if a part is, 409 if nothing is; 400, 406, 413, 415 or 503 if it
+    /// is not a request that can be served. What was kept before a request broke off stays kept; a repeat is harmless.
+    pub async fn serve(
+        &self,
+        intake: &dyn Intake,
+        org: &OrgId,
+        study: Option<&str>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response {
+        if !acceptable(headers) {
+            return refusal(StatusCode::NOT_ACCEPTABLE, "answers are application/dicom+json");
+        }
+        let Some(boundary) = boundary(headers) else {
+            return refusal(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send multipart/related; type=\"application/dicom\"; boundary=...",
+            );
+        };
+        let Ok(_seat) = self.seats.try_acquire() else {
+            let mut r = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the moment");
+            r.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            return r;
+        };
+        let limit = u64::try_from(self.instance_bytes).unwrap_or(u64::MAX);
+        let limits = Constraints::new().size_limit(SizeLimit::new().per_field(limit));
+        let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, limits);
+        let mut done = Vec::new();
+        loop {
+            let part = match parts.next_field().await {
+                Ok(Some(p)) => p,
+                Ok(None) => break,
+                Err(e) => return broken(&e),
+            };
+            if done.len() == MAX_INSTANCES {
+                return refusal(StatusCode::PAYLOAD_TOO_LARGE, "more than 1,000 instances in one request");
+            }
+            if part.content_type().is_some_and(|m| m.essence_str() != DICOM) {
+                return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a part is not application/dicom");
+            }
+            match part.bytes().await {
+                Ok(file) => done.push(instance(intake, org, study, file).await),
+                Err(e) => return broken(&e),
+            }
+        }
+        if done.is_empty() {
+            return refusal(StatusCode::BAD_REQUEST, "no instance in the request");
+        }
+        let (status, body) = answer(&done);
+        (status, [(header::CONTENT_TYPE, DICOM_JSON)], body.to_string()).into_response()
+    }
+}
+
+async fn instance(intake: &dyn Intake, org: &OrgId, study: Option<&str>, file: Bytes) -> Instance {
+    let Some(meta) = part10::read(&file) else {
+        let kept = Err(Refused::new(status::CANNOT_UNDERSTAND, "no DICOM file"));
+        return Instance { class: String::new(), uid: String::new(), kept };
+    };
+    let (class, uid) = (meta.class.clone(), meta.instance.clone());
+    if let Some(wanted) = study
+        && head::read(file.get(meta.data..).unwrap_or_default(), &meta.syntax).study.as_deref() != Some(wanted)
+    {
+        // PS3.18 10.5.1.1: instances of another study than the URL names are refused.
+        return Instance { class, uid, kept: Err(Refused::new(status::CLASS_MISMATCH, "of another study")) };
+    }
+    let announced = Announced { class: meta.class, instance: meta.instance, syntax: meta.syntax };
+    let kept = store::keep(intake, org, announced, file, meta.data).await.map(|_| ());
+    Instance { class, uid, kept }
+}
+
+/// The boundary, if this is `multipart/related` of DICOM instances (RFC 2387).
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let said: mime::Mime = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
+    let related = said.type_() == mime::MULTIPART && said.subtype() == "related";
+    // Without `type`, the parts say what they are.
+    let dicom = said.get_param("type").is_none_or(|t| t.as_str().eq_ignore_ascii_case(DICOM));
+    (related && dicom).then(|| said.get_param(mime::BOUNDARY).map(|b| b.as_str().to_owned())).flatten()
+}
+
+fn acceptable(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
+    let ours = |v: &str| {
+        let one = v.split(';').next().unwrap_or_default().trim();
+        ["*/*", "application/*", DICOM_JSON, "application/json"].iter().any(|a| one.eq_ignore_ascii_case(a))
+    };
+    said.peek().is_none() || said.any(|v| v.split(',').any(ours))
+}
+
+fn refusal(status: StatusCode, why: &'static str) -> Response {
+    // PS3.18 8.7.2: a text says why.
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], why).into_response()
+}
+
+fn broken(e: &multer::Error) -> Response {
+    match e {
+        multer::Error::FieldSizeExceeded { .. } | multer::Error::StreamSizeExceeded { .. } => {
+            refusal(StatusCode::PAYLOAD_TOO_LARGE, "an instance is larger than allowed")
+        }
+        _ => refusal(StatusCode::BAD_REQUEST, "the body is not complete, or not multipart"),
+    }
+}
+
+/// Status and Store Instances Response Module (PS3.18 table I.1-1).
+fn answer(all: &[Instance]) -> (StatusCode, Value) {
+    let reference = |i: &Instance| {
+        let mut item = serde_json::Map::new();
+        for (tag, value) in [("00081150", &i.class), ("00081155", &i.uid)] {
+            // Type 1C: an instance that could not be read has no UIDs.
+            if uids::usable(value) {
+                item.insert(tag.into(), json!({ "vr": "UI", "Value": [value] }));
+            }
+        }
+        item
+    };
+    // Nothing can be retrieved here: the URLs are empty (type 2).
+    let url = || json!({ "vr": "UR" });
+    let (mut kept, mut failed) = (Vec::new(), Vec::new());
+    for i in all {
+        let mut item = reference(i);
+        match &i.kept {
+            Ok(()) => {
+                item.insert("00081190".into(), url());
+                kept.push(Value::Object(item));
+            }
+            Err(why) => {
+                // Failure Reason (0008,1197), PS3.18 table I.2-2.
+                item.insert("00081197".into(), json!({ "vr": "US", "Value": [why.status] }));
+                failed.push(Value::Object(item));
+            }
+        }
+    }
+    // PS3.18 table 10.5.3-1. What passes by itself is told as such only if that is all there is: a client repeats it.
+    let busy = |i: &Instance| i.kept.as_ref().is_err_and(|r| r.status == status::OUT_OF_RESOURCES);
+    let status = match (kept.is_empty(), failed.is_empty()) {
+        (_, true) => StatusCode::OK,
+        (false, false) => StatusCode::ACCEPTED,
+        (true, false) if all.iter().all(busy) => StatusCode::SERVICE_UNAVAILABLE,
+        (true, false) => StatusCode::CONFLICT,
+    };
+    let mut body = serde_json::Map::new();
+    body.insert("00081190".into(), url());
+    for (tag, items) in [("00081198", failed), ("00081199", kept)] {
+        if !items.is_empty() {
+            body.insert(tag.into(), json!({ "vr": "SQ", "Value": items }));
+        }
+    }
+    (status, Value::Object(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::serve_tests::InMemory;
+    use super::*;
+    use leadline_domain::{Fault, FaultCode};
+    use leadline_formats::synth;
+
+    fn headers(content_type: &str) -> HeaderMap {
+        let mut h = HeaderMap::new();
+        h.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+        h
+    }
+
+    fn multipart(files: &[&[u8]]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for f in files {
+            body.extend_from_slice(b"--b1\r\nContent-Type: application/dicom\r\n\r\n");
+            body.extend_from_slice(f);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--b1--\r\n");
+        body
+    }
+
+    async fn post(intake: &InMemory, study: Option<&str>, content_type: &str, body: Vec<u8>) -> (u16, Value) {
+        let org = OrgId::parse("st-mary").unwrap();
+        let r = Stow::new(1 << 20, 1).serve(intake, &org, study, &headers(content_type), Body::from(body)).await;
+        let status = r.status().as_u16();
+        let body = axum::body::to_bytes(r.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=b1";
+
+    fn files() -> (Vec<u8>, Vec<u8>) {
+        let spec = synth::Spec::new(11);
+        (synth::dicom::write_ecg(&spec).unwrap(), synth::dicom::write_encapsulated_pdf(&spec).unwrap())
+    }
+
+    #[tokio::test]
+    async fn all_a_part_and_nothing_kept() {
+        let (ecg, pdf) = files();
+        let intake = InMemory::default();
+        let (status, said) = post(&intake, None, RELATED, multipart(&[&ecg, &pdf])).await;
+        assert_eq!((status, said["00081199"]["Value"].as_array().unwrap().len()), (200, 2));
+        assert!(said.get("00081198").is_none());
+        let cut = &ecg[..ecg.len() - 100];
+        let (status, said) = post(&intake, None, RELATED, multipart(&[cut, &pdf])).await;
+        assert_eq!(status, 202);
+        assert_eq!(said["00081198"]["Value"][0]["00081197"]["Value"][0], 0xC000);
+        let (status, said) = post(&intake, None, RELATED, multipart(&[cut, b"%PDF-1.4"])).await;
+        assert_eq!((status, said["00081198"]["Value"].as_array().unwrap().len()), (409, 2));
+        assert_eq!(intake.taken.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_study_of_the_url_has_to_be_the_instances() {
+        let (ecg, pdf) = files();
+        let intake = InMemory::default();
+        let study = head::read(&ecg[part10::read(&Bytes::from(ecg.clone())).unwrap().data..], uids::EXPLICIT_LE).study;
+        assert_eq!(post(&intake, study.as_deref(), RELATED, multipart(&[&ecg, &pdf])).await.0, 200);
+        let (status, said) = post(&intake, Some("1.2.3"), RELATED, multipart(&[&ecg])).await;
+        assert_eq!((status, &said["00081198"]["Value"][0]["00081197"]["Value"][0]), (409, &json!(0xA900)));
+    }
+
+    #[tokio::test]
+    async fn what_passes_by_itself_is_503() {
+        let intake = InMemory::default();
+        *intake.fault.lock().unwrap() = Some(Fault::new(FaultCode::StoreUnreachable, ""));
+        assert_eq!(post(&intake, None, RELATED, multipart(&[&files().0])).await.0, 503);
+    }
+
+    #[tokio::test]
+    async fn requests_that_cannot_be_served() {
+        let (ecg, _) = files();
+        let intake = InMemory::default();
+        for (content_type, body, want) in [
+            ("application/dicom", ecg.clone(), 415),
+            ("multipart/related; type=\"application/dicom+json\"; boundary=b1", multipart(&[&ecg]), 415),
+            ("multipart/related; type=\"application/dicom\"", multipart(&[&ecg]), 415),
+            (RELATED, multipart(&[]), 400),
+            (RELATED, b"no parts".to_vec(), 400),
+            (RELATED, multipart(&[&ecg])[..5_000].to_vec(), 400),
+            (RELATED, multipart(&[&vec![0; 2 << 20]]), 413),
+        ] {
+            assert_eq!(post(&intake, None, content_type, body).await.0, want, "{content_type}");
+        }
+        assert!(intake.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn json_is_what_there_is() {
+        let mut h = HeaderMap::new();
+        assert!(acceptable(&h));
+        h.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+xml"));
+        assert!(!acceptable(&h));
+        h.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+xml, application/dicom+json;q=0.9"));
+        assert!(acceptable(&h));
+    }
+}

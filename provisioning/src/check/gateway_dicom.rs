@@ -1,0 +1,84 @@
+//! DICOM: whose an AE title is must never be a question.
+
+use super::finding::{Findings, Severity::Error, Severity::Warning};
+use super::{Folder, Placed, Read};
+use crate::config::{Environment, OrganizationFile};
+use leadline_domain::{EnvId, OrgId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+const TITLE: &str = "gateway.dicom.called_ae_title";
+
+pub(super) fn check(folder: &Folder, placed: &Placed, findings: &mut Findings) {
+    for e in &folder.environments {
+        listener(e, findings);
+        if let Some(orgs) = placed.get(&e.value.id) {
+            let titled =
+                orgs.values().filter_map(|o| Some((&o.id, o.gateway.dicom.as_ref()?.called_ae_title.as_str())));
+            titles(folder, &e.value, titled, findings);
+        }
+    }
+}
+
+fn listener(e: &Read<Environment>, findings: &mut Findings) {
+    let Some(dicom) = &e.value.gateway.dicom else { return };
+    let key = "gateway.dicom.listen";
+    match dicom.listen.parse::<SocketAddr>() {
+        Ok(a) if a.ip().is_loopback() => {}
+        Ok(_) => findings.at(
+            Warning,
+            &e.parsed,
+            key,
+            "DICOM is not encrypted here, and patients' data would cross the network in clear",
+            "a loopback address behind a proxy that ends TLS, unless the network is closed",
+        ),
+        Err(_) => findings.at(Error, &e.parsed, key, "is no address and port", "e.g. 127.0.0.1:11112"),
+    }
+}
+
+fn titles<'a>(
+    folder: &Folder,
+    environment: &Environment,
+    titled: impl Iterator<Item = (&'a OrgId, &'a str)>,
+    findings: &mut Findings,
+) {
+    let env = &environment.id;
+    let mut users: BTreeMap<&str, Vec<&OrgId>> = BTreeMap::new();
+    for (org, title) in titled {
+        users.entry(title).or_default().push(org);
+        if environment.gateway.dicom.is_none() {
+            let help = format!("add [gateway.dicom] to {env}.toml");
+            at(folder, env, org, findings, Warning, &format!("environment {env} does not accept DICOM"), help);
+        }
+    }
+    for (title, orgs) in users.iter().filter(|(_, orgs)| orgs.len() > 1) {
+        for org in orgs {
+            let others: Vec<&str> = orgs.iter().filter(|o| o != &org).map(|o| o.as_str()).collect();
+            let message = format!(
+                "in {env}, devices of {} call {title} as well: their data could not be told apart",
+                others.join(", ")
+            );
+            at(folder, env, org, findings, Error, &message, "an AE title of its own for each organization".into());
+        }
+    }
+}
+
+fn at(
+    folder: &Folder,
+    env: &EnvId,
+    org: &OrgId,
+    findings: &mut Findings,
+    severity: super::Severity,
+    message: &str,
+    help: String,
+) {
+    let Some(r) = folder.organizations.iter().find(|r| r.value.id == *org) else { return };
+    findings.at(severity, &r.parsed, &key_of(r, env), message, help);
+}
+
+/// The override's key if there is one.
+fn key_of(r: &Read<OrganizationFile>, env: &EnvId) -> String {
+    let over = format!("environment.{env}.{TITLE}");
+    let pointer = format!("/{}", over.replace('.', "/"));
+    if r.parsed.value.pointer(&pointer).is_some() { over } else { TITLE.to_owned() }
+}

@@ -1,0 +1,169 @@
+//! The DICOM listener with other people's senders: dcmtk's `echoscu` and `storescu`, and pynetdicom. What is kept is
+//! held in memory: this is about the protocol. That it becomes a delivery is for the tests with the whole stack.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use leadline_domain::staged::{Ingress, StagedName};
+use leadline_domain::{Digest, Fault, FaultCode, OrgId};
+use leadline_formats::{Verdict, inspect_bytes, synth};
+use leadline_gateway::dicom::{Ae, DicomLimits, Titles, serve};
+use leadline_gateway::intake::{Content, Intake, Kept, Received};
+use leadline_tests::harness::tools::{root, tools};
+use leadline_workflows::recording_lifecycle::FileReport;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+#[derive(Default)]
+struct InMemory {
+    taken: Mutex<Vec<Received>>,
+    fails: Mutex<Option<FaultCode>>,
+}
+
+#[async_trait]
+impl Intake for InMemory {
+    async fn take(&self, received: Received) -> Result<(), Fault> {
+        let fails = *self.fails.lock().unwrap();
+        match fails {
+            Some(code) => Err(Fault::new(code, "as told")),
+            None => {
+                self.taken.lock().unwrap().push(received);
+                Ok(())
+            }
+        }
+    }
+    async fn keep(&self, _: &OrgId, _: Ingress, _: &StagedName, _: Bytes) -> Result<Kept, Fault> {
+        Ok(Kept::New)
+    }
+    async fn report(&self, _: &OrgId, _: Ingress, _: &StagedName) -> Result<Option<FileReport>, Fault> {
+        Ok(None)
+    }
+}
+
+struct Site {
+    port: u16,
+    intake: Arc<InMemory>,
+    dir: tempfile::TempDir,
+    _stop: watch::Sender<bool>,
+}
+
+async fn site() -> Site {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let intake = Arc::new(InMemory::default());
+    let titles = || {
+        let org = OrgId::parse("st-mary").unwrap();
+        Titles::new(vec![Ae { org, called: "MARY".into(), calling: ["CART7".to_owned()].into() }])
+    };
+    let (stop, stopped) = watch::channel(false);
+    let limits = DicomLimits::new(8, Duration::from_secs(20), 64 << 20);
+    tokio::spawn(serve(listener, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
+    Site { port, intake, dir: tempfile::tempdir().unwrap(), _stop: stop }
+}
+
+impl Site {
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn taken(&self) -> Vec<Received> {
+        self.intake.taken.lock().unwrap().clone()
+    }
+
+    /// One of dcmtk's tools, as `calling` to `called`.
+    async fn dcmtk(&self, tool: &str, calling: &str, called: &str, more: &[&str], files: &[&Path]) -> Output {
+        let mut c = Command::new(tool);
+        c.args(["-aet", calling, "-aec", called, "-to", "20"]).args(more).arg("127.0.0.1").arg(self.port.to_string());
+        c.args(files).output().await.expect("dcmtk is installed: script/bootstrap --test")
+    }
+
+    async fn pynetdicom(&self, args: &[&str], files: &[&Path]) -> Vec<String> {
+        let script = root().join("tests/clients/dicom_store.py");
+        let mut c = Command::new(tools().join("bin/python"));
+        c.arg(script).arg(self.port.to_string()).args(args).args(files);
+        let out = c.output().await.expect("pynetdicom is installed: script/bootstrap --test");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+fn bytes(r: &Received) -> &Bytes {
+    match &r.content {
+        Content::Bytes(b) => b,
+        Content::Staged => panic!("came in memory"),
+    }
+}
+
+#[tokio::test]
+async fn dcmtk_echoes_and_stores() {
+    let s = site().await;
+    assert!(s.dcmtk("echoscu", "CART7", "MARY", &[], &[]).await.status.success());
+    let spec = synth::Spec::new(21);
+    let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&spec).unwrap());
+    let pdf = s.file("report.dcm", &synth::dicom::write_encapsulated_pdf(&spec).unwrap());
+    // -R: propose only what the files need; dcmtk's list of all classes is for other uses.
+    let out = s.dcmtk("storescu", "CART7", "MARY", &["-R"], &[&ecg, &pdf]).await;
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    // Once more, in implicit VR: the same recording in another encoding.
+    let out = s.dcmtk("storescu", "CART7", "MARY", &["-R", "-xi"], &[&ecg]).await;
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let out = s.dcmtk("storescu", "CART7", "MARY", &["-R"], &[&ecg]).await;
+    assert!(out.status.success());
+    let taken = s.taken();
+    assert_eq!(taken.len(), 4);
+    for r in &taken {
+        assert_eq!(inspect_bytes(bytes(r)).verdict, Verdict::Complete);
+        assert_eq!(r.declared, Some(Digest::of(bytes(r))));
+    }
+    assert_eq!(taken[0], taken[3], "a repeat is the same");
+    let identity = |n: usize| inspect_bytes(bytes(&taken[n])).identity;
+    assert_ne!(bytes(&taken[0]), bytes(&taken[2]));
+    assert_eq!(identity(0), identity(2), "another encoding is the same recording");
+}
+
+#[tokio::test]
+async fn dcmtk_is_refused_by_title() {
+    let s = site().await;
+    let said = |out: &Output| String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+    let out = s.dcmtk("echoscu", "CART7", "NOBODY", &[], &[]).await;
+    assert!(!out.status.success() && said(&out).contains("Called AE Title Not Recognized"), "{}", said(&out));
+    let out = s.dcmtk("echoscu", "CART8", "MARY", &[], &[]).await;
+    assert!(!out.status.success() && said(&out).contains("Calling AE Title Not Recognized"), "{}", said(&out));
+}
+
+#[tokio::test]
+async fn dcmtk_hears_of_a_failure() {
+    let s = site().await;
+    *s.intake.fails.lock().unwrap() = Some(FaultCode::StoreUnreachable);
+    let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(22)).unwrap());
+    let out = s.dcmtk("storescu", "CART7", "MARY", &["-R", "-v"], &[&ecg]).await;
+    let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+    assert!(said.contains("Out of Resources") || said.contains("OutOfResources"), "{said}");
+    assert!(s.taken().is_empty());
+}
+
+#[tokio::test]
+async fn pynetdicom_stores_in_every_syntax_and_reads_the_statuses() {
+    let s = site().await;
+    let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(23)).unwrap());
+    let said = s.pynetdicom(&["implicit,explicit,deflated"], &[&ecg]).await;
+    assert_eq!(said, ["implicit 0000", "explicit 0000", "deflated 0000"]);
+    let taken = s.taken();
+    assert_eq!(taken.len(), 3);
+    let first = inspect_bytes(bytes(&taken[0])).identity;
+    for r in &taken {
+        let seen = inspect_bytes(bytes(r));
+        assert_eq!((seen.verdict, &seen.identity), (Verdict::Complete, &first));
+    }
+    // The command says one instance, the data set another; then a class that is not stored here.
+    assert_eq!(s.pynetdicom(&["mismatch"], &[&ecg]).await, ["mismatch A900"]);
+    assert_eq!(s.pynetdicom(&["report"], &[&ecg]).await, ["report 0000"]);
+    assert_eq!(s.pynetdicom(&["image"], &[&ecg]).await, ["image not accepted"]);
+    assert_eq!(s.taken().len(), 4);
+}
