@@ -14,7 +14,8 @@ use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
     ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
-    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch, TransferRecordings,
+    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 mod delivery;
 mod environments;
 mod finding;
-mod gateway_mllp;
 mod gateway_dicom;
+mod gateway_mllp;
 mod organizations;
 mod overlay;
 mod sets;
