@@ -11,10 +11,12 @@ use leadline_activities::adapters::aws::{
     Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks,
 };
 use leadline_activities::adapters::aws_fake::FakeQueue;
+use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::Engine;
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, Planned, Plans};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
@@ -482,18 +484,28 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
     let orgs = config.organizations(&here.env).map(|o| {
         let shares = BTreeMap::from([(share_id(), share())]);
         let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
-        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares, limits, formats })
+        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares, limits, formats, storages: BTreeSet::new() })
     });
-    let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, orgs: orgs.collect() };
+    let orgs = orgs.collect();
+    let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };
     let share = FakeShare::new();
     share.make_folder("in");
-    let stores = AwsOrgStores::new(aws.clone());
+    let stores = Arc::new(AwsOrgStores::new(aws.clone()));
+    let (registry, audit_queue) = (Arc::new(Registry::fixed(snapshot)), FakeQueue::standard());
+    let outcomes = Outcomes {
+        registry: Arc::clone(&registry),
+        stores: Arc::new(FakeOutcomeStores::default()),
+        queue: FakeQueue::standard(),
+        audit: audit_queue.clone(),
+    };
     Deps {
-        registry: Arc::new(Registry::fixed(snapshot)),
+        registry,
+        outcomes,
+        storages: stores.clone(),
         shares: Arc::new(OneShare(share)),
-        stores: Arc::new(FaultyStores(Arc::new(stores), Arc::clone(&plights))),
+        stores: Arc::new(FaultyStores(stores, Arc::clone(&plights))),
         ingest_queue: FakeQueue::fifo(),
-        audit_queue: FakeQueue::standard(),
+        audit_queue,
         stacks: Arc::new(FaultyStacks(CfnStacks::new(&aws), Arc::clone(&plights))),
         secrets: Arc::new(FaultySecrets(AwsSecrets::new(aws.clone()), Arc::clone(&plights))),
         settings: Arc::new(AwsSettingsReader::new(&aws)),
