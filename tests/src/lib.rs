@@ -11,3 +11,5 @@ pub mod rig;
 pub mod scale;
 pub mod set_rig;
 pub mod spent;
+pub mod upload_rig;
+pub mod ways_in;

@@ -1,0 +1,111 @@
+//! The same recording by every way in, with the real gateway, Samba, Temporal and AWS endpoint: one message, and links.
+
+use leadline_formats::synth::SynthFormat;
+use leadline_tests::fleet::recording;
+use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::tools::wait_for;
+use leadline_tests::ways_in::{WaysIn, open_to};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const ORG: &str = "st-mary";
+
+fn clinic() -> Clinic {
+    let settle = "settle = { strong_quiet_ms = 100, unverifiable_quiet_ms = 500 }\n";
+    Clinic::new(ORG, "ward").with(settle).with(&open_to("MARY"))
+}
+
+fn states(stack: &Stack) -> Vec<(String, String)> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    stack.files().iter().map(|f| (text(&f["ingress"]), text(&f["state"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_recording_by_every_way() {
+    let stack = Stack::start(&[clinic()]);
+    let ports = WaysIn::configure(&stack);
+    let _worker = stack.worker();
+    stack.provision();
+    let mut ways = WaysIn::start(&stack, ports);
+    let device = stack.device(ORG).await;
+    let bytes = recording(SynthFormat::Dicom, 11);
+
+    let first = ways.web(ORG, "application/dicom", &bytes);
+    wait_for("the upload is delivered", LIMIT, || ways.upload(ORG, &first)["done"] == true);
+    device.put("in/DOE_JANE.dcm", &bytes).await.expect("written");
+    assert_eq!(ways.hl7("7", "dicom", &bytes).as_deref(), Some("AA"));
+    assert_eq!(ways.fhir(ORG, "urn-7", "application/dicom", &bytes), 201);
+    assert_eq!(ways.stow(ORG, &bytes), 200);
+    let again = ways.web(ORG, "application/dicom", &bytes);
+    wait_for("all have an outcome", LIMIT, || {
+        states(&stack).iter().filter(|(_, s)| s == "delivered" || s == "duplicate").count() == 6
+    });
+    let all = states(&stack);
+    let delivered: Vec<&String> = all.iter().filter(|(_, s)| s == "delivered").map(|(i, _)| i).collect();
+    assert_eq!(delivered, ["web"], "{all:?}");
+    let linked: BTreeSet<&str> = all.iter().filter(|(_, s)| s == "duplicate").map(|(i, _)| i.as_str()).collect();
+    assert_eq!(linked, BTreeSet::from(["smb", "hl7v2", "fhir", "dicom", "web"]));
+    assert!(ways.upload(ORG, &again).to_string().contains("duplicate"), "{}", ways.upload(ORG, &again));
+    assert_eq!(stack.take_messages("ingest").len(), 1);
+
+    // The same control id with the same message makes no new work, whatever happens to the gateway in between.
+    ways.kill_gateway();
+    ways.start_gateway();
+    assert_eq!(ways.hl7("7", "dicom", &bytes).as_deref(), Some("AA"));
+    assert_eq!(states(&stack).len(), 6);
+
+    // A C-STORE sender may encode anew: other bytes of the same object are delivered, and linked.
+    let file = stack.dir.join("same.dcm");
+    std::fs::write(&file, recording(SynthFormat::Dicom, 12)).expect("written");
+    assert!(ways.c_store("MARY", &file), "storescu is told that it is stored");
+    assert!(!ways.c_store("NOBODY", &file), "a title that nobody has");
+    wait_for("it is delivered", LIMIT, || states(&stack).contains(&("dicom".into(), "delivered".into())));
+
+    // What is not whole is refused in the sender's own protocol, and what cannot be refused there is kept.
+    let cut = &bytes[..bytes.len() / 2];
+    assert_eq!(ways.hl7("8", "dicom", cut).as_deref(), Some("AE"));
+    assert_eq!(ways.fhir(ORG, "urn-8", "application/dicom", cut), 422);
+    let upload = ways.web(ORG, "application/dicom", cut);
+    wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
+    let said = ways.upload(ORG, &upload);
+    assert!(said.to_string().contains("incomplete"), "{said}");
+}
+
+/// Rounds of one recording by three ways at once: each round has one delivery, whoever wins.
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_ways_deliver_once() {
+    const ROUNDS: u64 = 100;
+    let stack = Stack::start(&[clinic()]);
+    let ports = WaysIn::configure(&stack);
+    let _worker = stack.worker();
+    stack.provision();
+    let ways = WaysIn::start(&stack, ports);
+    let failed = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for lane in 0..4 {
+            let (ways, failed) = (&ways, &failed);
+            s.spawn(move || {
+                for round in (lane..ROUNDS).step_by(4) {
+                    let bytes = recording(SynthFormat::Aecg, 1_000 + round);
+                    let outcome = std::thread::scope(|s| {
+                        let a = s.spawn(|| ways.hl7(&format!("r{round}"), "xml", &bytes).as_deref() == Some("AA"));
+                        let b = s.spawn(|| ways.fhir(ORG, &format!("r{round}"), "application/xml", &bytes) == 201);
+                        let c = s.spawn(|| !ways.web(ORG, "application/xml", &bytes).is_empty());
+                        a.join().is_ok_and(|ok| ok) && b.join().is_ok_and(|ok| ok) && c.join().is_ok_and(|ok| ok)
+                    });
+                    failed.fetch_or(!outcome, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert!(!failed.load(Ordering::Relaxed), "a way refused a whole recording");
+    let count = |state: &str| states(&stack).iter().filter(|(_, s)| s == state).count() as u64;
+    wait_for("every round has its outcomes", LIMIT, || count("delivered") + count("duplicate") == 3 * ROUNDS);
+    assert_eq!(count("delivered"), ROUNDS);
+    let ids: BTreeSet<String> =
+        stack.take_messages("ingest").iter().map(|m| m["id"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(ids.len() as u64, ROUNDS, "one message a round");
+}
