@@ -120,4 +120,10 @@ mod tests {
             }
         }
     }
+    // What the targets found, named after what was wrong.
+
+    #[test]
+    fn a_blank_at_the_end_of_a_control_id_is_part_of_it() {
+        run("er7", b"MSH|^~\\&|A|B|C|D|1||ORU^R01|7 |P|2.5\r");
+    }
 }

@@ -1,14 +1,16 @@
 //! HL7 v2 and FHIR down to the queue, on a real Temporal server: one recording, whatever brings it and however often,
 //! is one message; nothing that was answered well can get lost.
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use bytes::Bytes;
 use leadline_activities::adapters::aws_fake::Planned;
-use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, OrgId};
 use leadline_ehr::mllp::frame;
 use leadline_formats::synth::SynthFormat;
 use leadline_gateway::durable::DurableIntake;
 use leadline_gateway::fhir::notify::{Remembered, Subscriptions};
-use leadline_gateway::fhir::{Ask, Headers, Service};
+use leadline_gateway::fhir::{Ask, Headers, Named, Service, routes};
 use leadline_gateway::hl7::{Desk, Senders};
 use leadline_gateway::mllp::{Limits, Listen, Server};
 use leadline_gateway::pointers::{Followed, Web};
@@ -28,7 +30,7 @@ const ORG: &str = "st-mary";
 
 struct Ways {
     rig: Rig,
-    fhir: Service,
+    fhir: Arc<Service>,
     mllp: std::net::SocketAddr,
     _temporal: (Temporal, tempfile::TempDir),
 }
@@ -46,7 +48,7 @@ async fn ways(name: &str) -> Ways {
     let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.expect("bound");
     let mllp = server.addresses()[0];
     tokio::spawn(server.run(std::future::pending()));
-    let fhir = Service::new(intake, "http://127.0.0.1/fhir", 8 << 20);
+    let fhir = Arc::new(Service::new(intake, "http://127.0.0.1/fhir", 8 << 20));
     Ways { rig, fhir, mllp, _temporal: (temporal, dir) }
 }
 
@@ -174,6 +176,72 @@ async fn a_pointer_to_the_organizations_own_share_is_followed_and_no_other() {
     // Not there yet: to be sent again.
     assert_eq!(ways.hl7("5", &pointer(r"\\127.0.0.1\ward\in\later.dcm")).await, "AR");
     assert_eq!(ways.outcomes(1).await, ["delivered"]);
+}
+
+/// The one organization, whoever asks: who asks is not tried here.
+struct Someone(OrgId);
+
+impl Named for Someone {
+    fn org(&self) -> &OrgId {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Someone {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(OrgId::parse(ORG).expect("an id")))
+    }
+}
+
+/// What curl says: the status, and the headers and the body before it.
+async fn curl(url: String, kind: &str, body: Vec<u8>) -> (String, String) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, &body).expect("written");
+    let kind = format!("Content-Type: {kind}");
+    let data = format!("@{}", file.path().display());
+    let asked = tokio::task::spawn_blocking(move || {
+        let args = ["-sS", "-i", "-w", "\n%{http_code}", "-X", "POST", "-H", &kind, "--data-binary", &data, &url];
+        std::process::Command::new("curl").args(args).output().expect("curl runs")
+    });
+    let said = String::from_utf8(asked.await.expect("asked").stdout).expect("text");
+    let (rest, status) = said.rsplit_once('\n').expect("a status");
+    (status.to_owned(), rest.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_creates_resources_and_hears_what_is_wrong() {
+    let ways = ways("ehr-curl").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let base = format!("http://{}/fhir", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().nest("/fhir", routes::<(), Someone>(ways.fhir.clone()));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    // Of more than a megabyte, for which curl asks whether it may come.
+    let mut pdf = recording(SynthFormat::Pdf, 5);
+    pdf.extend(vec![b'\n'; 2 << 20]);
+    let (status, heard) = curl(format!("{base}/Binary"), "application/pdf", pdf.clone()).await;
+    assert_eq!(status, "201", "{heard}");
+    let location = heard.lines().find_map(|l| l.strip_prefix("location: ")).expect("a location").trim();
+    let id = location.split('/').rev().nth(2).expect("an id");
+    let refers = format!(
+        r#"{{"resourceType":"DocumentReference","status":"current","content":[{{"attachment":{{"url":"Binary/{id}"}}}}]}}"#
+    );
+    let (status, heard) = curl(format!("{base}/DocumentReference"), "application/fhir+json", refers.into()).await;
+    assert_eq!(status, "201", "{heard}");
+    for (path, kind, body, expected) in [
+        ("Binary", "application/pdf", recording(SynthFormat::Pdf, 5)[..1_000].to_vec(), "422"),
+        ("Binary", "application/pdf", vec![b'x'; 9 << 20], "413"),
+        ("Binary", "application/fhir+xml", b"<Binary/>".to_vec(), "415"),
+        ("DocumentReference", "application/fhir+json", b"{".to_vec(), "400"),
+        ("Patient", "application/fhir+json", b"{}".to_vec(), "404"),
+    ] {
+        let (status, heard) = curl(format!("{base}/{path}"), kind, body).await;
+        assert_eq!(status, expected, "{heard}");
+        assert!(heard.contains("OperationOutcome"), "{heard}");
+    }
+    assert_eq!(ways.outcomes(1).await, ["delivered"]);
+    assert_eq!(ways.lane().store.recordings()[0].0, Digest::of(&pdf));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
+use leadline_workflows::subscription::Seen;
 use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -250,6 +251,24 @@ async fn record_sets() {
         let last = last_set(&rig, org).await;
         keep(&rig, &last, org).await;
     }
+}
+
+/// How far a subscription at an EHR was followed, written down three times.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes tests/histories"]
+async fn record_subscription() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let client = connect_plain(&temporal.address()).await;
+    let rig = Rig::with_client(client, "followed", &["followed"], &ArchiveRule::Leave, 8 << 20).await;
+    let (org, name) = (&rig.lane("followed").org, "https://ehr.example.org/Subscription/1");
+    for number in [1, 3, 2] {
+        let seen = Seen { number, at_ms: number * 1_000 };
+        rig.engine.subscription_advance(&rig.queue, org, name, seen).await.expect("written");
+        // Each in a workflow task of its own.
+        rig.engine.subscription_seen(org, name).await.expect("read").expect("it runs");
+    }
+    keep(&rig, &ids::subscription(org, name), "subscription").await;
 }
 
 /// The id of the set of an organization that was begun last, once it has ended.

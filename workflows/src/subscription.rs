@@ -5,13 +5,17 @@
 #![allow(missing_docs)]
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
 };
 
 /// Signals after which a new history begins.
-const STEPS: u32 = 1_000;
+const STEPS: u32 = 500;
+/// A subscription of which nothing was heard for so long is over: that of an organization that left, say. Should it go
+/// on after all, everything at the EHR is searched for once.
+const FORGOTTEN: Duration = Duration::from_secs(90 * 86_400);
 
 /// How far a subscription was followed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +40,19 @@ impl FollowedSubscription {
         Self { seen, steps: 0 }
     }
 
-    /// Remembers for as long as nobody ends it.
+    /// Remembers for as long as the subscription lives: heartbeats count.
     #[run(name = "FollowedSubscription")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
-        ctx.wait_condition(|s| s.steps >= STEPS).await?;
+        loop {
+            let before = ctx.state(|s| s.steps);
+            select! {
+                _ = ctx.wait_condition(move |s| s.steps > before) => {}
+                _ = ctx.timer(FORGOTTEN) => return Ok(()),
+            }
+            if ctx.state(|s| s.steps) >= STEPS {
+                break;
+            }
+        }
         let seen = ctx.state(|s| s.seen);
         ctx.continue_as_new(seen, ContinueAsNewOptions::default())?;
         Ok(())

@@ -84,10 +84,12 @@ impl<'a> Message<'a> {
 }
 
 fn push<'a>(segments: &mut Vec<Segment<'a>>, text: &'a [u8], delimiters: Delimiters) -> Result<(), Fault> {
-    let text = text.trim_ascii_end();
-    if text.is_empty() {
+    if text.trim_ascii().is_empty() {
         return Ok(());
     }
+    // Line ends only: a blank at the end of the last field is part of it.
+    let end = text.iter().rposition(|c| !matches!(c, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    let text = &text[..end];
     if segments.len() == SEGMENTS {
         return Err(Fault::new(FaultCode::Hl7TooLong, format!("it has more than {SEGMENTS} segments")));
     }

@@ -14,14 +14,21 @@ use crate::hl7::Desk;
 use connection::Shared;
 use leadline_domain::{Fault, FaultCode, OrgId};
 use limits::Places;
+use socket2::{SockRef, TcpKeepalive};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+
+/// A connection is at rest for so long before its peer is asked whether it is still there.
+const RESTING: Duration = Duration::from_secs(60);
+/// And is asked again after so long. The system gives up after some (9 on Linux).
+const PROBING: Duration = Duration::from_secs(15);
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -104,10 +111,13 @@ async fn accept(listener: TcpListener, door: Door, shared: Arc<Shared>, mut stop
         };
         let Ok((stream, _)) = accepted else {
             // Out of file descriptors, most likely: connections that end bring some back.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
+        // A connection may rest for days. A peer that vanished without a word must not hold its place for as long.
+        let alive = TcpKeepalive::new().with_time(RESTING).with_interval(PROBING);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
         greet(stream, &door, &shared, &stopped, &mut connections);
     }
     drop(listener);
