@@ -14,7 +14,7 @@ pub use environment::{
     Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
 };
 pub use gateway::{
-    DicomListener, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
+    DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
     OrgUploads,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
