@@ -35,8 +35,8 @@ impl CheckActivities {
 impl CheckActivities {
     /// See the contract.
     #[activity(definition = definitions::ProbeScope)]
-    pub async fn probe_scope(self: Arc<Self>, _ctx: ActivityContext, org: OrgId) -> Result<ProbeScope, ActivityError> {
-        ended("probe_scope", scope(&self.deps, &org).await)
+    pub async fn probe_scope(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<ProbeScope, ActivityError> {
+        ended("probe_scope", until_cancelled(&ctx, scope(&self.deps, &org)).await?)
     }
 
     /// See the contract.
@@ -82,7 +82,8 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: DriftInput,
     ) -> Result<Vec<String>, ActivityError> {
-        ended("schedule_checks", schedule(&self.deps, &Engine::new(ctx.client()), input.org.as_ref()).await)
+        let engine = Engine::new(ctx.client());
+        ended("schedule_checks", until_cancelled(&ctx, schedule(&self.deps, &engine, input.org.as_ref())).await?)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::content_cache::ContentCache;
 use crate::outcomes::Outcomes;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
+use crate::ports::removal::Removal;
 use crate::ports::share::Share;
 use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
@@ -56,6 +57,8 @@ pub struct Deps {
     pub isolation: Arc<dyn Isolation>,
     /// Settings as the services have them.
     pub settings: Arc<dyn LiveSettings>,
+    /// Removes what a deleted stack leaves.
+    pub removal: Arc<dyn Removal>,
     /// Stacks as they should be.
     pub plans: Arc<dyn Plans>,
     /// Organizations' storages, for copies between them.

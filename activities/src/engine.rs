@@ -8,11 +8,15 @@ use leadline_workflows::contracts::{WatchInput, WatchStatus};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::{SetInput, SetReport};
-use leadline_workflows::{IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids};
+use leadline_workflows::subscription::Seen;
+use leadline_workflows::{
+    FollowedSubscription, IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids,
+};
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
-    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions,
+    WorkflowStartOptions, WorkflowTerminateOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::search_attributes::SearchAttributes;
@@ -208,12 +212,25 @@ impl Engine {
         self.running("IngestBatch", org, share).await
     }
 
+    /// Ids of all that is under way for an organization: files, batches, sets, of any share or way in; its watches too.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn running_of(&self, org: &OrgId) -> Result<Vec<String>, Fault> {
+        let query = format!("ExecutionStatus = 'Running' AND {} = '{org}'", ids::SEARCH_ATTRIBUTES[0]);
+        self.listed(query).await
+    }
+
     pub(crate) async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {
         let query = format!(
             "WorkflowType = '{kind}' AND ExecutionStatus = 'Running' AND {} = '{}'",
             ids::SEARCH_ATTRIBUTES[1],
             ids::share_value(org, share)
         );
+        self.listed(query).await
+    }
+
+    async fn listed(&self, query: String) -> Result<Vec<String>, Fault> {
         let mut all = self.client.list_workflows(query, WorkflowListOptions::default());
         let mut out = Vec::new();
         while let Some(w) = all.next().await {
@@ -224,6 +241,32 @@ impl Engine {
             );
         }
         Ok(out)
+    }
+
+    /// Whether a workflow of this id runs.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn runs(&self, id: &str) -> Result<bool, Fault> {
+        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(id);
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) => Ok(d.status() == WorkflowExecutionStatus::Running),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(e) => Err(interaction_fault(&e)),
+        }
+    }
+
+    /// Ends a workflow of this id, if one runs.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn terminate(&self, id: &str, reason: &str) -> Result<(), Fault> {
+        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(id);
+        let options = WorkflowTerminateOptions::builder().reason(reason.to_owned()).build();
+        match handle.terminate(options).await {
+            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Err(e) => Err(interaction_fault(&e)),
+        }
     }
 
     /// Tells an onboarding that waits for a human to go on.
@@ -282,6 +325,37 @@ impl Engine {
         let said = description.pending_activities.first().and_then(|a| a.heartbeat_details.as_ref());
         // The client has decrypted what describes the workflow.
         Ok(said.and_then(|d| serde_json::from_slice(&d.payloads.first()?.data).ok()))
+    }
+
+    /// How far a subscription at an EHR was followed; `None` if nothing was written down.
+    ///
+    /// # Errors
+    /// `engine.*`; `engine.unreachable` too if no worker answers.
+    pub async fn subscription_seen(&self, org: &OrgId, name: &str) -> Result<Option<Seen>, Fault> {
+        let handle = self.client.get_workflow_handle::<FollowedSubscription>(ids::subscription(org, name));
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running => {}
+            Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(e) => return Err(interaction_fault(&e)),
+        }
+        let asked = handle.query(FollowedSubscription::seen, (), WorkflowQueryOptions::default()).await;
+        let silent = |_| Fault::new(FaultCode::EngineUnreachable, "no worker answers for the subscription");
+        asked.map(Some).map_err(silent)
+    }
+
+    /// Writes down how far a subscription was followed.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn subscription_advance(&self, queue: &str, org: &OrgId, name: &str, seen: Seen) -> Result<(), Fault> {
+        let options = WorkflowStartOptions::new(queue, ids::subscription(org, name))
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .search_attributes(SearchAttributes::new([ids::ORG.value_set(org.to_string())]))
+            .build();
+        let (run, advance) = (FollowedSubscription::run, FollowedSubscription::advance);
+        let sent = self.client.signal_with_start_workflow(run, Seen::default(), advance, seen, options).await;
+        sent.map(drop).map_err(start_fault)
     }
 
     /// Starts the watch of a share unless it runs.

@@ -43,10 +43,15 @@ impl OffboardActivities {
     #[activity(definition = definitions::PlanOffboarding)]
     pub async fn plan_offboarding(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         org: OrgId,
     ) -> Result<OffboardPlan, ActivityError> {
-        ended("plan_offboarding", plan(&self.deps, &org))
+        let engine = Engine::new(ctx.client());
+        let work = async {
+            nothing_begins(&self.deps, &engine, &org).await?;
+            plan(&self.deps, &org)
+        };
+        ended("plan_offboarding", beating(&ctx, work).await)
     }
 
     /// See the contract.
@@ -63,7 +68,15 @@ impl OffboardActivities {
     /// See the contract.
     #[activity(definition = definitions::UnderWay)]
     pub async fn under_way(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<String>, ActivityError> {
-        ended("under_way", under_way(&self.deps, &Engine::new(ctx.client()), &org).await)
+        let engine = Engine::new(ctx.client());
+        ended("under_way", beating(&ctx, under_way(&self.deps, &engine, &org)).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::EndChecks)]
+    pub async fn end_checks(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<String>, ActivityError> {
+        let engine = Engine::new(ctx.client());
+        ended("end_checks", beating(&ctx, end_checks(&self.deps, &engine, &org)).await)
     }
 
     /// See the contract.
@@ -80,10 +93,10 @@ impl OffboardActivities {
     #[activity(definition = definitions::RecordCertificate)]
     pub async fn record_certificate(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         certificate: Certificate,
     ) -> Result<(), ActivityError> {
-        ended("record_certificate", record(&self.deps, &certificate).await)
+        ended("record_certificate", beating(&ctx, record(&self.deps, &certificate)).await)
     }
 }
 
@@ -99,6 +112,33 @@ pub(crate) async fn stays(engine: &Engine, plan: &StackPlan) -> Result<(), Fault
         Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
         Err(e) => Err(interaction_fault(&e)),
     }
+}
+
+/// An onboarding would start the watches that the off-boarding counts on to have ended.
+async fn nothing_begins(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<(), Fault> {
+    let id = ids::onboard(deps.registry.env().env(), org);
+    if engine.runs(&id).await? {
+        let detail = format!("{id} is under way: let it end, or cancel it");
+        return Err(Fault::new(FaultCode::ApplyUnderWay, detail));
+    }
+    Ok(())
+}
+
+/// The schedules, and what commands started: it has no place to work on any more.
+async fn end_checks(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
+    let (env, config) = (deps.registry.env(), deps.registry.org(org)?);
+    let env = env.env();
+    let (isolation, drift) = (ids::isolation(env, org), ids::drift(env, Some(org)));
+    for schedule in [&isolation, &drift] {
+        engine.end_schedule(schedule).await?;
+    }
+    let mut running = vec![ids::canary(env, org), isolation.clone(), drift.clone()];
+    running.extend(config.shares.keys().map(|share| ids::rotate(env, org, share)));
+    for id in running {
+        engine.terminate(&id, "the organization is being off-boarded").await?;
+    }
+    // The same in a repeat of this step.
+    Ok([isolation, drift].map(|s| format!("schedule {s}")).to_vec())
 }
 
 fn plan(deps: &Deps, org: &OrgId) -> Result<OffboardPlan, Fault> {
@@ -177,14 +217,10 @@ fn told(r: Result<(), WorkflowInteractionError>) -> Result<(), Fault> {
     }
 }
 
+/// Whatever carries the organization's search attribute, by whatever way it came in; its watches have ended before.
 async fn under_way(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
-    let mut out = Vec::new();
-    for share in deps.registry.org(org)?.shares.keys() {
-        for kind in ["RecordingLifecycle", "IngestBatch"] {
-            out.extend(engine.running(kind, org, share).await?);
-        }
-    }
-    Ok(out)
+    deps.registry.scope(org)?;
+    engine.running_of(org).await
 }
 
 async fn export(deps: &Deps, input: &ExportInput) -> Result<Vec<ExportPart>, Fault> {

@@ -6,11 +6,13 @@
 use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
-use crate::heartbeat::until_cancelled;
+use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::stacks::{ChangeSetState, ResourceChange};
-use leadline_domain::gates::{self, Approval};
+use leadline_domain::gates::{self, Approval, Gates, Request};
 use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_provisioning::plan::Identity;
 use leadline_workflows::contracts::{ExecuteInput, Prepared, StackPlan, definitions};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +45,11 @@ impl ProvisioningActivities {
         ctx: ActivityContext,
         plan: StackPlan,
     ) -> Result<Prepared, ActivityError> {
-        let r = match crate::offboard::stays(&Engine::new(ctx.client()), &plan).await {
-            Ok(()) => prepare(&self.deps, &plan).await,
-            Err(f) => Err(f),
+        let work = async {
+            crate::offboard::stays(&Engine::new(ctx.client()), &plan).await?;
+            prepare(&self.deps, &plan).await
         };
-        ended("prepare_stack", r)
+        ended("prepare_stack", until_cancelled(&ctx, work).await?)
     }
 
     /// See the contract.
@@ -61,13 +63,38 @@ impl ProvisioningActivities {
     }
 
     /// See the contract.
+    #[activity(definition = definitions::DiscardStack)]
+    pub async fn discard_stack(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        plan: StackPlan,
+    ) -> Result<String, ActivityError> {
+        ended("discard_stack", beating(&ctx, discard(&self.deps, &plan)).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::RestoreSettings)]
+    pub async fn restore_settings(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ExecuteInput,
+    ) -> Result<Vec<String>, ActivityError> {
+        let work = async {
+            let approval = approve(&self.deps, &input)?;
+            approved(&self.deps, &input.apply.plan, &approval)?;
+            crate::restore::restore(&self.deps, &input.apply.plan).await
+        };
+        ended("restore_settings", until_cancelled(&ctx, work).await?)
+    }
+
+    /// See the contract.
     #[activity(definition = definitions::ProbeOrganization)]
     pub async fn probe_organization(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         org: OrgId,
     ) -> Result<Vec<String>, ActivityError> {
-        ended("probe_organization", probe(&self.deps, &org).await)
+        ended("probe_organization", until_cancelled(&ctx, probe(&self.deps, &org)).await?)
     }
 
     /// See the contract.
@@ -77,12 +104,13 @@ impl ProvisioningActivities {
         ctx: ActivityContext,
         org: OrgId,
     ) -> Result<Vec<String>, ActivityError> {
-        ended("register_shares", register(&self.deps, &Engine::new(ctx.client()), &org).await)
+        let engine = Engine::new(ctx.client());
+        ended("register_shares", until_cancelled(&ctx, register(&self.deps, &engine, &org)).await?)
     }
 }
 
 /// A worker serves one environment; a plan for another is a mistake that must not reach AWS.
-fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
+pub(crate) fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
     let here = deps.registry.env();
     if plan.env != *here.env() {
         let detail = format!("plan for environment {} on a worker of {}", plan.env, here.env());
@@ -99,6 +127,24 @@ fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
             format!("plan names stack {}, expected {expected}", plan.stack),
         ));
     }
+    let template: Value = serde_json::from_str(&plan.template)
+        .map_err(|_| Fault::new(FaultCode::StackPlanMismatch, "the template of the plan is not JSON"))?;
+    let identity = Identity {
+        stack: &plan.stack,
+        account: here.account(),
+        // Copies are in a region of their own.
+        region: if plan.stack == here.backup_stack() { &plan.region } else { here.region() },
+        template: &template,
+        tags: &plan.tags,
+        repairs: &plan.repairs,
+        deletes: plan.deletes.as_deref(),
+    };
+    if identity.digest() != plan.digest {
+        return Err(Fault::new(
+            FaultCode::StackPlanMismatch,
+            format!("plan {} is not the digest of what it would do here", plan.digest),
+        ));
+    }
     Ok(())
 }
 
@@ -107,7 +153,7 @@ fn change_set(plan: &StackPlan) -> String {
     format!("leadline-{}", plan.digest.get(..32).unwrap_or(&plan.digest))
 }
 
-async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
+pub(crate) async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
     belongs_here(deps, plan)?;
     let name = change_set(plan);
     clear_failed_creation(deps, &plan.stack).await?;
@@ -158,33 +204,69 @@ async fn clear_failed_creation(deps: &Deps, stack: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The plan is given up. Its change set is removed, and a stack that is nothing but one in review; what was executed stays.
+async fn discard(deps: &Deps, plan: &StackPlan) -> Result<String, Fault> {
+    deps.stacks.discard(&plan.stack, &change_set(plan)).await?;
+    match deps.stacks.describe(&plan.stack).await? {
+        Some(s) => Ok(format!("stack {} stays, {}", plan.stack, s.status)),
+        None => {
+            // One that no change set was ever executed on: for the names it takes it is none, but it is listed.
+            deps.stacks.delete(&plan.stack).await?;
+            Ok(format!("there is no stack {}", plan.stack))
+        }
+    }
+}
+
 fn words(c: &ResourceChange) -> String {
     let replace = if c.replacement == "True" { " (replacement)" } else { "" };
     format!("{} {} {}{replace}", c.action, c.resource_type, c.logical_id)
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or_default()
 }
 
-/// Judges the gates once more, by this worker's own configuration and clock, and carries the plan out.
-async fn granted(deps: &Deps, input: &ExecuteInput) -> Result<BTreeMap<String, String>, Fault> {
-    let plan = &input.apply.plan;
-    let request = input.apply.request(&input.approvers);
-    let approval = Approval::grant(deps.registry.gates().as_ref(), &request, now_ms()).map_err(|states| {
+/// Judges the gates once more, by this worker's own configuration and clock.
+fn approve(deps: &Deps, input: &ExecuteInput) -> Result<Approval, Fault> {
+    // What deletes is approved where it is deleted, and nowhere else.
+    if input.apply.plan.deletes.is_some() {
+        return Err(Fault::new(FaultCode::StackPlanMismatch, "a plan that deletes is not applied"));
+    }
+    grant(deps.registry.gates().as_ref(), &input.apply.request(&input.approvers))
+}
+
+/// An approval, or the fault of the gates that are closed.
+pub(crate) fn grant(gates: Option<&Gates>, request: &Request<'_>) -> Result<Approval, Fault> {
+    Approval::grant(gates, request, now_ms()).map_err(|states| {
         gates::fault(&states)
             .unwrap_or_else(|| Fault::new(FaultCode::BugInvariant, "no approval, and no gate is closed"))
-    })?;
+    })
+}
+
+/// Carries the plan out, if it may be.
+async fn granted(deps: &Deps, input: &ExecuteInput) -> Result<BTreeMap<String, String>, Fault> {
+    let plan = &input.apply.plan;
+    let approval = approve(deps, input)?;
     if input.changes { execute(deps, plan, &approval).await } else { outputs(deps, &plan.stack).await }
 }
 
-/// Nothing is executed without an approval of this very plan, which only [`Approval::grant`] makes.
-async fn execute(deps: &Deps, plan: &StackPlan, approval: &Approval) -> Result<BTreeMap<String, String>, Fault> {
+/// Whether the approval is one of this very plan, and the plan one of here.
+fn approved(deps: &Deps, plan: &StackPlan, approval: &Approval) -> Result<(), Fault> {
     belongs_here(deps, plan)?;
     if approval.digest() != plan.digest {
         return Err(Fault::new(FaultCode::StackPlanMismatch, "the approval is for another plan"));
     }
+    Ok(())
+}
+
+/// Nothing is executed without an approval of this very plan, which only [`Approval::grant`] makes.
+pub(crate) async fn execute(
+    deps: &Deps,
+    plan: &StackPlan,
+    approval: &Approval,
+) -> Result<BTreeMap<String, String>, Fault> {
+    approved(deps, plan, approval)?;
     deps.stacks.execute(&plan.stack, &change_set(plan)).await?;
     loop {
         let Some(stack) = deps.stacks.describe(&plan.stack).await? else {

@@ -9,7 +9,8 @@ use leadline_workflows::{DriftCheck, IsolationProbe, OutcomeCheck, TransferRecor
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
 use temporalio_client::schedules::{
-    CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec, ScheduleOverlapPolicy, ScheduleSpec,
+    CreateScheduleOptions, DeleteScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec,
+    ScheduleOverlapPolicy, ScheduleSpec,
 };
 use temporalio_client::tonic::Code;
 use temporalio_client::{
@@ -78,6 +79,19 @@ impl Engine {
             Err(ScheduleError::Rpc(s)) if s.code() == Code::AlreadyExists => Ok(id),
             Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
             Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be made"))),
+        }
+    }
+
+    /// Ends a schedule. One that is not there is success.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn end_schedule(&self, id: &str) -> Result<(), Fault> {
+        match self.client().get_schedule_handle(id).delete(DeleteScheduleOptions::default()).await {
+            Ok(()) => Ok(()),
+            Err(ScheduleError::Rpc(s)) if s.code() == Code::NotFound => Ok(()),
+            Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
+            Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be ended"))),
         }
     }
 

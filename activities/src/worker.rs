@@ -2,6 +2,7 @@
 
 use crate::canary::CanaryActivities;
 use crate::checks::CheckActivities;
+use crate::deletion::DeletionActivities;
 use crate::deps::Deps;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
@@ -12,8 +13,9 @@ use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, DriftCheck, IngestBatch, IsolationProbe, OffboardOrganization, OnboardOrganization,
-    OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch, TransferRecordings,
+    ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
+    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,21 +34,20 @@ pub struct Capacity {
     pub activities: usize,
     /// Local activities: the short steps of files.
     pub local_activities: usize,
+    /// At a stop, what is short ends by itself; a watch or a large upload is told after this time and goes on elsewhere.
+    pub drain: Duration,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { workflow_tasks: 64, activities: 512, local_activities: 48 }
+        Self { workflow_tasks: 64, activities: 512, local_activities: 48, drain: Duration::from_secs(2) }
     }
 }
-
-/// At a stop, what is short ends by itself; a watch or a large upload is told after this time and goes on elsewhere.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription)
     };
 }
 
@@ -82,7 +83,7 @@ pub fn worker(
     capacity: Capacity,
 ) -> Result<Worker, anyhow::Error> {
     let queue = deps.registry.env().task_queue(group);
-    let options = WorkerOptions::new(queue).graceful_shutdown_period(GRACE).tuner(
+    let options = WorkerOptions::new(queue).graceful_shutdown_period(capacity.drain).tuner(
         TunerHolder::builder()
             .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.workflow_tasks))
             .activity_task_slot_supplier(FixedSizeSlotSupplier::new(capacity.activities))
@@ -100,6 +101,7 @@ pub fn worker(
         .register_activities(TransferActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
+        .register_activities(DeletionActivities::new(Arc::clone(deps)))
         .build();
     Worker::new(runtime, client, options).map_err(anyhow::Error::from)
 }

@@ -16,15 +16,12 @@ use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
 use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share, TemporalTls};
-use leadline_provisioning::{Refusal, plan_env, plan_org};
+use leadline_provisioning::{Plan, Refusal, plan_env, plan_opening, plan_org};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, ClientTlsOptions, Connection, ConnectionOptions, TlsOptions};
 use temporalio_common::data_converters::DataConverter;
-
-/// Small contents kept between look and store.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// One environment, as configured.
 pub(crate) struct Site {
@@ -113,9 +110,10 @@ impl Site {
             stacks: Arc::new(stacks),
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
             settings: Arc::new(AwsSettingsReader::new(&aws)),
+            removal: Arc::new(AwsSettingsReader::new(&aws)),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
-            cache: ContentCache::new(CACHE_BYTES),
+            cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
         };
         Ok((Arc::new(deps), aws.counts()))
     }
@@ -212,8 +210,13 @@ struct FolderPlans {
     env: EnvId,
 }
 
-impl Plans for FolderPlans {
-    fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault> {
+impl FolderPlans {
+    /// Without an organization: of the environment itself.
+    fn plan(
+        &self,
+        org: Option<&OrgId>,
+        of_org: impl FnOnce(&Config, &Environment, &Organization) -> Result<Plan, Refusal>,
+    ) -> Result<Plan, Fault> {
         let (config, findings) = leadline_provisioning::load(&self.dir);
         let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
         let gone = || Fault::new(FaultCode::ConfigInvalid, format!("there is no environment {} any more", self.env));
@@ -224,13 +227,23 @@ impl Plans for FolderPlans {
                 let o = config.organization(&self.env, id).ok_or_else(|| {
                     Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {id} is not configured here"))
                 })?;
-                plan_org(&config, env, o, None, &[])
+                of_org(&config, env, o)
             }
         };
-        let plan = plan.map_err(|r| match r {
+        plan.map_err(|r| match r {
             Refusal::Residency(f) => f,
             r => Fault::new(FaultCode::ConfigInvalid, format!("there is no plan: {r}")),
-        })?;
+        })
+    }
+}
+
+impl Plans for FolderPlans {
+    fn opening(&self, org: &OrgId, certificate: &str) -> Result<Plan, Fault> {
+        self.plan(Some(org), |config, env, o| plan_opening(config, env, o, certificate))
+    }
+
+    fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault> {
+        let plan = self.plan(org, |config, env, o| plan_org(config, env, o, None, &[]))?;
         Ok(Planned { template: plan.template().clone(), tags: plan.tags().clone() })
     }
 }

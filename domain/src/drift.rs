@@ -4,6 +4,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::ids::{EnvId, OrgId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Who moved.
@@ -78,6 +79,17 @@ impl DriftReport {
         self.differences.iter().filter(|d| d.kind != DriftKind::Pending)
     }
 
+    /// Logical ids of the resources whose settings were changed past us and can be put back, each once.
+    #[must_use]
+    pub fn repairable(&self) -> BTreeSet<String> {
+        self.drifted().filter(|d| !d.setting.is_empty()).map(|d| d.resource.clone()).collect()
+    }
+
+    /// Resources that are gone, or came past us: there is no setting to put back.
+    pub fn beyond_repair(&self) -> impl Iterator<Item = &Difference> {
+        self.drifted().filter(|d| d.setting.is_empty())
+    }
+
     /// Whether the plan is ahead of what was applied.
     #[must_use]
     pub fn pending(&self) -> bool {
@@ -120,5 +132,44 @@ impl fmt::Display for DriftKind {
             Self::AlreadyAsPlanned => "changed past us, to what is planned",
             Self::Conflict => "changed past us, and planned otherwise",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(resource: &str, setting: &str, kind: DriftKind) -> Difference {
+        Difference {
+            resource: resource.into(),
+            resource_type: "AWS::S3::Bucket".into(),
+            name: String::new(),
+            setting: setting.into(),
+            kind,
+            planned: None,
+            applied: None,
+            live: None,
+        }
+    }
+
+    #[test]
+    fn what_is_there_can_be_put_back_and_what_is_gone_cannot() {
+        let report = DriftReport {
+            env: EnvId::parse("test").unwrap(),
+            org: None,
+            stack: "s".into(),
+            compared: 0,
+            differences: vec![
+                difference("B", "policy.Statement.A", DriftKind::Drifted),
+                difference("B", "versioning", DriftKind::Conflict),
+                difference("A", "policy", DriftKind::AlreadyAsPlanned),
+                difference("Gone", "", DriftKind::Drifted),
+                difference("Ahead", "policy", DriftKind::Pending),
+                difference("", "tags", DriftKind::Pending),
+            ],
+            not_compared: vec![],
+        };
+        assert_eq!(report.repairable(), BTreeSet::from(["A".to_owned(), "B".to_owned()]));
+        assert_eq!(report.beyond_repair().map(|d| d.resource.as_str()).collect::<Vec<_>>(), ["Gone"]);
     }
 }

@@ -132,6 +132,12 @@ codes! {
     GateClosed = "gate.closed", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
+    /// Another plan of the same organization or environment is being applied.
+    ApplyUnderWay = "apply.under_way", Rejected;
+    /// An operator has cancelled what waited.
+    ApplyCancelled = "apply.cancelled", Rejected;
+    /// What is under way cannot be cancelled, or not like this.
+    ApplyNotCancelled = "apply.not_cancelled", Rejected;
     /// The organization is being off-boarded: nothing new begins for it.
     OrgOffboarding = "org.offboarding", Rejected;
     /// CloudFormation calls the template or request itself wrong.
@@ -164,6 +170,38 @@ codes! {
     FileFormatNotAllowed = "file.format_not_allowed", Rejected;
     /// The files that belong together were not all there, or did not agree, within the configured age.
     SetIncomplete = "set.incomplete", Rejected;
+    /// What came is not an HL7 v2 message: no MSH segment, wrong encoding, no control id.
+    Hl7Unreadable = "hl7.unreadable", Rejected;
+    /// The type, version, processing id or status of an HL7 v2 message is not one that is taken.
+    Hl7NotAccepted = "hl7.not_accepted", Rejected;
+    /// The HL7 v2 message is longer than the gateway takes, or has more segments or attachments.
+    Hl7TooLong = "hl7.too_long", Rejected;
+    /// The sender has used this control id for another message.
+    Hl7ControlIdReused = "hl7.control_id_reused", Rejected;
+    /// No organization has the certificate that the sender came with.
+    Hl7SenderUnknown = "hl7.sender_unknown", Blocked;
+    /// The sender fell silent, or too slow, in the middle of a message.
+    Hl7SenderStalled = "hl7.sender_stalled", Transient;
+    /// An attachment cannot be decoded, or its size or hash is not what was declared.
+    AttachmentUnreadable = "attachment.unreadable", Rejected;
+    /// An attachment ends early or contradicts its own format.
+    AttachmentIncomplete = "attachment.incomplete", Rejected;
+    /// A pointer names a host or share that is not allowed.
+    PointerRefused = "pointer.refused", Rejected;
+    /// What a pointer names cannot be fetched now.
+    PointerUnreachable = "pointer.unreachable", Transient;
+    /// The body is not the FHIR R4 resource that it should be.
+    FhirInvalid = "fhir.invalid", Rejected;
+    /// FHIR of another version, encoding or kind than is taken.
+    FhirNotSupported = "fhir.not_supported", Rejected;
+    /// Too many requests of the organization are being worked on.
+    FhirBusy = "fhir.busy", Throttled;
+    /// A reference leads to nothing that was received.
+    FhirUnresolved = "fhir.unresolved", Rejected;
+    /// The organization's EHR does not answer.
+    EhrUnreachable = "ehr.unreachable", Transient;
+    /// The organization's EHR refuses our client id, key or scopes.
+    EhrRefused = "ehr.refused", Blocked;
     /// A report of the processor is not one: another schema, another form, no recording id.
     OutcomeInvalid = "outcome.invalid", Rejected;
     /// A report of the processor is about a recording that the organization does not have.

@@ -48,6 +48,21 @@ fn deflated(dicom: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Observations of each kind, in the enhanced mode.
+const ORDER: &[u8] = b"MSH|^~\\&|ECG|WARD|LL|HUB|20260101||ORU^R01^ORU_R01|77|P|2.5.1|||AL|ER||UNICODE UTF-8\r\
+    OBR|1|||||||||||||||||||||||||F\rOBX|1|ED|11524-6^EKG^LN||a&b&ISO^application^pdf^Base64^JVBE\r\nRi0x||||||C\r\
+    OBX|2|RP|x||\\E\\\\E\\nas\\E\\ecg\\E\\a.pdf^^AP^PDF||||||F\rOBX|3|ED|x||^T^^A^a\\X0D\\\\.br\\b~^T^^Hex^68||||||P\r";
+/// A document, and what it refers to.
+const TRANSACTION: &[u8] = br#"{"resourceType":"Bundle","type":"transaction","entry":[
+    {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Binary","contentType":"text/plain","data":"aGVsbG8="},"request":{"method":"POST","url":"Binary"}},
+    {"fullUrl":"urn:uuid:2","resource":{"resourceType":"DocumentReference","identifier":[{"system":"urn:x","value":"7"}],"status":"current","content":[{"attachment":{"url":"urn:uuid:1","size":5,"hash":"qvTGHdzF6KLavt4PO0gs2a6pQ00="}}]},"request":{"method":"POST","url":"DocumentReference","ifNoneExist":"identifier=urn:x|7"}}]}"#;
+/// What a subscription sends (R5 backport for R4).
+const NOTIFICATION: &[u8] = br#"{"resourceType":"Bundle","type":"history","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Parameters","parameter":[
+    {"name":"subscription","valueReference":{"reference":"https://ehr/Subscription/1"}},{"name":"type","valueCode":"event-notification"},
+    {"name":"events-since-subscription-start","valueString":"2"},
+    {"name":"notification-event","part":[{"name":"event-number","valueString":"2"},{"name":"focus","valueReference":{"reference":"DocumentReference/1"}}]}]}},
+    {"fullUrl":"DocumentReference/1","request":{"method":"POST","url":"DocumentReference"},"response":{"status":"201"}}]}"#;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::args().nth(1).ok_or("usage: fuzz_seeds DIR")?);
     let put = |family: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
@@ -60,6 +75,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     for sample in samples::all() {
         put(family(sample.format), sample.name, &sample.bytes)?;
+        // The readers of the gateway read these formats too, each in its own way.
+        match family(sample.format) {
+            "hl7" => {
+                put("er7", sample.name, sample.bytes.strip_prefix(b"\x0b").unwrap_or(&sample.bytes))?;
+                put("mllp", sample.name, &sample.bytes)?;
+            }
+            "json" => put("fhir", sample.name, &sample.bytes)?,
+            _ => {}
+        }
         put("any", sample.name, &sample.bytes)?;
     }
     let mut spec = Spec::new(5);
@@ -81,6 +105,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    put("er7", "order", ORDER)?;
+    put("er7", "pointer", br"https://pacs:8443/a?b=c#d")?;
+    put("mllp", "two", b"\x40\x0bMSH|\r\x1c\r\x0bMSH|\x1c\x1c\r\r\n\x0bMSH")?;
+    put("fhir", "transaction", TRANSACTION)?;
+    put("fhir", "notification", NOTIFICATION)?;
     put("tar", "tar", &samples::tar("a.xml", &samples::cardiosoft()))?;
     put("any", "names", b"a/100.hea\na/100.dat\nb.xml\nB.pdf\nc.scp\nc.scp.done\n1/patient.hea\n1/ecgraw.dat\n")?;
     Ok(())

@@ -18,5 +18,5 @@ pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;
 pub use env_diff::{KeyDiff, env_diff};
 pub use load::{load, read_files};
-pub use plan::{CurrentStack, Plan, Refusal, inputs, plan_backup, plan_env, plan_org};
+pub use plan::{CurrentStack, Plan, Refusal, inputs, plan_backup, plan_env, plan_opening, plan_org};
 pub use render::{Rendered, render};

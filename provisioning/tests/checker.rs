@@ -431,3 +431,38 @@ mod anything {
         }
     }
 }
+
+/// The repository's files with HL7 v2 for two organizations of the test environment.
+fn with_hl7(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
+    let mut files = files();
+    for (path, text) in
+        [("test.toml", environment), ("orgs/st-mary.toml", st_mary), ("orgs/kings-road.toml", kings_road)]
+    {
+        let file = files.iter_mut().find(|f| f.path == path).unwrap();
+        *file = SourceFile::new(path, format!("{}\n{text}\n", file.text));
+    }
+    files
+}
+
+#[test]
+fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
+    let own = |digit: &str| format!("[gateway.hl7]\nclient_certificates = [\"{}\"]", digit.repeat(64));
+    let tls = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"\n\
+        [gateway.mllp.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
+    let (config, found) = check(&with_hl7(tls, &own("a"), &own("b")));
+    assert!(config.is_some(), "{found:#?}");
+    let certificates = "gateway.hl7.client_certificates";
+    wrong(&with_hl7(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
+    let clear = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"";
+    wrong(&with_hl7(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
+    let plain = |address: &str| format!("[gateway.mllp.plain]\nst-mary = \"{address}\"");
+    assert!(check(&with_hl7(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
+    for (address, words) in [("10.0.0.1:2575", "loopback"), ("localhost:2575", "no address")] {
+        wrong(&with_hl7(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
+    }
+    wrong(&with_hl7(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
+    let host = "[gateway.hl7]\npointer_hosts = [\"https://archive.example.org\"]";
+    wrong(&with_hl7(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
+    let nowhere = check(&with_hl7("", "[gateway.hl7]", "")).1;
+    assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
+}

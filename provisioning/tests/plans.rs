@@ -5,8 +5,8 @@ mod common;
 use common::config;
 use leadline_domain::{EnvId, OrgId};
 use leadline_provisioning::config::{Config, Environment, Organization};
-use leadline_provisioning::plan::ChangeKind;
-use leadline_provisioning::{CurrentStack, Plan, Refusal, env_diff, plan_backup, plan_env, plan_org};
+use leadline_provisioning::plan::{ChangeKind, Identity};
+use leadline_provisioning::{CurrentStack, Plan, Refusal, env_diff, plan_backup, plan_env, plan_opening, plan_org};
 
 fn env(c: &Config, id: &str) -> Environment {
     c.environment(&EnvId::parse(id).unwrap()).unwrap().clone()
@@ -175,4 +175,75 @@ fn environments_differ_where_they_should() {
     let keys: Vec<&str> = d.iter().map(|d| d.key.as_str()).collect();
     assert!(keys.contains(&"region") && keys.contains(&"backup.region") && !keys.contains(&"queue.retention_days"));
     assert!(env_diff(&env(&c, "us"), &env(&c, "us")).is_empty());
+}
+
+#[test]
+fn a_plan_that_repairs_is_another_one() {
+    let c = config();
+    let plain = plan_env(&env(&c, "us"), None, &[]).unwrap();
+    let plain = plan_env(&env(&c, "us"), Some(&applied(&plain)), &[]).unwrap();
+    assert!(plain.is_empty());
+    let repair = plain.clone().repairing(["B".to_owned(), "A".to_owned(), "B".to_owned()]);
+    assert_eq!(repair.repairs(), ["A", "B"]);
+    assert!(!repair.is_empty() && repair.changes().is_empty());
+    assert!(
+        repair.to_string().contains("put back A: ") && !repair.to_string().contains("nothing to change"),
+        "{repair}"
+    );
+    let other = plain.clone().repairing(["A".to_owned()]);
+    assert_ne!(repair.digest(), plain.digest());
+    assert_ne!(repair.digest(), other.digest());
+    assert_eq!(plain.clone().repairing([]), plain, "nothing to put back is the plain plan");
+}
+
+#[test]
+fn whoever_carries_a_plan_out_can_compute_its_digest() {
+    let c = config();
+    let p = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), None, &[]).unwrap().repairing(["Key".to_owned()]);
+    let sent: serde_json::Value = serde_json::from_str(&p.template_text()).unwrap();
+    let identity = Identity {
+        stack: p.stack(),
+        account: p.account(),
+        region: p.region(),
+        template: &sent,
+        tags: p.tags(),
+        repairs: p.repairs(),
+        deletes: p.deletes(),
+    };
+    assert_eq!(identity.digest(), p.digest());
+    for other in [
+        Identity { stack: "x", ..identity },
+        Identity { account: "x", ..identity },
+        Identity { region: "x", ..identity },
+        Identity { repairs: &[], ..identity },
+        Identity { deletes: Some("x"), ..identity },
+    ] {
+        assert_ne!(other.digest(), p.digest(), "{other:?}");
+    }
+}
+
+#[test]
+fn opening_for_deletion_is_a_plan_of_its_own_that_keeps_the_rules() {
+    let c = config();
+    for e in c.environments().values() {
+        for o in c.organizations(&e.id) {
+            let kept = plan_org(&c, e, o, None, &[]).unwrap();
+            let open = plan_opening(&c, e, o, "certificate-1").unwrap();
+            assert_eq!((open.stack(), open.deletes()), (kept.stack(), Some("certificate-1")));
+            assert_ne!(open.digest(), kept.digest());
+            assert_ne!(open.digest(), plan_opening(&c, e, o, "certificate-2").unwrap().digest());
+            let sids = |p: &Plan| {
+                let all = &p.template()["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"];
+                let all = all.as_array().unwrap().iter().map(|s| s["Sid"].as_str().unwrap().to_owned());
+                all.collect::<Vec<_>>()
+            };
+            let has = |p: &Plan, sid: &str| sids(p).iter().any(|s| s == sid);
+            assert!(has(&kept, "RecordingsAreNotDeleted") && !has(&kept, "NothingIsWritten"));
+            assert!(!has(&open, "RecordingsAreNotDeleted") && has(&open, "NothingIsWritten"));
+            assert!(has(&open, "OwnRoleOnly"), "nobody else gets in");
+            let rights = open.template()["Resources"]["RolePolicy"].to_string();
+            assert!(rights.contains("s3:DeleteObjectVersion") && !rights.contains("BypassGovernance"), "{rights}");
+            assert!(!kept.template()["Resources"]["RolePolicy"].to_string().contains("DeleteObjectVersion"));
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod device;
 pub mod fleet;
 pub mod harness;
+pub mod onboard_rig;
 pub mod rig;
 pub mod scale;
 pub mod set_rig;

@@ -14,6 +14,7 @@ use leadline_activities::engine::{Engine, Started};
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
+use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::ports::transfer::{Between, Storages};
@@ -59,6 +60,8 @@ pub struct Rig {
     pub engine: Engine,
     /// Task queue of the worker.
     pub queue: String,
+    /// What the worker works with.
+    pub deps: Arc<Deps>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -178,15 +181,17 @@ impl Rig {
             stacks: Arc::new(Nothing),
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            removal: Arc::new(Nothing),
             plans: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
         let (engine, theirs) = (Engine::new(client.clone()), client);
         let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
-        let thread = std::thread::spawn(move || run(theirs, &deps, told));
+        let own = Arc::clone(&deps);
+        let thread = std::thread::spawn(move || run(theirs, &own, told));
         let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, stop, thread: Some(thread) }
+        Self { lanes, engine, queue, deps, stop, thread: Some(thread) }
     }
 
     /// Starts the lifecycle of a file.
@@ -456,9 +461,28 @@ impl LiveSettings for Nothing {
     async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
         Err(unused())
     }
+    async fn write(&self, _: &Physical, _: &str, _: &serde_json::Value) -> Result<(), Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl Removal for Nothing {
+    async fn secret(&self, _: &OrgScope, _: &ShareId) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
+        Err(unused())
+    }
+    async fn bucket(&self, _: &OrgScope) -> Result<bool, Fault> {
+        Err(unused())
+    }
 }
 
 impl Plans for Nothing {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<leadline_provisioning::Plan, Fault> {
+        Err(unused())
+    }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }

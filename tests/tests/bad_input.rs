@@ -100,17 +100,7 @@ async fn shares_that_refuse() {
 
 /// A piece of boto3 against the endpoint, as its root.
 fn aws(endpoint: &AwsEndpoint, code: &str) {
-    let head = format!(
-        "import boto3, json\nc = lambda s: boto3.client(s, endpoint_url='{}', region_name='us-east-1')\n",
-        endpoint.url()
-    );
-    let out = std::process::Command::new(leadline_tests::harness::tools::tools().join("bin/python"))
-        .args(["-c", &format!("{head}{code}")])
-        .env("AWS_ACCESS_KEY_ID", leadline_tests::harness::stack::ACCOUNT)
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .output()
-        .expect("python runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let _ = endpoint.python(code);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,6 +147,31 @@ async fn what_is_changed_past_us_is_named() {
     let (code, report) = look(&stack, &env);
     assert_eq!(code, Some(3));
     assert!(places(&report).iter().any(|p| p.starts_with("AuditQueue policy")), "{report}");
+
+    // CloudFormation believes that nothing changed: the plain plan has nothing to do. The plan that repairs has, and is
+    // another one.
+    let plan = |more: &[&str]| {
+        let out = stack.run(&[&["org", "plan", "st-mary", "--env", "test", "--output", "json"], more].concat());
+        let p: Value = serde_json::from_slice(&out.stdout).expect("a plan is JSON");
+        (out.status.code(), p)
+    };
+    let (code, plain) = plan(&[]);
+    assert_eq!(code, Some(0), "{plain}");
+    let (code, repair) = plan(&["--repair"]);
+    assert_eq!((code, &repair["repairs"]), (Some(2), &json!(["Bucket", "Key", "Role"])));
+    assert_ne!(plain["digest"], repair["digest"]);
+    for (apply, look_again) in [
+        // First the environment: a queue that is open to everybody stops the onboarding, whose isolation is not proven.
+        (&["env", "apply", "--env", "test", "--repair"][..], &env[..]),
+        (&["org", "onboard", "st-mary", "--env", "test", "--repair"][..], &org[..]),
+    ] {
+        let said = stack.ok(apply);
+        assert!(said.contains("put back: "), "{said}");
+        let (code, report) = look(&stack, look_again);
+        assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
+    }
+    assert_eq!(plan(&["--repair"]).0, Some(0), "nothing more to put back");
+    let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
     worker.stop(Duration::from_secs(20));
 }
 

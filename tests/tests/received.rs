@@ -172,12 +172,12 @@ async fn what_is_not_what_was_declared_is_kept_for_a_human() {
 /// The same bytes by every way, each being the first once: one message, the same but for its time, and links.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_message_whatever_the_way() {
-    let dir = tempfile::tempdir().expect("folder");
-    let temporal = Temporal::start(dir.path());
     let bytes = recording(SynthFormat::Dicom, 7);
     let mut first_ones = Vec::new();
     for first in 0..=WAYS.len() {
-        // The organization has one name in all rigs, so that nothing but the way differs.
+        // A server for each: the organization has one name in all rigs, so that nothing but the way differs.
+        let dir = tempfile::tempdir().expect("folder");
+        let temporal = Temporal::start(dir.path());
         let rig = rig(&temporal, &format!("one-{first}"), &["st-mary".into()]).await;
         let lane = rig.lane("st-mary");
         lane.share.put("in/DOE_JANE.dcm", &bytes);

@@ -198,11 +198,20 @@ pub struct StackPlan {
     pub org: Option<OrgId>,
     /// Stack name.
     pub stack: String,
+    /// AWS region the stack belongs into.
+    #[serde(default)]
+    pub region: String,
     /// Template text.
     pub template: String,
     /// Stack tags.
     pub tags: BTreeMap<String, String>,
-    /// Digest of the plan, hexadecimal.
+    /// Logical ids of the resources whose settings were changed past us and are to be put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<String>,
+    /// Id of the certificate of the off-boarding after which everything is to be deleted; absent for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes: Option<String>,
+    /// Digest of the plan, hexadecimal: of all above, and the account.
     pub digest: String,
 }
 
@@ -380,6 +389,18 @@ impl Provisioning {
     /// outputs. Refuses a plan for which a gate is closed.
     #[activity(name = "execute_stack")]
     pub fn execute_stack(_: ExecuteInput) -> Result<BTreeMap<String, String>, ActivityError> {
+        unimplemented!()
+    }
+    /// Deletes the change set of a plan that was not executed, and a stack that is nothing but that. Returns in words
+    /// what stays.
+    #[activity(name = "discard_stack")]
+    pub fn discard_stack(_: StackPlan) -> Result<String, ActivityError> {
+        unimplemented!()
+    }
+    /// Puts back the settings that were changed past us, of the resources that the plan names, to what its template says;
+    /// looks again. Returns the places. Refuses a plan for which a gate is closed.
+    #[activity(name = "restore_settings")]
+    pub fn restore_settings(_: ExecuteInput) -> Result<Vec<String>, ActivityError> {
         unimplemented!()
     }
     /// Checks that the organization's role, bucket, key and secrets answer to the organization's own credentials.

@@ -53,6 +53,13 @@ pub fn watch(org: &OrgId, share: &ShareId) -> String {
     format!("watch/{org}/{share}")
 }
 
+/// Id of a [`crate::FollowedSubscription`]: a hash of what the EHR calls the subscription, which may be any text.
+#[must_use]
+pub fn subscription(org: &OrgId, name: &str) -> String {
+    let h = leadline_domain::Digest::of(name.as_bytes()).to_hex();
+    format!("subscription/{org}/{}", &h[..32])
+}
+
 /// Id of an [`crate::OnboardOrganization`]: one at a time for an organization.
 #[must_use]
 pub fn onboard(env: &EnvId, org: &OrgId) -> String {

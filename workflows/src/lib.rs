@@ -3,11 +3,14 @@
 //! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].
 
+mod apply;
 pub mod canary;
 pub mod checks;
 pub mod contracts;
+pub mod deletion;
 pub mod ids;
 pub mod ingest_batch;
+mod leaving;
 pub mod offboard;
 pub mod onboard;
 mod options;
@@ -17,6 +20,7 @@ pub mod rotate;
 mod set_lane;
 pub mod set_lifecycle;
 pub mod share_watch;
+pub mod subscription;
 pub mod transfer;
 
 pub use canary::CanaryRun;
@@ -29,4 +33,5 @@ pub use recording_lifecycle::RecordingLifecycle;
 pub use rotate::RotateCredentials;
 pub use set_lifecycle::SetLifecycle;
 pub use share_watch::ShareWatch;
+pub use subscription::FollowedSubscription;
 pub use transfer::TransferRecordings;

@@ -1,16 +1,17 @@
 //! OffboardOrganization: an organization leaves an environment. Its watches end after a last listing, what is under way
 //! is carried to its end, what there is is listed in the organization's own bucket, and everything is held for the time
-//! of retention. Nothing is deleted.
+//! of retention. Then it waits for a second approval, without which nothing is deleted (see [`crate::deletion`]).
 
 // The workflow macros make constants that they do not document, and the contracts have bodies that are never run.
 #![allow(clippy::unimplemented, missing_docs)]
 
 use crate::checks::failed;
 use crate::contracts::WatchInput;
-use crate::options::{fault_of, follow, provisioning};
+use crate::deletion::{DeletionCertificate, DeletionPlan, WAITING_TO_DELETE, delete};
+use crate::options::{follow, provisioning};
 use crate::recording_lifecycle::now_ms;
-use leadline_domain::gates::{self, Approver, GateState, Gates, Request};
-use leadline_domain::{EnvId, Fault, FaultClass, FaultCode, OrgId, ShareId};
+use leadline_domain::gates::{self, Approver, GateState, Request};
+use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -28,137 +29,9 @@ const LOOK_MOST: Duration = Duration::from_secs(300);
 const SHOWN: usize = 50;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Who is to leave, and who asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffboardInput {
-    /// Environment.
-    pub env: EnvId,
-    /// Organization.
-    pub org: OrgId,
-    /// Who asks.
-    pub requested_by: String,
-}
-
-/// What off-boarding means here, as the worker's own configuration says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffboardPlan {
-    /// What an approval names: the digest of everything below but the gates.
-    pub digest: String,
-    /// The organization's stack.
-    pub stack: String,
-    /// The organization's bucket.
-    pub bucket: String,
-    /// Its watched shares.
-    pub shares: Vec<ShareId>,
-    /// How long everything is held, days.
-    pub retention_days: u32,
-    /// What stands in front of the environment.
-    pub gates: Option<Gates>,
-}
-
-/// How the watch of a share ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WatchEnd {
-    /// Share.
-    pub share: ShareId,
-    /// Files that the last listing saw in the watched folder; those without an outcome were taken up before the end.
-    pub listed: u64,
-    /// Why there was no last listing, if there was none.
-    pub note: Option<String>,
-}
-
-/// A list of recordings in the organization's bucket, JSON Lines: key, digest, size, time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportPart {
-    /// Key of the object.
-    pub key: String,
-    /// SHA-256 of the object, hexadecimal.
-    pub sha256: String,
-    /// Recordings in it.
-    pub recordings: u64,
-    /// Bytes of these recordings.
-    pub bytes: u64,
-}
-
-/// Input of `export_recordings`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportInput {
-    /// Organization.
-    pub org: OrgId,
-    /// Tells this export from others: letters, digits, hyphens.
-    pub name: String,
-}
-
-/// Something that stays, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// What.
-    pub what: String,
-    /// Why.
-    pub why: String,
-}
-
-/// What was done, and what is left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// Tells it from entries of other kinds.
-    pub kind: String,
-    /// Unique id: the workflow's run.
-    pub id: String,
-    /// Environment.
-    pub environment: EnvId,
-    /// Organization.
-    pub organization: OrgId,
-    /// Digest of what was agreed to.
-    pub plan: String,
-    /// Who asked.
-    pub requested_by: String,
-    /// Who agreed.
-    pub approvers: Vec<Approver>,
-    /// When it was begun, milliseconds since 1970 UTC.
-    pub began_ms: i64,
-    /// When nothing was under way any more.
-    pub drained_ms: i64,
-    /// When the lists were written.
-    pub exported_ms: i64,
-    /// Until when everything is held at least.
-    pub kept_until_ms: i64,
-    /// How the watches ended.
-    pub watches: Vec<WatchEnd>,
-    /// Recordings in the bucket.
-    pub recordings: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The lists of them.
-    pub exports: Vec<ExportPart>,
-    /// What was ended or removed.
-    pub removed: Vec<String>,
-    /// What is left, and why.
-    pub kept: Vec<Kept>,
-}
-
-/// Where it stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffboardStatus {
-    /// Digest of what is agreed to.
-    pub plan: String,
-    /// Who asked.
-    pub requested_by: String,
-    /// The gates, and how each stands.
-    pub gates: Vec<GateState>,
-    /// Who agreed.
-    pub approvers: Vec<Approver>,
-    /// The step under way, in words.
-    pub step: String,
-    /// What it waits for, if a human has to mend something.
-    pub paused: Option<Fault>,
-    /// Ids of lifecycles and batches that are still under way, the first ones.
-    pub waiting: Vec<String>,
-    /// How many there are.
-    pub waiting_count: u64,
-    /// The certificate, once there is one.
-    pub certificate: Option<Certificate>,
-}
+pub use crate::leaving::{
+    Certificate, ExportInput, ExportPart, Kept, OffboardInput, OffboardPlan, OffboardStatus, WatchEnd,
+};
 
 /// The steps.
 pub struct Offboardings;
@@ -178,6 +51,11 @@ impl Offboardings {
     /// Ids of the lifecycles and batches of an organization that are under way.
     #[activity(name = "under_way")]
     pub fn under_way(_: OrgId) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+    /// Ends what is looked at again and again, and what else runs for an organization. Returns what that was.
+    #[activity(name = "end_checks")]
+    pub fn end_checks(_: OrgId) -> Result<Vec<String>, ActivityError> {
         unimplemented!()
     }
     /// Writes lists of all recordings into the organization's bucket.
@@ -200,10 +78,20 @@ pub mod definitions {
 /// See the module.
 #[workflow]
 pub struct OffboardOrganization {
-    input: OffboardInput,
+    pub(crate) input: OffboardInput,
     plan: Option<OffboardPlan>,
-    status: OffboardStatus,
+    pub(crate) deletion: Option<DeletionPlan>,
+    pub(crate) status: OffboardStatus,
     resumes: u32,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offboarded {
+    /// What was done, and what was held.
+    pub certificate: Certificate,
+    /// What was deleted; absent if somebody wanted everything to stay.
+    pub deletion: Option<DeletionCertificate>,
 }
 
 /// Repeats a step until it succeeds: transient faults inside Temporal's own retries, others after a pause or when a
@@ -217,20 +105,36 @@ macro_rules! step {
                     $ctx.state_mut(|s| s.status.paused = None);
                     break v;
                 }
-                Err(e) => pause($ctx, fault_of(&e)).await?,
+                Err(e) => crate::offboard::pause($ctx, crate::options::fault_of(&e)).await?,
             }
         }
     }};
 }
+pub(crate) use step;
 
-async fn pause(ctx: &mut WorkflowContext<OffboardOrganization>, fault: Fault) -> Result<(), WorkflowTermination> {
+pub(crate) async fn pause(
+    ctx: &mut WorkflowContext<OffboardOrganization>,
+    fault: Fault,
+) -> Result<(), WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
         return Err(failed(fault));
     }
     ctx.set_current_details(format!("waiting: {fault}"));
     ctx.state_mut(|s| s.status.paused = Some(fault));
     woken(ctx, PAUSE).await;
-    Ok(())
+    unless_kept(ctx)
+}
+
+/// Ends the workflow if somebody wants everything to stay. What has ended, such as a watch, has ended.
+fn unless_kept(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), WorkflowTermination> {
+    let Some(who) = ctx.state(|s| s.status.kept_by.clone()) else { return Ok(()) };
+    let step = ctx.state(|s| s.status.step.clone());
+    ctx.state_mut(|s| {
+        s.status.step = STAYS.to_owned();
+        s.status.paused = None;
+    });
+    let detail = format!("cancelled by {who} at the step \"{step}\"; nothing is deleted");
+    Err(failed(Fault::new(FaultCode::ApplyCancelled, detail)))
 }
 
 /// A while, or until a human says that it can go on.
@@ -238,7 +142,7 @@ async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration) 
     let seen = ctx.state(|s| s.resumes);
     select! {
         _ = ctx.timer(wait) => {}
-        _ = ctx.wait_condition(move |s| s.resumes > seen) => {}
+        _ = ctx.wait_condition(move |s| s.resumes > seen || s.status.kept_by.is_some()) => {}
     }
 }
 
@@ -257,6 +161,9 @@ impl OffboardOrganization {
     }
 
     fn may(&self, approver: &Approver) -> Result<(), Fault> {
+        if self.status.step == WAITING_TO_DELETE {
+            return crate::deletion::may_approve(self, approver);
+        }
         let refused = |why: String| Fault::new(FaultCode::ApprovalRefused, why);
         let waits = self.status.step == WAITING;
         let Some((plan, gates)) = self.plan.as_ref().filter(|_| waits).and_then(|p| Some((p, p.gates.as_ref()?)))
@@ -267,8 +174,25 @@ impl OffboardOrganization {
     }
 }
 
+/// Whether somebody may want everything to stay: while it waits or holds, and until the deletion is agreed to.
+fn may_keep(status: &OffboardStatus, who: &str) -> Result<(), Fault> {
+    let refused = |why: &str| Err(Fault::new(FaultCode::ApplyNotCancelled, why));
+    if who.trim().is_empty() {
+        return refused("it needs a name");
+    }
+    match status.step.as_str() {
+        WAITING | HOLDING | WAITING_TO_DELETE => Ok(()),
+        _ if status.paused.is_some() && status.deletion_approvers.is_empty() => Ok(()),
+        _ => refused(
+            "the off-boarding is at work, or the deletion was agreed to: it can be ended while it waits, or holds",
+        ),
+    }
+}
+
 /// The step in which approvals are taken.
 pub const WAITING: &str = "waiting for approval";
+/// What ends as nothing but a certificate, or as nothing at all, because somebody wants it to stay.
+const STAYS: &str = "ended: everything stays";
 /// The step in which everything is held.
 pub const HOLDING: &str = "holding for the time of retention";
 
@@ -282,7 +206,8 @@ async fn approved(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(),
         ctx.state_mut(|s| s.status.step = WAITING.to_owned());
         ctx.set_current_details(WAITING);
         let known = ctx.state(|s| s.status.approvers.len());
-        ctx.wait_condition(move |s| s.status.approvers.len() > known).await?;
+        ctx.wait_condition(move |s| s.status.approvers.len() > known || s.status.kept_by.is_some()).await?;
+        unless_kept(ctx)?;
     }
 }
 
@@ -320,7 +245,7 @@ fn kept(plan: &OffboardPlan) -> Vec<Kept> {
         of(format!("bucket {} with all recordings, markers and ledger", plan.bucket), "held for retention"),
         of(
             format!("stack {} with role, key and secrets", plan.stack),
-            "needed to read what is held; leadline deletes neither, see docs/PROVISIONING.md",
+            "needed to read what is held; deleted after the time of retention by an approval of its own",
         ),
     ]
 }
@@ -330,12 +255,12 @@ impl OffboardOrganization {
     #[init]
     fn new(_ctx: &WorkflowContextView, input: OffboardInput) -> Self {
         let status = OffboardStatus { requested_by: input.requested_by.clone(), ..OffboardStatus::default() };
-        Self { input, plan: None, status, resumes: 0 }
+        Self { input, plan: None, deletion: None, status, resumes: 0 }
     }
 
-    /// Runs until the time of retention is over.
+    /// Runs until everything is deleted after the time of retention, or somebody wants it to stay.
     #[run(name = "OffboardOrganization")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Certificate> {
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Offboarded> {
         let began_ms = now_ms(ctx);
         let input = ctx.state(|s| s.input.clone());
         let plan = step!(
@@ -357,6 +282,11 @@ impl OffboardOrganization {
                 ctx.execute_activity(Offboardings::end_watch, watch.clone(), follow())
             ));
         }
+        let ended = step!(
+            ctx,
+            "ending the checks and what else runs",
+            ctx.execute_activity(Offboardings::end_checks, input.org.clone(), provisioning())
+        );
         drain(ctx).await?;
         let drained_ms = now_ms(ctx);
         let id = ctx.run_id().to_owned();
@@ -379,7 +309,7 @@ impl OffboardOrganization {
             drained_ms,
             exported_ms,
             kept_until_ms: exported_ms.saturating_add(i64::from(plan.retention_days).saturating_mul(DAY_MS)),
-            removed: watches.iter().map(|w| format!("watch of share {}", w.share)).collect(),
+            removed: watches.iter().map(|w| format!("watch of share {}", w.share)).chain(ended).collect(),
             watches,
             recordings: exports.iter().map(|e| e.recordings).sum(),
             bytes: exports.iter().map(|e| e.bytes).sum(),
@@ -397,10 +327,16 @@ impl OffboardOrganization {
         });
         ctx.set_current_details(HOLDING);
         if plan.retention_days > 0 {
-            ctx.timer(Duration::from_secs(u64::from(plan.retention_days) * 24 * 3600)).await;
+            select! {
+                _ = ctx.timer(Duration::from_secs(u64::from(plan.retention_days) * 24 * 3600)) => {}
+                _ = ctx.wait_condition(|s| s.status.kept_by.is_some()) => {}
+            }
         }
-        ctx.state_mut(|s| s.status.step = "done".to_owned());
-        Ok(certificate)
+        let stays = ctx.state(|s| s.status.kept_by.is_some());
+        let deletion = if stays { None } else { delete(ctx, &certificate).await? };
+        let end = if deletion.is_some() { "done" } else { STAYS };
+        ctx.state_mut(|s| s.status.step = end.to_owned());
+        Ok(Offboarded { certificate, deletion })
     }
 
     /// What blocked it is mended: go on.
@@ -418,8 +354,29 @@ impl OffboardOrganization {
     /// Someone agrees.
     #[update]
     pub fn approve(&mut self, _ctx: &mut SyncWorkflowContext<Self>, approver: Approver) -> Vec<GateState> {
-        self.status.approvers.push(approver);
+        if self.status.step == WAITING_TO_DELETE {
+            self.status.deletion_approvers.push(approver);
+        } else {
+            self.status.approvers.push(approver);
+        }
         self.status.gates.clone()
+    }
+
+    /// Somebody, by name, wants everything to stay as it is.
+    #[update]
+    pub fn keep(&mut self, _ctx: &mut SyncWorkflowContext<Self>, who: String) -> OffboardStatus {
+        self.status.kept_by = Some(who.trim().to_owned());
+        self.status.clone()
+    }
+
+    /// Refuses it without a name, and once it is at work.
+    #[update_validator(keep)]
+    fn may_keep(
+        &self,
+        _ctx: &WorkflowContextView,
+        who: &String,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        may_keep(&self.status, who).map_err(|f| f.to_string().into())
     }
 
     /// Refuses an approval of something else, or by whoever asked.
@@ -430,5 +387,25 @@ impl OffboardOrganization {
         approver: &Approver,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.may(approver).map_err(|f| f.to_string().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_can_be_ended_until_the_deletion_is_agreed_to() {
+        let at = |step: &str| OffboardStatus { step: step.into(), ..OffboardStatus::default() };
+        for step in [WAITING, HOLDING, WAITING_TO_DELETE] {
+            assert_eq!(may_keep(&at(step), "ann"), Ok(()), "{step}");
+            assert!(may_keep(&at(step), "  ").is_err(), "without a name");
+        }
+        let mut works = at("deleting what is not locked");
+        assert!(may_keep(&works, "ann").is_err());
+        works.paused = Some(Fault::new(FaultCode::StoreAccessDenied, "x"));
+        assert_eq!(may_keep(&works, "ann"), Ok(()), "it waits for a human");
+        works.deletion_approvers.push(Approver { name: "bob".into(), digest: "d".into() });
+        assert_eq!(may_keep(&works, "ann").unwrap_err().code, FaultCode::ApplyNotCancelled);
     }
 }

@@ -43,9 +43,12 @@ pub fn watch() -> ActivityOptions {
         .build()
 }
 
-/// A provisioning step: a request or two to AWS.
+/// A provisioning step: a request or two to AWS. It heartbeats, so that a dead worker is noticed before its time is up.
 pub fn provisioning() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120)).retry_policy(patient()).build()
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(120))
+        .heartbeat_timeout(Duration::from_secs(20))
+        .retry_policy(patient())
+        .build()
 }
 
 /// Looking at many resources: minutes, with heartbeats.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::{EnvScope, Fault, OrgId, OrgScope, ShareId};
+use leadline_provisioning::Plan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +69,13 @@ pub trait LiveSettings: Send + Sync {
     /// # Errors
     /// `stack.*`; the type has to be one that is compared there.
     async fn read(&self, resource: &Physical) -> Result<Option<Value>, Fault>;
+
+    /// Writes one setting of a resource, named as in what `read` gives, e.g. `policy`, to what
+    /// [`leadline_provisioning::plan::wanted`] says of it; null takes it away. A repeat is harmless.
+    ///
+    /// # Errors
+    /// `stack.*`, `store.*`, `queue.*`; `bug.invariant` for a setting that is not known.
+    async fn write(&self, resource: &Physical, setting: &str, wanted: &Value) -> Result<(), Fault>;
 }
 
 /// What a stack should be.
@@ -86,4 +94,10 @@ pub trait Plans: Send + Sync {
     /// # Errors
     /// `config.*`.
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+
+    /// The plan that opens an organization's bucket for deletion, after the off-boarding that this certificate is of.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn opening(&self, org: &OrgId, certificate: &str) -> Result<Plan, Fault>;
 }

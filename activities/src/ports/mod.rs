@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod outcomes;
 pub mod queue;
+pub mod removal;
 pub mod rotation;
 pub mod share;
 pub mod stacks;

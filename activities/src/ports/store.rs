@@ -91,6 +91,32 @@ pub struct Listed {
     pub bytes: u64,
 }
 
+/// What a store holds, old versions and all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Versions of objects.
+    pub versions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Delete markers.
+    pub markers: u64,
+}
+
+/// What object lock keeps from being deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stuck {
+    /// Versions.
+    pub versions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last retention ends, milliseconds since 1970 UTC.
+    pub until_ms: Option<i64>,
+    /// Whether one is held without an end.
+    pub legal_hold: bool,
+    /// The first 50, as `key version`.
+    pub named: Vec<String>,
+}
+
 /// One organization's store, opened with the organization's own credentials. No method takes a bucket or another
 /// organization:
 ///
@@ -196,6 +222,23 @@ pub trait OrgStore: Staging {
     /// `store.*` and `credential.*`.
     async fn export_list(&self, _folder: &str) -> Result<Vec<Listed>, Fault> {
         Err(Fault::new(FaultCode::BugInvariant, "this store writes no lists"))
+    }
+
+    /// Counts everything, old versions and delete markers too. The store has to be opened for deletion.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn count_all(&self) -> Result<Held, Fault> {
+        Err(Fault::new(FaultCode::BugInvariant, "this store counts nothing"))
+    }
+
+    /// Gives up every upload and deletes every version that is not locked; a repeat goes on. The store has to be opened
+    /// for deletion.
+    ///
+    /// # Errors
+    /// `store.access_denied` if one is refused that is not locked; `store.*` and `credential.*`.
+    async fn delete_all(&self) -> Result<Stuck, Fault> {
+        Err(Fault::new(FaultCode::BugInvariant, "this store deletes nothing"))
     }
 }
 

@@ -10,6 +10,7 @@ use leadline_domain::gates::{Approver, Evidence, GateState};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
+use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use temporalio_client::{
     WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions,
     WorkflowStartOptions,
 };
+use temporalio_common::error::IncomingError;
 
 /// The stack as it is.
 pub(crate) async fn current(deps: &Deps, stack: &str) -> Result<Option<CurrentStack>, Failure> {
@@ -41,10 +43,22 @@ fn stack_plan(plan: &Plan) -> StackPlan {
         env: plan.env().clone(),
         org: plan.org().cloned(),
         stack: plan.stack().to_owned(),
+        region: plan.region().to_owned(),
         template: plan.template_text(),
         tags: plan.tags().clone(),
+        repairs: plan.repairs().to_vec(),
+        deletes: None,
         digest: plan.digest().to_owned(),
     }
+}
+
+/// The plan with everything put back that was changed past us, as whoever runs this command sees it now.
+pub(crate) async fn repairing(deps: &Deps, org: Option<&OrgId>, plan: Plan) -> Result<Plan, Failure> {
+    let report = leadline_activities::drift::find(deps, org).await?;
+    for d in report.beyond_repair() {
+        output::note(&format!("  {} cannot be put back: {}; see docs/faults/drift.found.md", d.place(), d.kind));
+    }
+    Ok(plan.repairing(report.repairable()))
 }
 
 /// Who asks for a plan. Only where gates stand does it have to be known.
@@ -89,9 +103,8 @@ impl Applying {
             Ok(()) => Ok(applying),
             Err(WorkflowStartError::AlreadyStarted { .. }) => {
                 if applying.status().await.is_none_or(|s| s.plan != plan.digest()) {
-                    return Err(Failure::new(format!(
-                        "{id} is under way with another plan: wait for it, or end it in Temporal"
-                    )));
+                    let detail = format!("{id} is under way with another plan: wait for it, or cancel it");
+                    return Err(Fault::new(FaultCode::ApplyUnderWay, detail).into());
                 }
                 output::note("  this plan is being applied already; following it");
                 applying.resume().await?;
@@ -157,6 +170,33 @@ impl Applying {
         approved(r)
     }
 
+    /// Wants no more of it.
+    pub(crate) async fn cancel(&self, who: String) -> Done {
+        let o = WorkflowExecuteUpdateOptions::default();
+        let r = match self {
+            Self::Environment(h) => h.execute_update(ApplyEnvironment::cancel, who, o).await,
+            Self::Organization(h) => h.execute_update(OnboardOrganization::cancel, who, o).await,
+        };
+        let refused = |why: String| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
+        match r {
+            Ok(_) => {}
+            Err(WorkflowUpdateError::NotFound(_)) => return Err(refused(format!("{} is not under way", self.id()))),
+            // The validator gives a fault as text.
+            Err(WorkflowUpdateError::Failed(f)) => {
+                return Err(refused(f.message.trim_start_matches("apply.not_cancelled: ").to_owned()));
+            }
+            Err(e) => return Err(Failure::new(e.to_string())),
+        }
+        // It ends before its next step, and says what is left.
+        match self.result().await {
+            Ok(_) => Err(refused("it came to its end before".into())),
+            Err(e) => {
+                output::note(&format!("{} ended: {}", self.id(), reason(&e)));
+                Ok(Code::Ok)
+            }
+        }
+    }
+
     /// What it came to; waits for its end.
     pub(crate) async fn result(&self) -> Result<ApplyStatus, WorkflowGetResultError> {
         let o = WorkflowGetResultOptions::default();
@@ -190,7 +230,7 @@ impl Applying {
         let mut waiting: Option<Fault> = None;
         loop {
             tokio::select! {
-                r = &mut result => return r.map_err(|e| Failure::new(format!("provisioning ended: {e}"))),
+                r = &mut result => return r.map_err(|e| Failure::new(format!("provisioning ended: {}", reason(&e)))),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {}
             }
             let Ok(Some(s)) = tokio::time::timeout(Duration::from_secs(5), self.status()).await else {
@@ -220,6 +260,17 @@ impl Applying {
             }
         }
     }
+}
+
+/// Why a workflow ended, as it said it.
+pub(crate) fn reason(e: &WorkflowGetResultError) -> String {
+    if let WorkflowGetResultError::Failed(cause) = e
+        && let IncomingError::Application(a) = &**cause
+        && let Ok(Some(f)) = a.details::<Fault>()
+    {
+        return format!("{f}\n  see docs/faults/{}.md", f.code);
+    }
+    e.to_string()
 }
 
 /// How an approval went.
@@ -296,17 +347,20 @@ pub(crate) fn millis(t: std::time::SystemTime) -> i64 {
 }
 
 /// Prints where an apply stands, for `org status` and `env status`.
-pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
+pub(crate) async fn tell_status(applying: &Applying, offboarding: Option<OffboardStatus>, format: Format) -> Done {
     let ended = applying.ended().await?;
     let status = if ended == Ended::Never { None } else { applying.status().await };
     let state = match ended {
         Ended::Never => "never started",
         Ended::Running => "under way",
         Ended::Well { .. } => "done",
+        Ended::Badly { .. } if status.as_ref().is_some_and(|s| s.cancelled_by.is_some()) => "cancelled",
         Ended::Badly { .. } => "failed",
     };
     if format == Format::Json {
-        output::json(&serde_json::json!({"workflow": applying.id(), "state": state, "status": status}));
+        output::json(
+            &serde_json::json!({"workflow": applying.id(), "state": state, "status": status, "offboarding": offboarding}),
+        );
     } else {
         output::line(&format!("{} {state}", applying.id()));
         if let Some(s) = &status {
@@ -319,11 +373,18 @@ pub(crate) async fn tell_status(applying: &Applying, format: Format) -> Done {
             for c in &s.changes {
                 output::line(&format!("change        {c}"));
             }
+            if let Some(who) = &s.cancelled_by {
+                output::line(&format!("cancelled by  {who}"));
+            }
             if let Some(f) = &s.paused {
                 output::line(&format!("waits         {f}; see docs/faults/{}.md", f.code));
             }
         } else if ended != Ended::Never {
             output::line("no worker of this environment answers: start one to see more");
+        }
+        if let Some(o) = &offboarding {
+            output::line(&format!("off-boarding  {}", o.step));
+            super::offboard::tell_lines(o);
         }
     }
     Ok(match (ended, status.and_then(|s| s.paused)) {
@@ -349,6 +410,9 @@ pub(crate) fn done(status: &ApplyStatus, format: Format) -> Done {
         Format::Text => {
             for (k, v) in &status.outputs {
                 output::line(&format!("{k} = {v}"));
+            }
+            for r in &status.restored {
+                output::line(&format!("put back: {r}"));
             }
             for p in &status.probes {
                 output::line(&format!("probe: {p}"));

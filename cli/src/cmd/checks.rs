@@ -105,7 +105,10 @@ fn compared(r: &DriftReport) {
         let (plan, apply) = commands(r);
         output::line("what was changed past us is put back by nobody but you; see docs/faults/drift.found.md");
         output::line(&format!("  it stays: change the files, then  {plan}  and  {apply}"));
-        output::line(&format!("  it goes:  undo it, then look again with  {}", again(r)));
+        output::line(&format!(
+            "  it goes:  {plan} --repair  shows it,  {apply} --repair  puts it back,  {}  looks again",
+            again(r)
+        ));
     } else if ahead > 0 {
         let (plan, apply) = commands(r);
         output::line(&format!("  {plan}  shows the plan,  {apply}  applies it"));

@@ -33,6 +33,9 @@ pub(crate) enum Command {
         /// Ask nobody: as if nothing were there yet.
         #[arg(long)]
         offline: bool,
+        /// Also put back what was changed past us (`leadline env drift`), but for the stack of copies.
+        #[arg(long, conflicts_with = "offline")]
+        repair: bool,
     },
     /// Where the last apply stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
     Status {
@@ -62,6 +65,14 @@ pub(crate) enum Command {
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+        /// Also put back what was changed past us: the plan that `env plan --repair` shows.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Cancel an apply that waits. What was executed stays as it is.
+    Cancel {
+        #[command(flatten)]
+        which: Which,
     },
 }
 
@@ -91,7 +102,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Drift { env } => checks::drift(g, None, &env).await,
         Command::Status { env } => {
             let site = Site::load(g, &env)?;
-            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), g.output).await
+            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), None, g.output).await
         }
         Command::Approve { env, digest } => {
             let site = Site::load(g, &env)?;
@@ -100,11 +111,15 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             output::note("approved");
             Ok(Code::Ok)
         }
-        Command::Plan { which, allow, offline } => {
+        Command::Plan { which, allow, offline, repair } => {
             let site = which.site(g)?;
-            Ok(plans::show_each(&plan(&site, &allow, offline).await?, g.output))
+            Ok(plans::show_each(&plan(&site, &allow, offline, repair).await?, g.output))
         }
-        Command::Apply { which, allow } => apply(g, &which.site(g)?, &allow).await,
+        Command::Apply { which, allow, repair } => apply(g, &which.site(g)?, &allow, repair).await,
+        Command::Cancel { which } => {
+            let site = which.site(g)?;
+            Applying::of(&site.temporal().await?, &site.environment().id, None).cancel(g.operator()?).await
+        }
     }
 }
 
@@ -156,12 +171,16 @@ fn diff(g: &Global, a: &EnvId, b: &EnvId) -> Done {
 }
 
 /// One plan for each of the environment's stacks: its own, and that of the copies where there are any.
-async fn plan(site: &Site, allow: &[String], offline: bool) -> Result<Vec<Planned>, Failure> {
+async fn plan(site: &Site, allow: &[String], offline: bool, repair: bool) -> Result<Vec<Planned>, Failure> {
     let e = site.environment();
     let scope = e.scope();
     let live = plans::Live::open(site, offline).await?;
     let now = live.stack(&scope.stack()).await?;
-    let mut out = vec![Planned { stack: scope.stack(), org: None, plan: plan_env(e, now.as_ref(), allow) }];
+    let mut own = plan_env(e, now.as_ref(), allow);
+    if let (true, plans::Live::Asked(deps), Ok(plan)) = (repair, &live, &own) {
+        own = Ok(apply::repairing(deps, None, plan.clone()).await?);
+    }
+    let mut out = vec![Planned { stack: scope.stack(), org: None, plan: own }];
     let now = if e.backup.is_some() { live.stack(&scope.backup_stack()).await? } else { None };
     if let Some(plan) = plan_backup(site.config(), e, now.as_ref(), allow) {
         out.push(Planned { stack: scope.backup_stack(), org: None, plan });
@@ -169,9 +188,9 @@ async fn plan(site: &Site, allow: &[String], offline: bool) -> Result<Vec<Planne
     Ok(out)
 }
 
-async fn apply(g: &Global, site: &Site, allow: &[String]) -> Done {
+async fn apply(g: &Global, site: &Site, allow: &[String], repair: bool) -> Done {
     // All plans first: nothing is begun if one is refused.
-    let planned = plan(site, allow, false).await?;
+    let planned = plan(site, allow, false, repair).await?;
     let plans =
         planned.into_iter().map(|p| p.plan.map_err(|r| apply::refused(&r))).collect::<Result<Vec<Plan>, _>>()?;
     let client = site.temporal().await?;

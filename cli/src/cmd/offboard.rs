@@ -7,14 +7,17 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::engine::status_fault;
 use leadline_domain::gates::Approver;
-use leadline_domain::{EnvId, OrgId};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
+use leadline_workflows::deletion::{DeletionCertificate, WAITING_TO_DELETE};
 use leadline_workflows::offboard::{Certificate, HOLDING, OffboardInput, OffboardStatus, WAITING};
 use leadline_workflows::{OffboardOrganization, ids};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::errors::{WorkflowStartError, WorkflowUpdateError};
 use temporalio_client::{
-    Client, WorkflowExecuteUpdateOptions, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    Client, WorkflowDescribeOptions, WorkflowExecuteUpdateOptions, WorkflowGetResultOptions, WorkflowHandle,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 
 /// Options.
@@ -28,12 +31,16 @@ pub(crate) struct Args {
     /// Only say where it stands. Exit 3 if it waits for a human.
     #[arg(long, group = "only")]
     status: bool,
-    /// Only print the certificate.
-    #[arg(long, group = "only")]
-    certificate: bool,
-    /// Agree to it, by its digest.
+    /// Only print the certificates, or write them into a new file, as JSON: what is in the organization's own bucket goes
+    /// with it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, group = "only")]
+    certificate: Option<Option<PathBuf>>,
+    /// Agree to what waits, by its digest: the leaving, or, after the time of retention, the deletion.
     #[arg(long, value_name = "DIGEST", group = "only")]
     approve: Option<String>,
+    /// Have everything stay: ends an off-boarding that waits for an approval, or holds.
+    #[arg(long, group = "only")]
+    keep: bool,
 }
 
 type Handle = WorkflowHandle<Client, OffboardOrganization>;
@@ -45,11 +52,18 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if let Some(digest) = a.approve {
         return approve(&handle, Approver { name: g.operator()?, digest }).await;
     }
-    if a.status || a.certificate {
+    if a.keep {
+        return keep(&handle, g.operator()?).await;
+    }
+    if a.status || a.certificate.is_some() {
         let status = status(&handle).await.ok_or_else(|| {
             Failure::new(format!("{} is not being off-boarded from {}, or no worker answers", a.org, a.env))
         })?;
-        return if a.status { Ok(tell(&status, g.output)) } else { certificate(&status, g.output) };
+        return match a.certificate {
+            None => Ok(tell(&status, g.output)),
+            Some(None) => certificate(&status, g.output),
+            Some(Some(file)) => written(&status, &file),
+        };
     }
     site.config().organization(&a.env, &a.org).ok_or_else(|| super::org::unknown(&a.org, &a.env))?;
     let requested_by = super::apply::requester(g, &site)?;
@@ -91,7 +105,7 @@ async fn follow(handle: &Handle) -> Result<OffboardStatus, Failure> {
             let now = (s.step.clone(), s.paused.clone(), s.waiting_count);
             if now != told {
                 output::note(&format!("  {}", s.step));
-                if s.step == WAITING {
+                if s.step == WAITING || s.step == WAITING_TO_DELETE {
                     told_gates(&s);
                 }
                 if let Some(f) = &s.paused {
@@ -102,7 +116,7 @@ async fn follow(handle: &Handle) -> Result<OffboardStatus, Failure> {
                 }
                 told = now;
             }
-            if s.certificate.is_some() && (over || s.step == HOLDING) {
+            if s.certificate.is_some() && (over || s.step == HOLDING || s.step == WAITING_TO_DELETE) {
                 return Ok(s);
             }
         } else if over {
@@ -120,7 +134,24 @@ async fn follow(handle: &Handle) -> Result<OffboardStatus, Failure> {
 
 fn told_gates(s: &OffboardStatus) {
     note_gates(&s.gates);
-    output::note(&format!("    agree: leadline org offboard ... --approve {} --as <name>", s.plan));
+    let (what, plan) = if s.step == WAITING { ("agree", &s.plan) } else { ("DELETE", &s.deletion_plan) };
+    output::note(&format!("    {what}: leadline org offboard ... --approve {plan} --as <name>"));
+}
+
+async fn keep(handle: &Handle, who: String) -> Done {
+    let r = handle.execute_update(OffboardOrganization::keep, who, WorkflowExecuteUpdateOptions::default()).await;
+    let refused = |why: &str| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
+    match r {
+        Ok(_) => {}
+        Err(WorkflowUpdateError::NotFound(_)) => return Err(refused("no off-boarding is under way")),
+        // The validator gives a fault as text.
+        Err(WorkflowUpdateError::Failed(f)) => {
+            return Err(refused(f.message.trim_start_matches("apply.not_cancelled: ")));
+        }
+        Err(e) => return Err(Failure::new(e.to_string())),
+    }
+    output::note("everything stays as it is; `leadline org onboard` watches it again");
+    Ok(Code::Ok)
 }
 
 async fn approve(handle: &Handle, approver: Approver) -> Done {
@@ -135,6 +166,14 @@ fn tell(s: &OffboardStatus, format: Format) -> Code {
     if format == Format::Json {
         output::json(s);
     } else {
+        tell_lines(s);
+    }
+    if s.paused.is_some() || s.step == WAITING { Code::NotWell } else { Code::Ok }
+}
+
+/// Where an off-boarding stands, with its certificates.
+pub(crate) fn tell_lines(s: &OffboardStatus) {
+    {
         output::line(&format!("plan          {}", s.plan));
         output::line(&format!("requested by  {}", s.requested_by));
         output::line(&format!("step          {}", s.step));
@@ -147,11 +186,41 @@ fn tell(s: &OffboardStatus, format: Format) -> Code {
         if let Some(f) = &s.paused {
             output::line(&format!("waits         {f}; see docs/faults/{}.md", f.code));
         }
+        if !s.deletion_plan.is_empty() {
+            output::line(&format!("deletion      {}", s.deletion_plan));
+        }
+        if let Some(who) = &s.kept_by {
+            output::line(&format!("kept by       {who}"));
+        }
         if let Some(c) = &s.certificate {
             lines(c);
         }
+        if let Some(d) = &s.deletion {
+            deletion_lines(d);
+        }
     }
-    if s.paused.is_some() || s.step == WAITING { Code::NotWell } else { Code::Ok }
+}
+
+/// The off-boarding of an organization, if there was one and a worker answers.
+pub(crate) async fn of(client: &Client, env: &EnvId, org: &OrgId) -> Option<OffboardStatus> {
+    let handle: Handle = client.get_workflow_handle(ids::offboard(env, org));
+    handle.describe(WorkflowDescribeOptions::default()).await.ok()?;
+    status(&handle).await
+}
+
+/// Writes a new file with the certificates.
+fn written(s: &OffboardStatus, file: &Path) -> Done {
+    let c = s
+        .certificate
+        .as_ref()
+        .ok_or_else(|| Failure::new(format!("there is no certificate yet: {}; ask with --status", s.step)))?;
+    let text = format!("{:#}\n", serde_json::json!({ "offboarding": c, "deletion": s.deletion }));
+    let cannot = |e: std::io::Error| Failure::new(format!("{} cannot be written: {e}", file.display()));
+    // One that is there is another certificate, perhaps the only one left.
+    let mut f = std::fs::File::options().write(true).create_new(true).open(file).map_err(cannot)?;
+    f.write_all(text.as_bytes()).and_then(|()| f.sync_all()).map_err(cannot)?;
+    output::note(&format!("{} written; keep it where it outlives the organization's bucket", file.display()));
+    Ok(Code::Ok)
 }
 
 fn certificate(s: &OffboardStatus, format: Format) -> Done {
@@ -163,7 +232,25 @@ fn certificate(s: &OffboardStatus, format: Format) -> Done {
         Format::Json => output::json(c),
         Format::Text => lines(c),
     }
+    match (&s.deletion, format) {
+        (Some(d), Format::Json) => output::json(d),
+        (Some(d), Format::Text) => deletion_lines(d),
+        (None, _) => {}
+    }
     Ok(Code::Ok)
+}
+
+fn deletion_lines(d: &DeletionCertificate) {
+    output::line(&format!("certificate   {} of the deletion of {} in {}", d.id, d.organization, d.environment));
+    let who: Vec<&str> = d.approvers.iter().map(|a| a.name.as_str()).collect();
+    output::line(&format!("approved by   {}", who.join(", ")));
+    output::line(&format!("held          {} versions, {}", d.held.versions, output::bytes(d.held.bytes)));
+    for r in &d.removed {
+        output::line(&format!("removed       {r}"));
+    }
+    for k in &d.kept {
+        output::line(&format!("kept          {}: {}", k.what, k.why));
+    }
 }
 
 fn lines(c: &Certificate) {

@@ -18,9 +18,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use temporalio_client::Client;
 
-/// How many at a time, if not said: CloudFormation lets an account do about this much at once without asking to slow
-/// down.
-pub(super) const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
 /// Time between two looks at an onboarding.
 const POLL: Duration = Duration::from_secs(1);
 /// After something was mended, the same fault may be seen for this long before it counts: the step tries again at once,
@@ -37,11 +34,12 @@ struct All<'a> {
 }
 
 /// Starts the onboarding of each, or follows one that is under way; one that fails stops no other.
-pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, parallel: NonZeroUsize) -> Done {
+pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, parallel: Option<NonZeroUsize>) -> Done {
     let site = Site::load(g, env)?;
     let (deps, _) = site.deps().await?;
     let client = site.temporal().await?;
     let all = All { g, site: &site, deps: &deps, client: &client, credentials };
+    let parallel = parallel.map_or(usize::from(site.environment().provisioning.at_once), NonZeroUsize::get);
     let orgs: Vec<&Organization> = site.config().organizations(env).collect();
     let total = orgs.len();
     let began = Instant::now();
@@ -50,7 +48,7 @@ pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, par
             let all = &all;
             async move { (o, all.onboard(o).await) }
         })
-        .buffer_unordered(parallel.get());
+        .buffer_unordered(parallel);
     let mut failed = Vec::new();
     while let Some((o, r)) = each.next().await {
         match (g.output, &r) {
@@ -89,7 +87,7 @@ impl All<'_> {
         loop {
             tokio::select! {
                 r = &mut result => {
-                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {e}")));
+                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {}", apply::reason(&e))));
                 }
                 () = tokio::time::sleep(POLL) => {}
             }

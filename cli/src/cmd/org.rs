@@ -20,9 +20,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Stacks that are asked after at once.
-const AT_ONCE: usize = 8;
-
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Show what onboarding would change. Exit 2 if anything.
@@ -42,6 +39,9 @@ pub(crate) enum Command {
         /// Ask nobody: as if nothing were there yet.
         #[arg(long)]
         offline: bool,
+        /// Also put back what was changed past us (`leadline org drift`). Another plan, with a digest of its own.
+        #[arg(long, conflicts_with_all = ["all", "offline"])]
+        repair: bool,
     },
     /// Make everything the organization owns, prove it, and watch its shares.
     Onboard {
@@ -61,14 +61,18 @@ pub(crate) enum Command {
         /// With --all: folder with such a file for each organization that needs one, `<org>.toml`.
         #[arg(long, value_name = "DIR", requires = "all")]
         credentials_dir: Option<PathBuf>,
-        /// With --all: how many at a time.
-        #[arg(long, value_name = "N", requires = "all", default_value_t = super::onboard_all::PARALLEL)]
-        parallel: std::num::NonZeroUsize,
+        /// With --all: how many at a time; else as many as the environment says (`provisioning.at_once`).
+        #[arg(long, value_name = "N", requires = "all")]
+        parallel: Option<std::num::NonZeroUsize>,
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
+        /// Also put back what was changed past us (`leadline org drift`): the plan that `org plan --repair` shows.
+        #[arg(long, conflicts_with = "all")]
+        repair: bool,
     },
-    /// Where the last onboarding stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
+    /// Where the last onboarding stands, and the off-boarding if there is one: step, gates, what it waits for,
+    /// certificates. Exit 3 if it waits for a human or failed.
     Status {
         /// Organization.
         org: OrgId,
@@ -103,6 +107,14 @@ pub(crate) enum Command {
         #[arg(long)]
         env: EnvId,
     },
+    /// Cancel an onboarding that waits. What was executed stays as it is.
+    Cancel {
+        /// Organization.
+        org: OrgId,
+        /// Environment.
+        #[arg(long)]
+        env: EnvId,
+    },
     /// Prove that the organization's credentials reach its own resources and nothing else. Exit 3 on a surprise.
     Probe {
         /// Organization.
@@ -125,8 +137,8 @@ pub(crate) enum Command {
     },
     /// Exchange the credentials of a share without losing a file.
     Rotate(super::rotate::Args),
-    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Nothing
-    /// is deleted.
+    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Deleted it
+    /// is after the time of retention, and by an approval of its own only.
     Offboard(super::offboard::Args),
     /// The organizations placed in an environment.
     List {
@@ -146,22 +158,29 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
-        Command::Plan { org: Some(org), env, allow, offline, all: _ } => {
+        Command::Plan { org: Some(org), env, allow, offline, repair, all: _ } => {
             let site = Site::load(g, &env)?;
             let live = Live::open(&site, offline).await?;
             let o = site.config().organization(&env, &org).ok_or_else(|| unknown(&org, &env))?;
-            Ok(plans::show_each(&[planned(&site, &live, o, &allow).await?], g.output))
+            let mut p = planned(&site, &live, o, &allow).await?;
+            if let (true, Live::Asked(deps), Ok(plan)) = (repair, &live, &p.plan) {
+                p.plan = Ok(apply::repairing(deps, Some(&org), plan.clone()).await?);
+            }
+            Ok(plans::show_each(&[p], g.output))
         }
         Command::Plan { env, offline, .. } => plan_all(g, &env, offline).await,
-        Command::Onboard { org: Some(org), env, credentials, allow, .. } => {
-            onboard(g, &Site::load(g, &env)?, &org, credentials.as_deref(), &allow, None).await
+        Command::Onboard { org: Some(org), env, credentials, allow, repair, .. } => {
+            let how = How { file: credentials.as_deref(), allow: &allow, repair, evidence: None };
+            onboard(g, &Site::load(g, &env)?, &org, how).await
         }
         Command::Onboard { org: None, env, credentials_dir, parallel, .. } => {
             super::onboard_all::run(g, &env, credentials_dir.as_deref(), parallel).await
         }
         Command::Status { org, env } => {
             let site = Site::load(g, &env)?;
-            apply::tell_status(&Applying::of(&site.temporal().await?, &env, Some(&org)), g.output).await
+            let client = site.temporal().await?;
+            let leaving = super::offboard::of(&client, &env, &org).await;
+            apply::tell_status(&Applying::of(&client, &env, Some(&org)), leaving, g.output).await
         }
         Command::Approve { org, env, digest } => {
             let site = Site::load(g, &env)?;
@@ -171,6 +190,10 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             Ok(Code::Ok)
         }
         Command::Retry { org, env } => retry(g, &org, &env).await,
+        Command::Cancel { org, env } => {
+            let site = Site::load(g, &env)?;
+            Applying::of(&site.temporal().await?, &env, Some(&org)).cancel(g.operator()?).await
+        }
         Command::Resume { org, env } => resume(g, &org, &env).await,
         Command::Probe { org, env, all } => checks::probe(g, &org, &env, all).await,
         Command::Drift { org, env } => checks::drift(g, Some(&org), &env).await,
@@ -206,7 +229,10 @@ async fn plan_all(g: &Global, env: &EnvId, offline: bool) -> Done {
     let site = Site::load(g, env)?;
     let live = Live::open(&site, offline).await?;
     let each = site.config().organizations(env).map(|o| planned(&site, &live, o, &[]));
-    let all: Vec<Planned> = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+    let all: Vec<Planned> = futures::stream::iter(each)
+        .buffered(usize::from(site.environment().provisioning.at_once))
+        .try_collect()
+        .await?;
     let code = plans::show_all(&all, g.output);
     let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
     output::note(&format!("{} organizations planned in {}", all.len(), output::duration(ms)));
@@ -222,24 +248,34 @@ pub(super) fn read(path: &Path) -> Result<Given, Failure> {
         .map_err(|_| Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display())))
 }
 
-/// Applies the plan of an organization; `evidence` comes with a promotion.
-pub(super) async fn onboard(
-    g: &Global,
-    site: &Site,
-    org: &OrgId,
-    file: Option<&Path>,
-    allow: &[String],
-    evidence: Option<Evidence>,
-) -> Done {
+/// How an organization is onboarded.
+#[derive(Default)]
+pub(super) struct How<'a> {
+    /// File with credentials.
+    pub(super) file: Option<&'a Path>,
+    /// Stateful resources that may be lost.
+    pub(super) allow: &'a [String],
+    /// Put back what was changed past us.
+    pub(super) repair: bool,
+    /// Comes with a promotion.
+    pub(super) evidence: Option<Evidence>,
+}
+
+/// Applies the plan of an organization.
+pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) -> Done {
+    let How { file, allow, repair, evidence } = how;
     let env = &site.environment().id;
     let given = file.map(read).transpose()?.unwrap_or_default();
-    let plan = plan(site, org, allow).await?;
+    let mut plan = plan(site, org, allow).await?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     if let Some(id) = given.keys().find(|id| !o.shares.contains_key(*id)) {
         return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
     }
     let scope = o.scope(site.environment())?;
     let (deps, _) = site.deps().await?;
+    if repair {
+        plan = apply::repairing(&deps, Some(org), plan).await?;
+    }
     output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
     let client = site.temporal().await?;
     let inputs = leadline_provisioning::inputs(site.config(), site.environment(), o).map_err(|r| apply::refused(&r))?;
@@ -329,6 +365,10 @@ async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     say("bucket", &scope.bucket());
     say("role", &scope.role_arn());
     say("key", &scope.key_alias());
+    for c in &o.contacts {
+        let role = c.role.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+        say("contact", &format!("{}{role} {}", c.name, c.email));
+    }
     let rows: Vec<Vec<String>> = o
         .shares
         .iter()

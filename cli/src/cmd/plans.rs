@@ -79,7 +79,7 @@ fn worst(planned: &[Planned]) -> Code {
 fn code(p: &Planned) -> Code {
     match &p.plan {
         Err(_) => Code::Failed,
-        Ok(plan) if plan.changes().is_empty() => Code::Ok,
+        Ok(plan) if plan.is_empty() => Code::Ok,
         Ok(_) => Code::Changes,
     }
 }

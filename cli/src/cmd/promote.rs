@@ -81,7 +81,8 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if let Some(fault) = gates::fault(&states).filter(|_| !shown) {
         return Err(fault.into());
     }
-    org::onboard(g, &to, &a.org, a.credentials.as_deref(), &a.allow, Some(evidence)).await
+    let how = org::How { file: a.credentials.as_deref(), allow: &a.allow, repair: false, evidence: Some(evidence) };
+    org::onboard(g, &to, &a.org, how).await
 }
 
 /// What the environment that has to pass first can show of an organization.

@@ -89,7 +89,8 @@ async fn serve(
         _ = stop.wait_for(|s| *s) => return Ok(()),
         c = site.temporal() => c?,
     };
-    let mut w = worker(runtime, client, deps, group, Capacity::default())
+    let drain = Duration::from_secs(u64::from(site.environment().worker.drain_s));
+    let mut w = worker(runtime, client, deps, group, Capacity { drain, ..Capacity::default() })
         .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
     let hand_over = w.shutdown_handle();
     let stopping = tokio::spawn(async move {

@@ -5,6 +5,7 @@ mod delivery;
 mod environments;
 mod finding;
 mod gateway_dicom;
+mod gateway_mllp;
 mod organizations;
 mod overlay;
 mod sets;
@@ -48,6 +49,7 @@ pub fn check(files: &[SourceFile]) -> (Option<Config>, Vec<Finding>) {
     let folder = read(files, &mut findings);
     environments::check(&folder, &mut findings);
     let placed = organizations::check(&folder, files, &mut findings);
+    gateway_mllp::check(&folder, &placed, &mut findings);
     gateway_dicom::check(&folder, &placed, &mut findings);
     let findings = findings.sorted();
     if findings.iter().any(|f| f.severity == Severity::Error) {

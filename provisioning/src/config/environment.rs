@@ -52,6 +52,9 @@ pub struct Environment {
     /// Settings of worker processes.
     #[serde(default)]
     pub worker: Worker,
+    /// How stacks are made and changed.
+    #[serde(default)]
+    pub provisioning: Provisioning,
     /// What becomes of an organization that leaves.
     #[serde(default)]
     pub offboarding: super::Offboarding,
@@ -273,10 +276,6 @@ pub struct Cdn {
         inner(regex(pattern = "^\\s*-----BEGIN PUBLIC KEY-----\\s[A-Za-z0-9+/=\\s]+-----END PUBLIC KEY-----\\s*$"))
     )]
     pub signing_keys: Vec<String>,
-    /// How long a signed URL is valid, seconds.
-    #[serde(default = "default_url_s")]
-    #[schemars(range(min = 60, max = 604_800))]
-    pub url_valid_s: u32,
     /// How long a copy waits to be fetched, days.
     #[serde(default = "default_keep_days")]
     #[schemars(range(min = 1, max = 365))]
@@ -295,10 +294,6 @@ fn default_keep_days() -> u32 {
     7
 }
 
-fn default_url_s() -> u32 {
-    900
-}
-
 /// Settings of worker processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -306,16 +301,34 @@ pub struct Worker {
     /// `address:port` where metrics are served. Port 0 takes a free one.
     #[schemars(regex(pattern = "^[A-Za-z0-9.:\\[\\]-]+:[0-9]{1,5}$"))]
     pub metrics_address: String,
-    /// Memory that file contents may take in one process, MiB.
-    #[schemars(range(min = 32))]
+    /// Memory that contents of small files may take between their look and their storing in one process, MiB. Each large
+    /// file that is on its way takes some 24 MiB besides.
+    #[schemars(range(min = 1, max = 65_536))]
     pub buffer_mib: u32,
-    /// How long a worker that is told to stop finishes what it has begun, seconds.
+    /// How long what has begun may go on after a worker was told to stop, seconds. Watches and large uploads are then
+    /// told, and go on elsewhere; a stop takes at least this long.
     #[schemars(range(min = 1, max = 3_600))]
     pub drain_s: u32,
 }
 
+/// How this environment's stacks are made and changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provisioning {
+    /// So many organizations are onboarded, and so many stacks asked after, at once by a command that does all of them.
+    /// CloudFormation lets an account do about eight operations at once without asking to slow down.
+    #[schemars(range(min = 1, max = 64))]
+    pub at_once: u8,
+}
+
+impl Default for Provisioning {
+    fn default() -> Self {
+        Self { at_once: 8 }
+    }
+}
+
 impl Default for Worker {
     fn default() -> Self {
-        Self { metrics_address: "127.0.0.1:9464".into(), buffer_mib: 64, drain_s: 30 }
+        Self { metrics_address: "127.0.0.1:9464".into(), buffer_mib: 32, drain_s: 2 }
     }
 }

@@ -11,7 +11,8 @@ mod promotion;
 mod storage;
 
 pub use environment::{
-    Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Queue, Receiver, Temporal, TemporalTls, Worker,
+    Alarms, AuditQueue, Aws, Backup, Cdn, Environment, LockMode, Provisioning, Queue, Receiver, Temporal, TemporalTls,
+    Worker,
 };
 pub use gateway::{
     DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,

@@ -5,7 +5,7 @@ mod settings;
 
 pub use leadline_domain::drift::DriftKind;
 pub use names::Names;
-pub use settings::{compares, notification, why_not};
+pub use settings::{compares, notification, notification_parts, wanted, why_not};
 
 use super::diff::paths;
 use leadline_domain::drift::{Difference, NotCompared};
@@ -230,6 +230,29 @@ mod tests {
         let found = compare(&t, &t, &live, &names());
         assert_eq!(found.differences, []);
         assert_eq!(found.not_compared[0].resource, "Bucket.versioning");
+    }
+
+    #[test]
+    fn a_notification_is_read_back_from_its_line() {
+        for (event, to, filter) in [
+            ("s3:ObjectCreated:*", "arn:aws:sqs:us-east-1:1:q", &[][..]),
+            ("s3:ObjectCreated:Put", "arn:aws:sqs:us-east-1:1:q", &[("prefix", "staging/"), ("suffix", ".x")][..]),
+        ] {
+            assert_eq!(notification_parts(&notification(event, to, filter)), Some((event, to, filter.to_vec())));
+        }
+        assert_eq!(notification_parts("all of it"), None);
+    }
+
+    #[test]
+    fn what_is_wanted_has_every_setting_that_differs_by_name() {
+        let wanted = wanted(&template(), "Bucket", &names()).unwrap();
+        let mut l = live();
+        l["public_access_block"]["BlockPublicAcls"] = "false".into();
+        l["versioning"] = "Suspended".into();
+        for (place, _) in look(&template(), &template(), Some(l)) {
+            let setting = place.split('.').nth(1).unwrap();
+            assert!(!wanted[setting].is_null(), "{place}");
+        }
     }
 
     #[test]

@@ -3,10 +3,14 @@
 
 mod diff;
 mod drift;
+mod identity;
 mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
-pub use drift::{Comparison, Drift, DriftKind, Names, compare, compares, drift, notification, why_not};
+pub use drift::{
+    Comparison, Drift, DriftKind, Names, compare, compares, drift, notification, notification_parts, wanted, why_not,
+};
+pub use identity::Identity;
 
 use crate::config::{Config, Environment, Organization};
 use crate::policy::{self, Violation};
@@ -48,10 +52,48 @@ pub struct Plan {
     tags: BTreeMap<String, String>,
     changes: Vec<Change>,
     loses: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repairs: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletes: Option<String>,
     digest: String,
 }
 
 impl Plan {
+    /// The same, which also puts back the settings of these resources (logical ids) that were changed past us. Another
+    /// plan than the one without.
+    #[must_use]
+    pub fn repairing(mut self, resources: impl IntoIterator<Item = String>) -> Self {
+        self.repairs = resources.into_iter().collect::<BTreeSet<String>>().into_iter().collect();
+        self.identified()
+    }
+
+    fn identified(mut self) -> Self {
+        self.digest = Identity {
+            stack: &self.stack,
+            account: &self.account,
+            region: &self.region,
+            template: &self.template,
+            tags: &self.tags,
+            repairs: &self.repairs,
+            deletes: self.deletes.as_deref(),
+        }
+        .digest();
+        self
+    }
+
+    /// Logical ids of the resources whose settings it puts back.
+    #[must_use]
+    pub fn repairs(&self) -> &[String] {
+        &self.repairs
+    }
+
+    /// Whether there is anything to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.repairs.is_empty()
+    }
+
     /// The environment.
     #[must_use]
     pub fn env(&self) -> &EnvId {
@@ -102,7 +144,12 @@ impl Plan {
     pub fn loses(&self) -> &[String] {
         &self.loses
     }
-    /// SHA-256 (hex) of stack, account, region, template and tags. It says what is wanted, not what is there: a plan
+    /// Id of the certificate of the off-boarding after which it opens the bucket for deletion; `None` for others.
+    #[must_use]
+    pub fn deletes(&self) -> Option<&str> {
+        self.deletes.as_deref()
+    }
+    /// SHA-256 (hex) of stack, account, region, template and tags, and of what it repairs or deletes. It says what is wanted, not what is there: a plan
     /// that was interrupted halfway is the same plan afterwards.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -193,6 +240,32 @@ pub fn plan_org(
     })
 }
 
+/// Plans the opening of an organization's bucket for deletion, after the off-boarding that this certificate (its id) is of.
+/// What is there is not looked at: the digest says what is wanted.
+///
+/// # Errors
+/// Every [`Refusal`] of the first kind that applies.
+pub fn plan_opening(
+    config: &Config,
+    env: &Environment,
+    org: &Organization,
+    certificate: &str,
+) -> Result<Plan, Refusal> {
+    let plan = plan_org(config, env, org, None, &[])?;
+    let scope = org.scope(env).map_err(Refusal::Residency)?;
+    let tags = plan.tags.clone();
+    let context = policy::Context {
+        account: scope.account(),
+        region: scope.region(),
+        tls_only: env.tls_only(),
+        tags: &tags,
+        residency: None,
+        foreign: &BTreeSet::new(),
+    };
+    let opened = make(env, Some(&org.id), scope.stack(), template::opened(env, &scope, org), &context, None, &[])?;
+    Ok(Plan { deletes: Some(certificate.to_owned()), ..opened }.identified())
+}
+
 /// Plans the stack of an environment's copies, in the region of the copies; `None` where nothing is copied.
 ///
 /// # Errors
@@ -257,12 +330,7 @@ fn make(
     if !lost.is_empty() {
         return Err(Refusal::Stateful(lost));
     }
-    let identity = json!({
-        "stack": stack, "account": context.account, "region": context.region, "template": template,
-        "tags": context.tags,
-    });
-    let digest = hex::encode(Sha256::digest(crate::json::compact(&identity)));
-    Ok(Plan {
+    let plan = Plan {
         env: env.id.clone(),
         org: org.cloned(),
         stack,
@@ -272,8 +340,11 @@ fn make(
         tags: context.tags.clone(),
         loses: changes.iter().filter(|c| c.loses()).map(|c| c.logical_id.clone()).collect(),
         changes,
-        digest,
-    })
+        repairs: Vec::new(),
+        deletes: None,
+        digest: String::new(),
+    };
+    Ok(plan.identified())
 }
 
 impl fmt::Display for Refusal {

@@ -6,7 +6,7 @@ use std::fmt;
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "stack {} in account {}, region {}", self.stack, self.account, self.region)?;
-        if self.changes.is_empty() {
+        if self.is_empty() {
             writeln!(f, "  nothing to change")?;
         }
         for c in &self.changes {
@@ -18,6 +18,12 @@ impl fmt::Display for Plan {
                     writeln!(f, "    data, or access to data, is lost with it; this was allowed by name")?;
                 }
             }
+        }
+        for r in &self.repairs {
+            writeln!(f, "  put back {r}: settings that were changed past us, to what the template says")?;
+        }
+        if self.deletes.is_some() {
+            writeln!(f, "  OPEN the bucket for deletion")?;
         }
         let count = |k: ChangeKind| self.changes.iter().filter(|c| c.kind == k).count();
         writeln!(

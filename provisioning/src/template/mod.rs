@@ -20,7 +20,7 @@ mod value;
 pub use backup::backup;
 pub use env_delivery::CACHING_DISABLED;
 pub use environment::environment;
-pub use organization::{ORG_ROLE_SECRETS, organization, shares_that_fit};
+pub use organization::{ORG_ROLE_SECRETS, opened, organization, shares_that_fit};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -85,6 +85,15 @@ impl Builder {
 #[must_use]
 pub fn text(template: &Value) -> String {
     crate::json::pretty(template)
+}
+
+/// Whether an organization's data is kept, or may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Recordings and ledger are refused deletion.
+    Kept,
+    /// They may be deleted by the organization's own role, and nothing is written any more.
+    Open,
 }
 
 /// The text of a template as it is sent: nearly twice as much fits.

@@ -4,13 +4,13 @@ use super::bucket::{ABANDONED_DAYS, DATA, abandoned_uploads};
 use super::iam::{Policy, Statement, tls_only};
 use super::resources::{Bucket, BucketPolicy, RolePolicy};
 use super::value::Text;
-use super::{Builder, env_queues, tags};
+use super::{Builder, Stage, env_queues, tags};
 use crate::config::Environment;
 use leadline_domain::OrgScope;
 use leadline_domain::transfer::Storage;
 use serde_json::json;
 
-pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str) {
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
     let environment = env.scope();
     t.add(
@@ -44,7 +44,7 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
         },
         &[],
     );
-    t.add("BucketPolicy", &policy(env, scope), &[]);
+    t.add("BucketPolicy", &policy(env, scope, stage), &[]);
     t.output("BucketName", "Recordings and ledger", Text::reference("Bucket"));
     t.output("BucketArn", "ARN of the bucket", Text::att("Bucket", "Arn"));
 }
@@ -122,23 +122,22 @@ fn written_once<const N: usize>(on: [Text; N]) -> Statement {
 /// Only denials: what is allowed follows from the role's own policy. Bucket settings stay with the account's
 /// administrators, or CloudFormation could never change the stack again; data they cannot read, and a change of this
 /// policy is seen as drift.
-fn policy(env: &Environment, scope: &OrgScope) -> BucketPolicy {
+fn policy(env: &Environment, scope: &OrgScope, stage: Stage) -> BucketPolicy {
     let bucket = Text::att("Bucket", "Arn");
     let objects = Text::sub("${Bucket.Arn}/*");
     let below = |prefix: &str| Text::sub(format!("${{Bucket.Arn}}/{prefix}/*"));
     let mut statements = vec![
         own_role_only(scope, [bucket.clone(), objects.clone()]),
         written_once(["recordings", "identities", "received", "outcomes"].map(below)),
-        // What the processor said of recordings is as much history as they are.
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([
-            "recordings",
-            "ledger",
-            "identities",
-            "received",
-            "quarantine",
-            "outcomes",
-        ]
-        .map(below)),
+        match stage {
+            Stage::Open => Statement::deny("NothingIsWritten", &["s3:PutObject"]).on([objects.clone()]),
+            Stage::Kept => {
+                // What the processor said of recordings is as much history as they are.
+                let kept = ["recordings", "ledger", "identities", "received", "quarantine", "outcomes"];
+                Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"])
+                    .on(kept.map(below))
+            }
+        },
     ];
     statements.extend(tls_only(env, "s3:*", [bucket, objects]));
     BucketPolicy { bucket: Text::reference("Bucket"), policy_document: Policy::new(statements) }

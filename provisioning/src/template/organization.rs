@@ -3,7 +3,7 @@
 use super::iam::{Policy, Principal, Statement};
 use super::resources::{Parameter, Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
-use super::{Builder, logical, org_bucket, org_key, tags};
+use super::{Builder, Stage, logical, org_bucket, org_key, tags};
 use crate::config::{Environment, Organization};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
@@ -16,14 +16,25 @@ pub const ORG_ROLE_SECRETS: &[&str] = &["secretsmanager:DescribeSecret", "secret
 /// The template of an organization at its place.
 #[must_use]
 pub fn organization(env: &Environment, scope: &OrgScope, org: &Organization) -> Value {
+    at_stage(env, scope, org, Stage::Kept)
+}
+
+/// The same, with its bucket opened for deletion by its own role, and closed for writing: for an organization that has
+/// left, when its time of retention is over.
+#[must_use]
+pub fn opened(env: &Environment, scope: &OrgScope, org: &Organization) -> Value {
+    at_stage(env, scope, org, Stage::Open)
+}
+
+fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stage) -> Value {
     let mut t = Builder::new(format!(
         "leadline organization {} in environment {}: role, key, bucket, secrets of shares",
         scope.org(),
         scope.env()
     ));
-    role(&mut t, &env.scope(), scope, &org.jurisdiction);
+    role(&mut t, &env.scope(), scope, &org.jurisdiction, stage);
     org_key::add(&mut t, scope, &org.jurisdiction);
-    org_bucket::add(&mut t, env, scope, &org.jurisdiction);
+    org_bucket::add(&mut t, env, scope, &org.jurisdiction, stage);
     if let Some(p) = &org.storage.processing {
         org_bucket::add_processing(&mut t, env, scope, &org.jurisdiction, p.keep_days);
     }
@@ -75,7 +86,7 @@ fn configuration(t: &mut Builder, scope: &OrgScope, org: &Organization, tags: &B
     );
 }
 
-fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
+fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
     t.add(
         "Role",
@@ -110,30 +121,61 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str) {
         &RolePolicy {
             policy_name: "own-data".into(),
             roles: vec![Text::reference("Role")],
-            policy_document: Policy::new(vec![
-                Statement::allow("List", &["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"])
-                    .on([Text::att("Bucket", "Arn")]),
-                Statement::allow(
-                    "Objects",
-                    &[
-                        "s3:AbortMultipartUpload",
-                        "s3:GetObject",
-                        "s3:GetObjectAttributes",
-                        "s3:ListMultipartUploadParts",
-                        "s3:PutObject",
+            policy_document: Policy::new(
+                [
+                    deletion(stage),
+                    vec![
+                        Statement::allow(
+                            "List",
+                            &["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"],
+                        )
+                        .on([Text::att("Bucket", "Arn")]),
+                        Statement::allow(
+                            "Objects",
+                            &[
+                                "s3:AbortMultipartUpload",
+                                "s3:GetObject",
+                                "s3:GetObjectAttributes",
+                                "s3:ListMultipartUploadParts",
+                                "s3:PutObject",
+                            ],
+                        )
+                        .on(all()),
+                        Statement::allow("Staging", &["s3:DeleteObject"]).on([object("staging")]),
+                        Statement::allow("Ledger", &["s3:GetObjectRetention", "s3:PutObjectRetention"])
+                            .on([object("ledger")]),
+                        Statement::allow("Key", &["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"])
+                            .on([Text::att("Key", "Arn")]),
+                        Statement::allow("ShareSecrets", ORG_ROLE_SECRETS).on([secrets.into()]),
                     ],
-                )
-                .on(all()),
-                Statement::allow("Staging", &["s3:DeleteObject"]).on([object("staging")]),
-                Statement::allow("Ledger", &["s3:GetObjectRetention", "s3:PutObjectRetention"]).on([object("ledger")]),
-                Statement::allow("Key", &["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"])
-                    .on([Text::att("Key", "Arn")]),
-                Statement::allow("ShareSecrets", ORG_ROLE_SECRETS).on([secrets.into()]),
-            ]),
+                ]
+                .concat(),
+            ),
         },
         &[],
     );
     t.output("RoleArn", "Role that alone touches the organization's data", Text::att("Role", "Arn"));
+}
+
+/// Rights to delete everything that is not locked, and to learn what is; the lock itself is not to be lifted.
+fn deletion(stage: Stage) -> Vec<Statement> {
+    if stage == Stage::Kept {
+        return Vec::new();
+    }
+    vec![
+        Statement::allow("ListVersions", &["s3:ListBucketVersions"]).on([Text::att("Bucket", "Arn")]),
+        Statement::allow(
+            "Delete",
+            &[
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:DeleteObjectVersion",
+                "s3:GetObjectLegalHold",
+                "s3:GetObjectRetention",
+            ],
+        )
+        .on([Text::sub("${Bucket.Arn}/*")]),
+    ]
 }
 
 /// What the names of an organization's secrets begin with. An id holds no slash, so no other organization's name begins

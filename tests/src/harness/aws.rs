@@ -63,6 +63,66 @@ impl AwsEndpoint {
         self.process.pid()
     }
 
+    /// Runs a piece of Python as the account's root; `c(service)` is a boto3 client of the endpoint, `json` is there.
+    /// Gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn python(&self, code: &str) -> String {
+        let head = format!(
+            "import boto3, json\nc = lambda s: boto3.client(s, endpoint_url='{}', region_name='us-east-1')\n",
+            self.url()
+        );
+        let out = Command::new(tools().join("bin/python"))
+            .args(["-c", &format!("{head}{code}")])
+            .env("AWS_ACCESS_KEY_ID", super::stack::ACCOUNT)
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .output()
+            .expect("python runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// Puts a stack into a state that only CloudFormation itself brings about, by writing the endpoint's data; the
+    /// endpoint is killed for it and started again.
+    ///
+    /// # Panics
+    /// When there is no such stack.
+    pub fn set_stack_status(&mut self, stack: &str, status: &str) {
+        const EDIT: &str = "
+import json, sqlite3, sys
+path, stack, status = sys.argv[1:]
+db = sqlite3.connect(path)
+found = 0
+def walk(v):
+    global found
+    if isinstance(v, dict):
+        if v.get('StackName') == stack and 'StackStatus' in v:
+            v['StackStatus'] = status
+            found += 1
+        for x in v.values():
+            walk(x)
+    elif isinstance(v, list):
+        for x in v:
+            walk(x)
+state = json.loads(db.execute(\"SELECT state FROM snapshot WHERE service = 'cloudformation'\").fetchone()[0])
+walk(state)
+assert found, 'no such stack'
+db.execute(\"UPDATE snapshot SET state = ? WHERE service = 'cloudformation'\", (json.dumps(state),))
+db.commit()
+";
+        self.kill();
+        let out = Command::new(tools().join("bin/python"))
+            .args(["-c", EDIT])
+            .arg(self.dir.join("state.sqlite"))
+            .args([stack, status])
+            .output()
+            .expect("python runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        self.restart();
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -68,6 +68,17 @@ impl Temporal {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Whether there is a schedule of this id.
+    ///
+    /// # Panics
+    /// When the CLI cannot be run.
+    #[must_use]
+    pub fn knows_schedule(&self, id: &str) -> bool {
+        let mut c = Command::new(tools().join("bin/temporal"));
+        c.args(["schedule", "describe", "--schedule-id", id, "--address", &self.address()]);
+        c.output().expect("temporal runs").status.success()
+    }
+
     /// Address of the UI.
     #[must_use]
     pub fn ui(&self) -> Option<String> {

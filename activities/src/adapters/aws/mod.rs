@@ -1,12 +1,15 @@
 //! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
 
 mod cloudformation;
+mod emptying;
 mod errors;
 mod export;
 mod isolation;
 mod multipart;
 mod outcomes;
+mod removal;
 mod requests;
+mod restore;
 mod rotation;
 mod s3;
 mod secrets;

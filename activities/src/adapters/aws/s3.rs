@@ -3,7 +3,7 @@
 use super::errors::{Service, fault, status, wants_new_session};
 use super::sts::{OrgClients, bulk_timeouts};
 use crate::ports::staging::Staging as _;
-use crate::ports::store::{Listed, OrgStore, Part, Put, RecordingMeta, Upload};
+use crate::ports::store::{Held, Listed, OrgStore, Part, Put, RecordingMeta, Stuck, Upload};
 use async_trait::async_trait;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -221,6 +221,14 @@ impl OrgStore for S3OrgStore {
             return Err(Fault::new(FaultCode::StoreChecksumMismatch, "GetObject: the content has another digest"));
         }
         Ok(body)
+    }
+
+    async fn count_all(&self) -> Result<Held, Fault> {
+        self.counted().await
+    }
+
+    async fn delete_all(&self) -> Result<Stuck, Fault> {
+        self.emptied().await
     }
 
     async fn export_list(&self, folder: &str) -> Result<Vec<Listed>, Fault> {

@@ -1,4 +1,4 @@
-//! The settings of resources as the services have them, read as whoever started this process. Requests only read.
+//! The settings of resources as the services have them, read as whoever started this process.
 
 use super::errors::{Service, fault, status};
 use super::sts::Aws;
@@ -17,11 +17,11 @@ use std::collections::BTreeMap;
 /// See [`LiveSettings`].
 pub struct AwsSettingsReader {
     cloudformation: aws_sdk_cloudformation::Client,
-    s3: aws_sdk_s3::Client,
-    iam: aws_sdk_iam::Client,
-    kms: aws_sdk_kms::Client,
-    sqs: aws_sdk_sqs::Client,
-    secrets: aws_sdk_secretsmanager::Client,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) iam: aws_sdk_iam::Client,
+    pub(super) kms: aws_sdk_kms::Client,
+    pub(super) sqs: aws_sdk_sqs::Client,
+    pub(super) secrets: aws_sdk_secretsmanager::Client,
 }
 
 impl AwsSettingsReader {
@@ -201,7 +201,7 @@ fn decoded(document: &str) -> String {
 }
 
 /// The answer; `None` where the service says that there is no such thing.
-fn there<T, E>(
+pub(super) fn there<T, E>(
     service: Service,
     operation: &'static str,
     none: &[&str],
@@ -244,6 +244,18 @@ impl LiveSettings for AwsSettingsReader {
             "AWS::SQS::Queue" => self.queue(&resource.id).await,
             "AWS::SecretsManager::Secret" => self.secret(&resource.id).await,
             other => Err(Fault::new(FaultCode::BugInvariant, format!("settings of {other} are not read"))),
+        }
+    }
+
+    async fn write(&self, resource: &Physical, setting: &str, wanted: &Value) -> Result<(), Fault> {
+        let (id, w) = (resource.id.as_str(), wanted);
+        match resource.resource_type.as_str() {
+            "AWS::S3::Bucket" => self.put_bucket(id, setting, w).await,
+            "AWS::KMS::Key" => self.put_key(id, setting, w).await,
+            "AWS::IAM::Role" => self.put_role(id, setting, w).await,
+            "AWS::SQS::Queue" => self.put_queue(id, setting, w).await,
+            "AWS::SecretsManager::Secret" => self.put_secret(id, setting, w).await,
+            other => Err(Fault::new(FaultCode::BugInvariant, format!("settings of {other} are not written"))),
         }
     }
 }

@@ -14,4 +14,7 @@ pub struct OrgFhir {
     /// Client id at the EHR (SMART backend services). Its key is in the secret `leadline/<env>/<org>/share/fhir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// `kid` of that key, as registered at the EHR.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
 }

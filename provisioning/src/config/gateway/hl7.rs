@@ -26,6 +26,10 @@ pub struct MllpListener {
     #[serde(default = "max_connections")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_connections: u32,
+    /// Connections at a time of one organization.
+    #[serde(default = "max_connections_per_organization")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_connections_per_organization: u32,
     /// A sender that is silent in the middle of a message for so long is disconnected, seconds.
     #[serde(default = "idle_s")]
     #[schemars(range(min = 1, max = 3_600))]
@@ -45,14 +49,27 @@ pub struct MllpTls {
 }
 
 /// HL7 v2 from an organization's systems.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrgHl7 {
     /// SHA-256 of the certificates (DER) its senders come with, hexadecimal.
     #[schemars(inner(regex(pattern = "^[0-9a-f]{64}$")))]
     pub client_certificates: BTreeSet<String>,
-    /// Hosts that a pointer (OBX type RP) may name for http(s).
+    /// Hosts that a pointer (OBX type RP) may name, over https; http for a loopback address only.
     pub pointer_hosts: BTreeSet<String>,
+    /// Processing ids (MSH-11) that are taken: `P` production, `T` training, `D` debugging.
+    #[schemars(inner(regex(pattern = "^[PTD]$")))]
+    pub processing_ids: BTreeSet<String>,
+}
+
+impl Default for OrgHl7 {
+    fn default() -> Self {
+        Self {
+            client_certificates: BTreeSet::new(),
+            pointer_hosts: BTreeSet::new(),
+            processing_ids: BTreeSet::from(["P".to_owned()]),
+        }
+    }
 }
 
 fn max_message_bytes() -> u64 {
@@ -60,6 +77,9 @@ fn max_message_bytes() -> u64 {
 }
 fn max_connections() -> u32 {
     256
+}
+fn max_connections_per_organization() -> u32 {
+    64
 }
 fn idle_s() -> u32 {
     30

@@ -123,6 +123,22 @@ fn text(v: &Value) -> &str {
     v.as_str().unwrap_or_default()
 }
 
+/// The settings that a template wants for one of its resources, with references resolved, by the names that differences
+/// begin with; `None` if the template does not have it, or its type is not compared.
+#[must_use]
+pub fn wanted(template: &Value, id: &str, names: &Names) -> Option<Value> {
+    of_template(template, id, names)
+}
+
+/// The parts of a line that [`notification`] wrote.
+#[must_use]
+pub fn notification_parts(line: &str) -> Option<(&str, &str, Vec<(&str, &str)>)> {
+    let (event, rest) = line.split_once(" to ")?;
+    let (to, only) = rest.split_once(" where ").unwrap_or((rest, ""));
+    let rules = only.split(", ").filter(|r| !r.is_empty()).map(|r| r.split_once('=')).collect::<Option<_>>()?;
+    Some((event, to, rules))
+}
+
 /// How a notification is written: event, target, and the filter's rules (name, value).
 #[must_use]
 pub fn notification(event: &str, to: &str, filter: &[(&str, &str)]) -> String {

@@ -1,0 +1,44 @@
+//! What a stack leaves behind, removed as whoever started this process.
+
+use super::errors::Service;
+use super::settings::{AwsSettingsReader, there};
+use crate::ports::removal::Removal;
+use async_trait::async_trait;
+use leadline_domain::{Fault, OrgScope, ShareId};
+
+#[async_trait]
+impl Removal for AwsSettingsReader {
+    async fn secret(&self, scope: &OrgScope, share: &ShareId) -> Result<bool, Fault> {
+        let name = scope.share_secret(share);
+        let r = self.secrets.describe_secret().secret_id(&name).send().await;
+        if there(Service::Secrets, "DescribeSecret", &["ResourceNotFoundException"], r)?.is_none() {
+            return Ok(false);
+        }
+        let delete = self.secrets.delete_secret().secret_id(&name).force_delete_without_recovery(true);
+        let r = delete.send().await;
+        there(Service::Secrets, "DeleteSecret", &["ResourceNotFoundException"], r)?;
+        Ok(true)
+    }
+
+    async fn key(&self, scope: &OrgScope, days: i32) -> Result<bool, Fault> {
+        let alias = scope.key_alias();
+        let r = self.kms.describe_key().key_id(&alias).send().await;
+        let Some(k) = there(Service::Kms, "DescribeKey", &["NotFoundException"], r)? else { return Ok(false) };
+        let id = k.key_metadata().map(|m| m.key_id().to_owned()).unwrap_or_default();
+        // The key first: without its name it would not be found by a repeat. One that waits already is success.
+        let r = self.kms.schedule_key_deletion().key_id(&id).pending_window_in_days(days).send().await;
+        there(Service::Kms, "ScheduleKeyDeletion", &["KMSInvalidStateException"], r)?;
+        let r = self.kms.delete_alias().alias_name(&alias).send().await;
+        there(Service::Kms, "DeleteAlias", &["NotFoundException"], r)?;
+        Ok(true)
+    }
+
+    async fn bucket(&self, scope: &OrgScope) -> Result<bool, Fault> {
+        let r = self.s3.delete_bucket().bucket(scope.bucket()).send().await;
+        match there(Service::S3, "DeleteBucket", &["NoSuchBucket"], r) {
+            Ok(done) => Ok(done.is_some()),
+            // Something came, or a part of the deletion was not: the step before is to be looked at.
+            Err(f) => Err(Fault::new(f.code, format!("bucket {}: {}", scope.bucket(), f.detail))),
+        }
+    }
+}

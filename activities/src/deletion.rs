@@ -1,0 +1,226 @@
+//! Deletion after off-boarding: the bucket opened by an approved change of the stack, emptied, and taken down with what
+//! the stack leaves.
+
+// The activities macro makes constants that it does not document.
+#![allow(missing_docs)]
+
+use crate::deps::Deps;
+use crate::faults::ended;
+use crate::heartbeat::{beating, until_cancelled};
+use crate::ports::queue::Outgoing;
+use crate::provision::{belongs_here, execute, grant, now_ms, prepare};
+use leadline_domain::{Fault, FaultCode, OrgId, OrgScope};
+use leadline_workflows::contracts::StackPlan;
+use leadline_workflows::deletion::{
+    Contents, DeletionCertificate, DeletionInput, DeletionPlan, DismantleInput, Dismantled, Locked, OpenInput,
+    definitions, deletion_gates, deletion_request,
+};
+use leadline_workflows::offboard::Kept;
+use std::sync::Arc;
+use std::time::Duration;
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// Time between two looks at the stack.
+const POLL: Duration = Duration::from_millis(500);
+/// The longest time KMS lets a mistake be noticed in, days.
+const KEY_DAYS: i32 = 30;
+/// S3 may take a moment to have a deletion everywhere: a bucket is looked at so often before it counts as not empty.
+const BUCKET_LOOKS: u32 = 10;
+
+/// Implements `leadline_workflows::deletion::Deletions`.
+pub struct DeletionActivities {
+    deps: Arc<Deps>,
+}
+
+impl DeletionActivities {
+    /// Works with these parts.
+    #[must_use]
+    pub fn new(deps: Arc<Deps>) -> Self {
+        Self { deps }
+    }
+}
+
+#[activities]
+impl DeletionActivities {
+    /// See the contract.
+    #[activity(definition = definitions::PlanDeletion)]
+    pub async fn plan_deletion(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: DeletionInput,
+    ) -> Result<DeletionPlan, ActivityError> {
+        ended("plan_deletion", beating(&ctx, async { plan(&self.deps, &input) }).await)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::OpenBucket)]
+    pub async fn open_bucket(self: Arc<Self>, ctx: ActivityContext, input: OpenInput) -> Result<(), ActivityError> {
+        ended("open_bucket", until_cancelled(&ctx, open(&self.deps, &input)).await?)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::CountContents)]
+    pub async fn count_contents(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Contents, ActivityError> {
+        let work = async {
+            let held = self.deps.store(&org).await?.count_all().await?;
+            Ok(Contents { versions: held.versions, bytes: held.bytes, markers: held.markers })
+        };
+        ended("count_contents", until_cancelled(&ctx, work).await?)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::DeleteContents)]
+    pub async fn delete_contents(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Locked, ActivityError> {
+        let work = async {
+            let s = self.deps.store(&org).await?.delete_all().await?;
+            let (versions, bytes, until_ms) = (s.versions, s.bytes, s.until_ms);
+            Ok(Locked { versions, bytes, until_ms, legal_hold: s.legal_hold, named: s.named })
+        };
+        ended("delete_contents", until_cancelled(&ctx, work).await?)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::Dismantle)]
+    pub async fn dismantle(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: DismantleInput,
+    ) -> Result<Dismantled, ActivityError> {
+        ended("dismantle", until_cancelled(&ctx, dismantle(&self.deps, &input)).await?)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::RecordDeletion)]
+    pub async fn record_deletion(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        certificate: DeletionCertificate,
+    ) -> Result<(), ActivityError> {
+        ended("record_deletion", beating(&ctx, record(&self.deps, &certificate)).await)
+    }
+}
+
+fn plan(deps: &Deps, input: &DeletionInput) -> Result<DeletionPlan, Fault> {
+    in_time(input.kept_until_ms)?;
+    let plan = deps.plans.opening(&input.org, &input.certificate)?;
+    let opening = StackPlan {
+        env: plan.env().clone(),
+        org: plan.org().cloned(),
+        stack: plan.stack().to_owned(),
+        region: plan.region().to_owned(),
+        template: plan.template_text(),
+        tags: plan.tags().clone(),
+        repairs: plan.repairs().to_vec(),
+        deletes: plan.deletes().map(str::to_owned),
+        digest: plan.digest().to_owned(),
+    };
+    let gates = deletion_gates(&opening.env, deps.registry.gates().as_ref());
+    Ok(DeletionPlan { opening, gates })
+}
+
+/// By this worker's own clock as well.
+fn in_time(kept_until_ms: i64) -> Result<(), Fault> {
+    if now_ms() < kept_until_ms {
+        return Err(Fault::new(FaultCode::GateClosed, "the time of retention is not over"));
+    }
+    Ok(())
+}
+
+async fn open(deps: &Deps, input: &OpenInput) -> Result<(), Fault> {
+    in_time(input.kept_until_ms)?;
+    let plan = &input.opening;
+    if plan.deletes.is_none() {
+        return Err(Fault::new(FaultCode::StackPlanMismatch, "this plan does not delete"));
+    }
+    belongs_here(deps, plan)?;
+    let gates = deletion_gates(&plan.env, deps.registry.gates().as_ref());
+    let approval = grant(Some(&gates), &deletion_request(&plan.digest, &input.requested_by, &input.approvers))?;
+    let prepared = prepare(deps, plan).await?;
+    // It may be open already: a repeat of this step.
+    if !prepared.changes.is_empty() {
+        execute(deps, plan, &approval).await?;
+    }
+    Ok(())
+}
+
+async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fault> {
+    let config = deps.registry.org(&input.org)?;
+    let scope = &config.scope;
+    let mut out = Dismantled::default();
+    delete_stack(deps, &scope.stack()).await?;
+    out.removed.push(format!("stack {} with role {} and parameter", scope.stack(), scope.role_name()));
+    for share in config.shares.keys() {
+        deps.removal.secret(scope, share).await?;
+        out.removed.push(format!("secret {}", scope.share_secret(share)));
+    }
+    if input.locked.versions == 0 {
+        delete_bucket(deps, scope).await?;
+        out.removed.push(format!("bucket {}", scope.bucket()));
+        deps.removal.key(scope, KEY_DAYS).await?;
+        out.removed.push(format!("key {}, deleted by KMS {KEY_DAYS} days from now", scope.key_alias()));
+    } else {
+        out.kept = kept(scope, &input.locked);
+    }
+    out.kept.push(Kept {
+        what: "entries of the audit queue, histories of Temporal, copies made elsewhere".into(),
+        why: "each has a time of its own".into(),
+    });
+    Ok(out)
+}
+
+fn kept(scope: &OrgScope, locked: &Locked) -> Vec<Kept> {
+    let until = match (locked.legal_hold, locked.until_ms) {
+        (true, _) => "a legal hold, until somebody lifts it".to_owned(),
+        (false, Some(ms)) => format!("object lock, until {ms} (milliseconds since 1970 UTC)"),
+        (false, None) => "object lock".to_owned(),
+    };
+    let mut out = vec![Kept {
+        what: format!("bucket {} with {} versions, {} bytes", scope.bucket(), locked.versions, locked.bytes),
+        why: until,
+    }];
+    out.extend(locked.named.iter().map(|n| Kept { what: n.clone(), why: "locked".into() }));
+    out.push(Kept {
+        what: format!("key {}", scope.key_alias()),
+        why: "what is locked is encrypted with it; its role is gone: an administrator who has to read it gives \
+              himself access in the policies of bucket and key"
+            .into(),
+    });
+    out
+}
+
+async fn delete_stack(deps: &Deps, stack: &str) -> Result<(), Fault> {
+    let mut asked = false;
+    loop {
+        match deps.stacks.describe(stack).await?.map(|s| s.status) {
+            None => return Ok(()),
+            Some(s) if s == "DELETE_FAILED" && asked => {
+                return Err(Fault::new(FaultCode::StackFailed, format!("stack {stack} is {s}")));
+            }
+            Some(s) if s.ends_with("_IN_PROGRESS") => {}
+            Some(_) if asked => {}
+            Some(_) => {
+                deps.stacks.delete(stack).await?;
+                asked = true;
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn delete_bucket(deps: &Deps, scope: &OrgScope) -> Result<(), Fault> {
+    for _ in 1..BUCKET_LOOKS {
+        match deps.removal.bucket(scope).await {
+            Ok(_) => return Ok(()),
+            Err(f) => tracing::warn!(fault = %f, "the bucket is not deleted yet"),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    deps.removal.bucket(scope).await.map(drop)
+}
+
+async fn record(deps: &Deps, certificate: &DeletionCertificate) -> Result<(), Fault> {
+    let body = serde_json::to_string(certificate)
+        .map_err(|_| Fault::new(FaultCode::BugInvariant, "a certificate cannot be written"))?;
+    let message = Outgoing { body, dedup_id: certificate.id.clone(), group_id: certificate.organization.to_string() };
+    deps.audit_queue.send(&[message]).await.into_iter().collect()
+}

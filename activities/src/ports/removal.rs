@@ -1,0 +1,26 @@
+//! The role of what a stack leaves behind when it is deleted: taken away by people's leave only.
+
+use async_trait::async_trait;
+use leadline_domain::{Fault, OrgScope, ShareId};
+
+/// Removes what is retained of an organization. What is gone already is success.
+#[async_trait]
+pub trait Removal: Send + Sync {
+    /// Deletes the secret of a share, without a time in which it could come back. `false`: there was none.
+    ///
+    /// # Errors
+    /// `secret.*`, `credential.*`.
+    async fn secret(&self, scope: &OrgScope, share: &ShareId) -> Result<bool, Fault>;
+
+    /// Takes the key's name away and has the key deleted after this many days (KMS: 7 to 30). `false`: there was none.
+    ///
+    /// # Errors
+    /// `store.access_denied`, `credential.*`.
+    async fn key(&self, scope: &OrgScope, days: i32) -> Result<bool, Fault>;
+
+    /// Deletes the bucket, which must be empty. `false`: there was none.
+    ///
+    /// # Errors
+    /// `store.*`.
+    async fn bucket(&self, scope: &OrgScope) -> Result<bool, Fault>;
+}

@@ -1,0 +1,304 @@
+//! The EHR's own FHIR server, for pulls: SMART backend services (SMART App Launch 2.2, "Backend Services" and
+//! "Asymmetric (public key) authentication"). The token goes to the configured server and nowhere else.
+
+use crate::pointers::{Web, body};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{self, EcdsaKeyPair, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Request, Response, body::Incoming};
+use leadline_domain::{Fault, FaultCode};
+use leadline_ehr::fhir::Json;
+use leadline_ehr::hl7::Pointer;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+/// Answers other than documents: tokens, resources, pages of searches.
+const SMALL: usize = 16 << 20;
+/// A token is asked for again so long before it ends.
+const MARGIN: Duration = Duration::from_secs(60);
+/// How long an assertion is valid, seconds. Five minutes is the most that is allowed.
+const ASSERTION_S: u64 = 240;
+
+/// How to reach an EHR.
+pub struct Settings {
+    /// Base address of its FHIR server.
+    pub base: String,
+    /// Our client id there.
+    pub client_id: String,
+    /// Our private key: PKCS #8 in PEM, of a curve P-384 (ES384) or RSA (RS384).
+    pub key: Vec<u8>,
+    /// `kid` of the key, as registered there.
+    pub key_id: Option<String>,
+    /// Longest document, bytes.
+    pub limit: usize,
+}
+
+enum Key {
+    Es384(EcdsaKeyPair),
+    Rs384(Box<RsaKeyPair>),
+}
+
+/// A client of one EHR. Clones of tokens are not handed out.
+pub struct Ehr {
+    base: String,
+    client_id: String,
+    key: Key,
+    key_id: Option<String>,
+    limit: usize,
+    hosts: BTreeSet<String>,
+    web: Web,
+    token: Mutex<Option<(String, Instant)>>,
+}
+
+fn unreachable(why: impl Into<String>) -> Fault {
+    Fault::new(FaultCode::EhrUnreachable, why)
+}
+
+fn refused(why: impl Into<String>) -> Fault {
+    Fault::new(FaultCode::EhrRefused, why)
+}
+
+/// What the web says of a server, in words of this one.
+fn of_web(fault: Fault) -> Fault {
+    match fault.code {
+        FaultCode::PointerUnreachable => unreachable(fault.detail),
+        _ => refused(fault.detail),
+    }
+}
+
+impl Ehr {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// `config.invalid` for an address or a key that cannot be used.
+    pub fn new(settings: Settings, web: Web) -> Result<Self, Fault> {
+        let bad = |why: &str| Fault::new(FaultCode::ConfigInvalid, format!("gateway.fhir: {why}"));
+        let base = settings.base.trim_end_matches('/').to_owned();
+        let hosts = BTreeSet::from([host(&base).ok_or_else(|| bad("base_url is no address"))?]);
+        if Pointer::read(&base, &hosts).is_err() {
+            return Err(bad("base_url is neither https nor a loopback address"));
+        }
+        let der = PrivateKeyDer::from_pem_slice(&settings.key).map_err(|_| bad("the key is no PEM"))?;
+        let curve = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
+        let key = match EcdsaKeyPair::from_pkcs8(curve, der.secret_der()) {
+            Ok(pair) => Key::Es384(pair),
+            Err(_) => match RsaKeyPair::from_pkcs8(der.secret_der()) {
+                Ok(pair) => Key::Rs384(Box::new(pair)),
+                Err(_) => return Err(bad("the key is neither of P-384 nor RSA in PKCS #8")),
+            },
+        };
+        let Settings { client_id, key_id, limit, .. } = settings;
+        Ok(Self { base, client_id, key, key_id, limit, hosts, web, token: Mutex::default() })
+    }
+
+    /// A resource by its type and id, e.g. `DocumentReference/1`, or by its address on the server.
+    ///
+    /// # Errors
+    /// `fhir.unresolved` for another server or what is not there; `ehr.*`.
+    pub async fn read(&self, reference: &str) -> Result<Bytes, Fault> {
+        self.get(&self.address(reference)?, "application/fhir+json", SMALL).await
+    }
+
+    /// The content behind an attachment's `url`. A Binary is asked for as what it holds.
+    ///
+    /// # Errors
+    /// As [`Ehr::read`].
+    pub async fn document(&self, url: &str) -> Result<Bytes, Fault> {
+        let content = self.get(&self.address(url)?, "*/*", self.limit).await?;
+        // Servers that answer with the resource all the same (FHIR R4 section 2.39.3.2 lets them).
+        match Json::parse(&content) {
+            Ok(value) if value.text("resourceType") == Some("Binary") => {
+                let data = value.text("data").unwrap_or_default();
+                leadline_ehr::attachment::base64(data.as_bytes()).map(Bytes::from)
+            }
+            _ => Ok(content),
+        }
+    }
+
+    /// All resources of a type that were updated at or after a time (RFC 3339), over all pages up to 1,000.
+    ///
+    /// # Errors
+    /// `ehr.*`.
+    pub async fn updated_since(&self, kind: &str, since: &str) -> Result<Vec<Json>, Fault> {
+        let time = since.replace('+', "%2B").replace(':', "%3A");
+        let mut next = Some(format!("{}/{kind}?_lastUpdated=ge{time}&_sort=_lastUpdated&_count=100", self.base));
+        let mut found = Vec::new();
+        let mut pages = 0;
+        while let Some(url) = next {
+            pages += 1;
+            if pages > 1_000 {
+                return Err(unreachable("a search that does not end"));
+            }
+            let raw = self.get(&self.address(&url)?, "application/fhir+json", SMALL).await?;
+            let bundle = Json::parse(&raw).map_err(|_| unreachable("the answer to a search is no JSON"))?;
+            next = bundle
+                .list("link")
+                .iter()
+                .find(|l| l.text("relation") == Some("next"))
+                .and_then(|l| Some(l.text("url")?.to_owned()));
+            let resources = bundle.list("entry").iter().filter_map(|e| e.get("resource"));
+            found.extend(resources.filter(|r| r.text("resourceType") == Some(kind)).cloned());
+        }
+        Ok(found)
+    }
+
+    /// An address below the server's base; nothing else is called with its token.
+    fn address(&self, reference: &str) -> Result<Pointer, Fault> {
+        let elsewhere = || Fault::new(FaultCode::FhirUnresolved, "it refers to another server than the configured one");
+        let url = match reference.strip_prefix(&self.base) {
+            Some(rest) if rest.starts_with(['/', '?']) => reference.to_owned(),
+            None if !reference.contains(':') && !reference.starts_with(['/', '#']) => {
+                format!("{}/{reference}", self.base)
+            }
+            _ => return Err(elsewhere()),
+        };
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        if path.split('/').any(|p| p == "..") {
+            return Err(elsewhere());
+        }
+        Pointer::read(&url, &self.hosts).map_err(|_| elsewhere())
+    }
+
+    async fn get(&self, to: &Pointer, accept: &str, limit: usize) -> Result<Bytes, Fault> {
+        for fresh in [false, true] {
+            let token = self.token(fresh).await?;
+            let request =
+                Request::get(path(to)).header(ACCEPT, accept).header(AUTHORIZATION, format!("Bearer {token}"));
+            let response = self.send(to, request.body(Full::default())).await?;
+            match response.status().as_u16() {
+                200 => return body(response, limit).await.map_err(of_web),
+                // A token that was withdrawn, once.
+                401 if !fresh => {}
+                404 | 410 => return Err(Fault::new(FaultCode::FhirUnresolved, "the EHR does not have it")),
+                401 | 403 => return Err(refused("the EHR does not let us read: are the scopes granted?")),
+                status => return Err(unreachable(format!("HTTP status {status}"))),
+            }
+        }
+        Err(refused("the EHR refuses a token that it has just given"))
+    }
+
+    async fn send(
+        &self,
+        to: &Pointer,
+        request: Result<Request<Full<Bytes>>, hyper::http::Error>,
+    ) -> Result<Response<Incoming>, Fault> {
+        let Pointer::Web { tls, host, port, .. } = to else { return Err(refused("it is no address")) };
+        let request = request.map_err(|_| refused("it is no request"))?;
+        let sent = self.web.send(*tls, host, *port, request);
+        let answered = tokio::time::timeout(self.web.patience(), sent).await;
+        answered.unwrap_or_else(|_| Err(unreachable("it took too long"))).map_err(of_web)
+    }
+
+    async fn token(&self, fresh: bool) -> Result<String, Fault> {
+        // Held while it is asked for, so that many pulls ask once.
+        let mut held = self.token.lock().await;
+        if let Some((token, _)) = held.as_ref().filter(|(_, until)| !fresh && Instant::now() < *until) {
+            return Ok(token.clone());
+        }
+        let (token, lasts) = self.ask().await?;
+        *held = Some((token.clone(), Instant::now() + lasts.saturating_sub(MARGIN)));
+        Ok(token)
+    }
+
+    async fn ask(&self) -> Result<(String, Duration), Fault> {
+        let smart = self.address(".well-known/smart-configuration")?;
+        let response =
+            self.send(&smart, Request::get(path(&smart)).header(ACCEPT, "application/json").body(Full::default()));
+        let smart = json_of(response.await?, "smart-configuration").await?;
+        let endpoint =
+            smart.text("token_endpoint").ok_or_else(|| refused("its SMART configuration has no token_endpoint"))?;
+        // It may be on another host than the server, and it is the server that says so, over TLS.
+        let to = host(endpoint).map(|h| Pointer::read(endpoint, &BTreeSet::from([h])));
+        let Some(Ok(to)) = to else { return Err(refused("its token_endpoint is not an https address")) };
+        let assertion = self.assertion(endpoint)?;
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("scope", "system/DocumentReference.read system/DiagnosticReport.read system/Binary.read")
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_assertion", &assertion)
+            .finish();
+        let request = Request::post(path(&to))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form));
+        let response = self.send(&to, request).await?;
+        match response.status().as_u16() {
+            200 => {}
+            400 | 401 | 403 => {
+                return Err(refused("it refuses our client id or key: is the public key registered there?"));
+            }
+            status => return Err(unreachable(format!("HTTP status {status} for a token"))),
+        }
+        let token = json_of(response, "token").await?;
+        let lasts = match token.get("expires_in") {
+            Some(Json::Whole(seconds)) => Duration::from_secs((*seconds).min(86_400)),
+            _ => Duration::from_secs(300),
+        };
+        let token = token.text("access_token").ok_or_else(|| refused("it gives no access_token"))?;
+        Ok((token.to_owned(), lasts))
+    }
+
+    /// The JWT that says who we are (RFC 7523 section 3; RFC 7518 section 3.1 for the algorithms).
+    fn assertion(&self, audience: &str) -> Result<String, Fault> {
+        let bug = |_| Fault::new(FaultCode::BugInvariant, "signing an assertion");
+        let random = SystemRandom::new();
+        let mut id = [0; 16];
+        aws_lc_rs::rand::SecureRandom::fill(&random, &mut id).map_err(bug)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let algorithm = if matches!(self.key, Key::Es384(_)) { "ES384" } else { "RS384" };
+        let mut header = json!({ "typ": "JWT", "alg": algorithm });
+        if let Some(kid) = &self.key_id {
+            header["kid"] = json!(kid);
+        }
+        let claims = json!({
+            "iss": self.client_id, "sub": self.client_id, "aud": audience, "jti": URL_SAFE_NO_PAD.encode(id),
+            "iat": now, "exp": now + ASSERTION_S,
+        });
+        let part = |v: &serde_json::Value| URL_SAFE_NO_PAD.encode(v.to_string());
+        let signed = format!("{}.{}", part(&header), part(&claims));
+        let signature = match &self.key {
+            Key::Es384(pair) => pair.sign(&random, signed.as_bytes()).map_err(bug)?.as_ref().to_vec(),
+            Key::Rs384(pair) => {
+                let mut out = vec![0; pair.public_modulus_len()];
+                pair.sign(&signature::RSA_PKCS1_SHA384, &random, signed.as_bytes(), &mut out).map_err(bug)?;
+                out
+            }
+        };
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+async fn json_of(response: Response<Incoming>, what: &str) -> Result<Json, Fault> {
+    if response.status().as_u16() != 200 {
+        return Err(unreachable(format!("HTTP status {} for its {what}", response.status().as_u16())));
+    }
+    let raw = body(response, SMALL).await.map_err(of_web)?;
+    Json::parse(&raw).map_err(|_| unreachable(format!("its {what} is no JSON")))
+}
+
+fn path(pointer: &Pointer) -> &str {
+    match pointer {
+        Pointer::Web { path, .. } => path,
+        Pointer::File { .. } => "/",
+    }
+}
+
+/// The host of an address, as pointers have it.
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let end = authority.rfind(':').filter(|at| !authority[*at..].contains(']')).unwrap_or(authority.len());
+    Some(authority[..end].to_ascii_lowercase()).filter(|h| !h.is_empty())
+}
+
+#[cfg(test)]
+pub(super) mod tests;

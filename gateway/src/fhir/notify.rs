@@ -1,0 +1,187 @@
+//! Notifications of an EHR's subscriptions: what they tell of is pulled, or taken from them, and stored; and what they
+//! do not tell of any more is searched for.
+//!
+//! How far a subscription was followed is written down only after everything up to there was taken. Whatever dies in
+//! between, the EHR sends again, or the next notification shows the gap.
+
+use super::Service;
+use super::ehr::Ehr;
+use async_trait::async_trait;
+use bytes::Bytes;
+use leadline_activities::engine::Engine;
+use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_ehr::attachment;
+use leadline_ehr::fhir::{
+    Attached, Create, Issue, KINDS, Kind, Notification, Problem, Source, gap, notification, read,
+};
+use leadline_workflows::subscription::Seen;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Remembers, durably, how far subscriptions were followed.
+#[async_trait]
+pub trait Subscriptions: Send + Sync {
+    /// How far; `None` if nothing was written.
+    ///
+    /// # Errors
+    /// What its store fails with.
+    async fn seen(&self, org: &OrgId, subscription: &str) -> Result<Option<Seen>, Fault>;
+
+    /// Writes down how far. Never goes back.
+    ///
+    /// # Errors
+    /// What its store fails with.
+    async fn advance(&self, org: &OrgId, subscription: &str, seen: Seen) -> Result<(), Fault>;
+}
+
+/// A workflow for each subscription remembers.
+pub struct Remembered {
+    engine: Engine,
+    /// Task queue of the workers that run it.
+    queue: String,
+}
+
+impl Remembered {
+    /// By workflows on this task queue.
+    #[must_use]
+    pub fn new(engine: Engine, queue: String) -> Self {
+        Self { engine, queue }
+    }
+}
+
+#[async_trait]
+impl Subscriptions for Remembered {
+    async fn seen(&self, org: &OrgId, subscription: &str) -> Result<Option<Seen>, Fault> {
+        self.engine.subscription_seen(org, subscription).await
+    }
+    async fn advance(&self, org: &OrgId, subscription: &str, seen: Seen) -> Result<(), Fault> {
+        self.engine.subscription_advance(&self.queue, org, subscription, seen).await
+    }
+}
+
+/// Searches reach this much further back than the last notification: clocks differ. Milliseconds.
+const OVERLAP_MS: u64 = 300_000;
+
+/// Follows subscriptions.
+pub struct Follower {
+    ehrs: BTreeMap<OrgId, Ehr>,
+    subscriptions: std::sync::Arc<dyn Subscriptions>,
+}
+
+impl Follower {
+    /// Of these EHRs.
+    #[must_use]
+    pub fn new(ehrs: BTreeMap<OrgId, Ehr>, subscriptions: std::sync::Arc<dyn Subscriptions>) -> Self {
+        Self { ehrs, subscriptions }
+    }
+
+    /// Does what a notification asks for. It may be answered well only when this returns well.
+    ///
+    /// # Errors
+    /// 400 for what is no notification; 403 without an EHR; what pulls and stores fail with.
+    pub async fn notified(&self, service: &Service, org: &OrgId, raw: Bytes) -> Result<(), Problem> {
+        let told = notification(&raw)?;
+        let Some(ehr) = self.ehrs.get(org) else {
+            let why = "no EHR is configured for this organization";
+            return Err(Problem::new(403, Issue::Forbidden, FaultCode::FhirNotSupported, why));
+        };
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
+        let seen = self.subscriptions.seen(org, &told.subscription).await?;
+        if told.kind == Kind::Event {
+            for event in &told.events {
+                if let Some(focus) = &event.focus {
+                    self.take(service, org, ehr, &told, focus).await?;
+                }
+            }
+        }
+        // Events that come without a focus tell only that something happened.
+        let mute = told.events.iter().any(|e| e.focus.is_none());
+        if mute || gap(seen.map(|s| s.number), &told).is_some() {
+            let since = seen.map_or(0, |s| s.at_ms.saturating_sub(OVERLAP_MS));
+            tracing::info!(%org, "FHIR notifications are missing: searching for what they told of");
+            self.replay(service, org, ehr, since).await?;
+        }
+        let number = told.since_start.max(seen.map_or(0, |s| s.number));
+        self.subscriptions.advance(org, &told.subscription, Seen { number, at_ms: now_ms }).await?;
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        service: &Service,
+        org: &OrgId,
+        ehr: &Ehr,
+        told: &Notification,
+        focus: &str,
+    ) -> Result<(), Problem> {
+        let mut parts = focus.trim_end_matches('/').rsplit('/');
+        let (id, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let Some(kind) = KINDS.into_iter().find(|k| *k == kind) else { return Ok(()) };
+        let brought = told.resources.iter().find(|(url, resource)| {
+            url == focus
+                || url.ends_with(&format!("/{kind}/{id}"))
+                || (resource.text("resourceType") == Some(kind) && resource.text("id") == Some(id))
+        });
+        let raw = match brought {
+            Some((_, resource)) => Bytes::from(serde_json::to_vec(resource).unwrap_or_default()),
+            None => match ehr.read(focus).await {
+                Ok(raw) => raw,
+                // Deleted since: there is nothing left to take.
+                Err(fault) if fault.code == FaultCode::FhirUnresolved => return Ok(()),
+                Err(fault) => return Err(fault.into()),
+            },
+        };
+        self.store(service, org, ehr, kind, &raw).await
+    }
+
+    async fn replay(&self, service: &Service, org: &OrgId, ehr: &Ehr, since_ms: u64) -> Result<(), Problem> {
+        let seconds = i64::try_from(since_ms / 1_000).unwrap_or_default();
+        let since = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        let since = since.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for kind in ["DocumentReference", "DiagnosticReport"] {
+            for resource in ehr.updated_since(kind, &since).await? {
+                let raw = serde_json::to_vec(&resource).unwrap_or_default();
+                self.store(service, org, ehr, kind, &raw).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A resource that is wrong in itself is kept, told of in the log, and passed over: no notification brings it again better,
+    /// and those behind it must not wait.
+    async fn store(&self, service: &Service, org: &OrgId, ehr: &Ehr, kind: &str, raw: &[u8]) -> Result<(), Problem> {
+        let stored = async {
+            let mut create = read(kind, raw, None)?;
+            pull(ehr, &mut create).await?;
+            service.store(org, create).await
+        };
+        match stored.await {
+            Ok(_) => Ok(()),
+            Err(problem) if problem.fault.class() == leadline_domain::FaultClass::Rejected => {
+                leadline_activities::metrics::METRICS.fault(problem.fault.code);
+                let kept = service.keep_raw(org, "passed-over", Bytes::copy_from_slice(raw)).await?;
+                tracing::warn!(%org, code = %problem.fault.code, detail = %problem.fault.detail, %kept, "a resource of the EHR is passed over");
+                Ok(())
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+/// Brings in what a resource of the EHR refers to.
+async fn pull(ehr: &Ehr, create: &mut Create) -> Result<(), Problem> {
+    for Attached { source, path } in &mut create.documents {
+        let Source::At(url, size, hash) = source else { continue };
+        let content = ehr.document(url).await?;
+        let checked = attachment::declared(&content, *size, hash.as_deref())
+            .and_then(|()| attachment::whole(&content).map(|_| ()))
+            .map_err(|f| Problem::from(f).at(path.clone()));
+        checked?;
+        *source = Source::Here(content.to_vec());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

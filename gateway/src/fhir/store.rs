@@ -1,0 +1,85 @@
+//! Keeping resources and taking in what they bring.
+
+use super::Service;
+use crate::intake::{Content, Kept, Received};
+use bytes::Bytes;
+use leadline_domain::staged::{Ingress, StagedName};
+use leadline_domain::{Digest, Fault, FaultCode, OrgId};
+use leadline_ehr::fhir::{Answered, Attached, Create, Issue, Problem, Source};
+
+/// The object of a resource's document.
+fn document(org: &OrgId, id: &str, index: usize) -> StagedName {
+    StagedName::derived(Ingress::Fhir, &[org.as_str(), id, &index.to_string()])
+}
+
+impl Service {
+    /// Refuses references that lead to nothing received, before anything is stored.
+    pub(super) async fn resolvable(&self, org: &OrgId, create: &Create) -> Result<(), Problem> {
+        for attached in &create.documents {
+            let Source::At(url, ..) = &attached.source else { continue };
+            let known = match self.earlier(url) {
+                Some(id) => self.intake.report(org, Ingress::Fhir, &document(org, id, 0)).await?.is_some(),
+                None => false,
+            };
+            if !known {
+                let why = "it refers to a document that was not received: send it inline, in the bundle, or before";
+                let problem = Problem::new(422, Issue::NotFound, FaultCode::FhirUnresolved, why);
+                return Err(problem.at(attached.path.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a Binary of this service that an address names.
+    fn earlier<'a>(&self, url: &'a str) -> Option<&'a str> {
+        let url = url.strip_prefix(&self.base).map_or(url, |rest| rest.trim_start_matches('/'));
+        url.strip_prefix("Binary/")?.split('/').next()
+    }
+
+    /// Keeps something as it came, under its content.
+    pub(super) async fn keep_raw(&self, org: &OrgId, what: &str, raw: Bytes) -> Result<StagedName, Fault> {
+        let digest = Digest::of(&raw).to_hex();
+        let name = StagedName::derived(Ingress::Fhir, &[org.as_str(), what, &digest]);
+        self.intake.keep(org, Ingress::Fhir, &name, raw).await.map(|_| name)
+    }
+
+    /// Stores a resource. What it is found by is its first identifier, or the one that the condition names; where that
+    /// is taken by another resource, and always without one, its content.
+    pub(super) async fn store(&self, org: &OrgId, create: Create) -> Result<Answered, Problem> {
+        let conditional = create.condition.is_some();
+        let of = |how: &str, what: &str| StagedName::derived(Ingress::Fhir, &[org.as_str(), create.kind, how, what]);
+        let by_content = of("content", &Digest::of(&create.body).to_hex());
+        let name = create.key().map(|key| of("identifier", key));
+        let body = Bytes::from(create.body);
+        let (name, kept) = match name {
+            Some(name) => match self.intake.keep(org, Ingress::Fhir, &name, body.clone()).await? {
+                Kept::Other if !conditional => {
+                    let kept = self.intake.keep(org, Ingress::Fhir, &by_content, body).await?;
+                    (by_content, kept)
+                }
+                kept => (name, kept),
+            },
+            None => {
+                let kept = self.intake.keep(org, Ingress::Fhir, &by_content, body).await?;
+                (by_content, kept)
+            }
+        };
+        let id = name.as_str().to_owned();
+        let answered = Answered { kind: create.kind, id: id.clone(), existed: conditional && kept != Kept::New };
+        // Another resource has the identifier: what this one brings is not wanted. If nothing of that one was taken, its
+        // request died in between, and its sender has changed it since: then this is what there is.
+        let wanted =
+            kept != Kept::Other || self.intake.report(org, Ingress::Fhir, &document(org, &id, 0)).await?.is_none();
+        let documents = if wanted { create.documents } else { Vec::new() };
+        for (index, attached) in documents.into_iter().enumerate() {
+            let Attached { source: Source::Here(content), path } = attached else { continue };
+            let name = document(org, &id, index);
+            // Of a repeat too: what was taken makes no new work.
+            let content = Content::Bytes(Bytes::from(content));
+            let received = Received { org: org.clone(), ingress: Ingress::Fhir, name, content, declared: None };
+            self.intake.take(received).await.map_err(|fault: Fault| Problem::from(fault).at(path))?;
+        }
+        tracing::info!(%org, kind = answered.kind, id, existed = answered.existed, "FHIR resource taken");
+        Ok(answered)
+    }
+}

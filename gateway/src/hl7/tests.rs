@@ -1,0 +1,146 @@
+use super::*;
+use crate::double::Memory;
+use async_trait::async_trait;
+
+/// Has one document, at one address.
+struct Archive;
+
+#[async_trait]
+impl Pointers for Archive {
+    async fn fetch(&self, _: &OrgId, pointer: &Pointer, _: &BTreeSet<String>, _: usize) -> Result<Bytes, Fault> {
+        match pointer {
+            Pointer::Web { path, .. } if path == "/whole" => Ok(Bytes::from_static(b"1,2\n3,4\n")),
+            Pointer::Web { path, .. } if path == "/short" => Ok(Bytes::from_static(b"%PDF-1.4\n")),
+            _ => Err(Fault::new(FaultCode::PointerUnreachable, "HTTP status 404")),
+        }
+    }
+}
+
+fn org() -> OrgId {
+    OrgId::parse("north").unwrap()
+}
+
+fn desk(memory: &Arc<Memory>) -> Desk {
+    let senders = Senders { pointer_hosts: BTreeSet::from(["pacs".into()]), ..Senders::default() };
+    Desk::new(memory.clone(), Arc::new(Archive), BTreeMap::from([(org(), senders)]), 1 << 20)
+}
+
+fn message(id: &str, modes: &str, segments: &str) -> Bytes {
+    let text = format!(
+        "MSH|^~\\&|CART|WARD|LL|HUB|20260101||ORU^R01^ORU_R01|{id}|P|2.5.1|||{modes}\rPID|||4711||Doe^John\rOBR|1\r{segments}\r"
+    );
+    Bytes::from(text)
+}
+
+const GOOD: &str = "OBX|1|ED|11524-6^EKG^LN||^TEXT^^Base64^MSwyCjMsNAo=||||||F";
+/// `%PDF-1.4`
+const SHORT: &str = "OBX|2|ED|11524-6^EKG^LN||^PDF^^Base64^JVBERi0xLjQK||||||F";
+
+async fn said(desk: &Desk, raw: Bytes) -> String {
+    let answer = desk.receive(&org(), raw).await;
+    let text = |a: Option<Vec<u8>>| a.map(|a| String::from_utf8(a).unwrap()).unwrap_or_default();
+    format!("{}{}", text(answer.accept), text(answer.application))
+}
+
+#[tokio::test]
+async fn a_message_is_kept_its_documents_taken_and_then_acknowledged() {
+    let memory = Memory::new();
+    let raw = message("1", "", GOOD);
+    assert!(said(&desk(&memory), raw.clone()).await.contains("\rMSA|AA|1\r"));
+    assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
+    assert_eq!(memory.kept.lock().unwrap().values().next(), Some(&raw));
+}
+
+#[tokio::test]
+async fn a_repeat_is_acknowledged_and_another_message_of_the_same_id_is_not() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    said(&desk, message("1", "", GOOD)).await;
+    assert!(said(&desk, message("1", "", GOOD)).await.contains("MSA|AA|1"));
+    assert_eq!(memory.contents().len(), 1);
+    let other = said(&desk, message("1", "", "OBX|1|ED|x||^T^^A^other||||||F")).await;
+    assert!(other.contains("MSA|AE|1|hl7.control_id_reused") && other.contains("205^Duplicate key"), "{other}");
+    assert_eq!(memory.contents().len(), 1);
+    assert!(METRICS.render().contains("leadline_faults_total{code=\"hl7.control_id_reused\"}"));
+}
+
+#[tokio::test]
+async fn what_ends_early_is_told_and_what_is_good_beside_it_is_taken() {
+    let memory = Memory::new();
+    let told = said(&desk(&memory), message("1", "", &format!("{SHORT}\r{GOOD}"))).await;
+    assert!(told.contains("MSA|AE|1|attachment.incomplete: attachment 1: the PDF ends early\r"), "{told}");
+    assert_eq!((memory.contents().len(), memory.kept.lock().unwrap().len()), (1, 1));
+    assert!(!told.contains("Doe") && !told.contains("4711"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_now_is_to_be_sent_again_and_then_goes() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    memory.fails.lock().unwrap().push(FaultCode::StoreUnreachable);
+    let told = said(&desk, message("1", "", GOOD)).await;
+    assert!(told.contains("MSA|AR|1|store.unreachable: not taken now") && !told.contains("10.1.2.3"), "{told}");
+    assert!(said(&desk, message("1", "", GOOD)).await.contains("MSA|AA|1"));
+    assert_eq!(memory.contents().len(), 1);
+}
+
+#[tokio::test]
+async fn the_enhanced_mode_says_ca_only_when_everything_is_safe() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    memory.fails.lock().unwrap().push(FaultCode::StoreUnreachable);
+    let told = said(&desk, message("1", "AL|AL", GOOD)).await;
+    assert!(told.contains("MSA|CE|1") && !told.contains("MSA|CA") && !told.contains("MSA|A"), "{told}");
+    let told = said(&desk, message("1", "AL|AL", GOOD)).await;
+    assert!(told.contains("MSA|CA|1\r") && told.contains("MSA|AA|1\r"), "{told}");
+}
+
+#[tokio::test]
+async fn pointers_are_followed_where_they_may_be() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    let line = |to: &str| format!("OBX|1|RP|x||{to}^^AP^PDF||||||F");
+    for (id, to, says) in [
+        ("1", "https://pacs/whole", "MSA|AA|1"),
+        ("2", "https://pacs/short", "MSA|AE|2|attachment.incomplete: attachment 1: the PDF ends early"),
+        ("3", "https://pacs/later", "MSA|AR|3|pointer.unreachable"),
+        ("4", "https://evil/whole", "MSA|AE|4|pointer.refused: attachment 1: its host is not"),
+    ] {
+        let told = said(&desk, message(id, "", &line(to))).await;
+        assert!(told.contains(says), "{told}");
+    }
+    assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_kept() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    for (raw, says) in [
+        (Bytes::from_static(b"PID|1\r"), "MSA|AR||hl7.unreadable"),
+        (Bytes::from_static(b"\xFF\xFEM\0S\0H\0"), "MSA|AR||hl7.unreadable"),
+        (Bytes::from_static(b""), "MSA|AR||hl7.unreadable"),
+        (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ADT^A01|9|P|2.5\r"), "MSA|AR|9|hl7.not_accepted"),
+        (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ORU^R01|9|P|2.5\rPID|\0\r"), "MSA|AR|9|hl7.unreadable"),
+        (
+            Bytes::from_static(b"MSH|^~\\&|A|B|||1||ORU^R01|9|P|2.5||||||UNICODE UTF-8\r\xFF\r"),
+            "MSA|AR|9|hl7.unreadable",
+        ),
+    ] {
+        let told = said(&desk, raw).await;
+        assert!(told.contains(says), "{told}");
+    }
+    assert!(memory.kept.lock().unwrap().is_empty());
+    let stranger = desk.receive(&OrgId::parse("south").unwrap(), message("1", "", GOOD)).await;
+    assert!(String::from_utf8(stranger.application.unwrap()).unwrap().contains("MSA|AR|1|config.unknown_org"));
+}
+
+#[tokio::test]
+async fn two_organizations_and_two_facilities_do_not_share_control_ids() {
+    let memory = Memory::new();
+    let desk = desk(&memory);
+    said(&desk, message("1", "", GOOD)).await;
+    let ward2 = String::from_utf8(message("1", "", GOOD).to_vec()).unwrap().replace("|WARD|", "|WARD2|");
+    assert!(said(&desk, ward2.into()).await.contains("MSA|AA|1"));
+    assert_eq!(memory.contents().len(), 2);
+}

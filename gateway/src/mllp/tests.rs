@@ -1,0 +1,213 @@
+use super::*;
+use crate::double::Memory;
+use crate::hl7::Senders;
+use crate::pointers::Web;
+use leadline_ehr::mllp::frame;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+
+const ANY: &str = "127.0.0.1:0";
+
+fn org(name: &str) -> OrgId {
+    OrgId::parse(name).unwrap()
+}
+
+struct Running {
+    addresses: Vec<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: tokio::task::JoinHandle<()>,
+    memory: Arc<Memory>,
+}
+
+async fn start(tls: Option<Tls>, limits: Limits) -> Running {
+    let memory = Memory::new();
+    let web = Web::trusting(RootCertStore::empty(), Duration::from_secs(5));
+    let senders = ["north", "south"].map(|o| (org(o), Senders::default()));
+    let desk = Desk::new(memory.clone(), Arc::new(web), BTreeMap::from(senders), 1 << 20);
+    let plain = ["north", "south"].map(|o| (org(o), ANY.parse().unwrap()));
+    let listen = Listen { tls: tls.map(|t| (ANY.parse().unwrap(), t)), plain: BTreeMap::from(plain) };
+    let server = Server::bind(listen, limits, Arc::new(desk)).await.unwrap();
+    let addresses = server.addresses();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = tokio::spawn(server.run(async move { drop(stopped.await) }));
+    Running { addresses, stop: Some(stop), ended, memory }
+}
+
+fn message(id: &str, text: &str) -> Vec<u8> {
+    format!("MSH|^~\\&|CART|WARD|LL|HUB|20260101||ORU^R01|{id}|P|2.5\rOBX|1|ED|x||^T^^A^{text}||||||F\r").into_bytes()
+}
+
+/// Reads one answer.
+async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut all = Vec::new();
+    while !all.ends_with(b"\x1c\r") {
+        match stream.read_u8().await {
+            Ok(byte) => all.push(byte),
+            Err(_) => return None,
+        }
+    }
+    Some(String::from_utf8(all).unwrap())
+}
+
+async fn told(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), message: &[u8]) -> Option<String> {
+    stream.write_all(&frame(message)).await.ok()?;
+    heard(stream).await
+}
+
+#[tokio::test]
+async fn messages_are_answered_in_their_order_on_one_connection() {
+    let running = start(None, Limits::default()).await;
+    let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let both = [frame(&message("1", "one")), frame(&message("2", "two"))].concat();
+    stream.write_all(&both).await.unwrap();
+    assert!(heard(&mut stream).await.unwrap().contains("MSA|AA|1"));
+    assert!(heard(&mut stream).await.unwrap().contains("MSA|AA|2"));
+    let taken = running.memory.taken.lock().unwrap();
+    assert!(taken.keys().all(|(o, _)| *o == org("north")) && taken.len() == 2);
+}
+
+#[tokio::test]
+async fn one_that_is_too_long_is_answered_and_never_held() {
+    let running = start(None, Limits { message_bytes: 1 << 20, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let answer = told(&mut stream, &message("9", &"x".repeat(3 << 20))).await.unwrap();
+    assert!(answer.contains("MSA|AR|9|hl7.too_long: it is longer than 1048576 bytes"), "{answer}");
+    assert!(told(&mut stream, &message("10", "ok")).await.unwrap().contains("MSA|AA|10"));
+}
+
+#[tokio::test]
+async fn one_without_an_end_is_cut_off() {
+    let running = start(None, Limits { message_bytes: 1 << 16, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+    stream.write_all(b"\x0bMSH|^~\\&|").await.unwrap();
+    let block = vec![b'x'; 1 << 16];
+    while stream.write_all(&block).await.is_ok() {}
+    assert_eq!(running.memory.kept.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_silent_sender_is_cut_off_and_others_do_not_wait_for_it() {
+    let limits = Limits { idle: Duration::from_millis(300), connections_per_org: 2, ..Limits::default() };
+    let running = start(None, limits).await;
+    let mut silent = TcpStream::connect(running.addresses[0]).await.unwrap();
+    silent.write_all(b"\x0bMSH|^~\\&|CART").await.unwrap();
+    // One at rest between messages is left alone.
+    let mut resting = TcpStream::connect(running.addresses[0]).await.unwrap();
+    assert!(told(&mut resting, &message("1", "a")).await.unwrap().contains("MSA|AA|1"));
+    // Its own organization has no place left; another has all of its own.
+    let mut third = TcpStream::connect(running.addresses[0]).await.unwrap();
+    assert_eq!(told(&mut third, &message("2", "b")).await, None);
+    let mut other = TcpStream::connect(running.addresses[1]).await.unwrap();
+    assert!(told(&mut other, &message("2", "b")).await.unwrap().contains("MSA|AA|2"));
+    assert_eq!(heard(&mut silent).await, None);
+    assert!(told(&mut resting, &message("3", "c")).await.unwrap().contains("MSA|AA|3"));
+}
+
+#[tokio::test]
+async fn what_has_begun_is_finished_before_the_end() {
+    let mut running = start(None, Limits::default()).await;
+    let mut resting = TcpStream::connect(running.addresses[0]).await.unwrap();
+    assert!(told(&mut resting, &message("1", "a")).await.is_some());
+    let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+    let wire = frame(&message("2", "b"));
+    // An answered message in front of it: that the second has begun is then known.
+    stream.write_all(&[&frame(&message("0", "z")), &wire[..30]].concat()).await.unwrap();
+    assert!(heard(&mut stream).await.unwrap().contains("MSA|AA|0"));
+    running.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(heard(&mut resting).await, None);
+    stream.write_all(&wire[30..]).await.unwrap();
+    assert!(heard(&mut stream).await.unwrap().contains("MSA|AA|2"));
+    running.ended.await.unwrap();
+    assert!(TcpStream::connect(running.addresses[0]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_plain_address_is_a_loopback_address() {
+    let desk =
+        Desk::new(Memory::new(), Arc::new(Web::trusting(RootCertStore::empty(), Duration::ZERO)), BTreeMap::new(), 1);
+    let listen = Listen { tls: None, plain: BTreeMap::from([(org("north"), "0.0.0.0:0".parse().unwrap())]) };
+    let fault = Server::bind(listen, Limits::default(), Arc::new(desk)).await.err().unwrap();
+    assert_eq!(fault.code, FaultCode::ConfigInvalid);
+}
+
+/// A root, and certificates of it.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn issue(&self, name: &str) -> (Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
+    }
+}
+
+async fn connected(
+    address: SocketAddr,
+    authority: &Authority,
+    client: Option<&(Certificate, KeyPair)>,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match client {
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            config.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
+}
+
+#[tokio::test]
+async fn the_certificate_says_whose_message_it_is() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let server = authority.issue("localhost");
+    let [north, south, nobody] = ["a", "b", "c"].map(|n| authority.issue(n));
+    let folder = std::env::temp_dir().join(format!("leadline-mllp-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let digest = |c: &Certificate| -> [u8; 32] { Sha256::digest(c.der()).into() };
+    let tls = Tls {
+        certificate: file("server.pem", server.0.pem()),
+        key: file("server.key", server.1.serialize_pem()),
+        client_roots: file("roots.pem", authority.0.pem()),
+        senders: BTreeMap::from([(digest(&north.0), org("north")), (digest(&south.0), org("south"))]),
+    };
+    let running = start(Some(tls), Limits::default()).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    for (client, id) in [(&north, "1"), (&south, "1")] {
+        let mut stream = connected(running.addresses[0], &authority, Some(client)).await.unwrap();
+        assert!(told(&mut stream, &message(id, "a")).await.unwrap().contains("MSA|AA|1"));
+    }
+    let owners: Vec<OrgId> = running.memory.taken.lock().unwrap().keys().map(|(o, _)| o.clone()).collect();
+    assert_eq!(owners, [org("north"), org("south")]);
+    // A certificate that is nobody's, one of another root, and none: no answer, nothing taken.
+    let strange = foreign.issue("a");
+    for client in [Some(&nobody), Some(&strange), None] {
+        if let Ok(mut stream) = connected(running.addresses[0], &authority, client).await {
+            assert_eq!(told(&mut stream, &message("2", "b")).await, None);
+        }
+    }
+    assert_eq!(running.memory.taken.lock().unwrap().len(), 2);
+}

@@ -1,0 +1,558 @@
+//! A worker in this process with the real parts of provisioning (CloudFormation, secrets, roles, probes) on a real endpoint
+//! and a real Temporal, each call of which can be failed, done and then failed, or left hanging until the worker is killed.
+
+use crate::harness::aws::AwsEndpoint;
+use crate::harness::stack::ACCOUNT;
+use crate::harness::temporal::Temporal;
+use crate::harness::tools::eventually;
+use crate::rig::{facts, scope, share_id};
+use async_trait::async_trait;
+use leadline_activities::adapters::aws::{
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks,
+};
+use leadline_activities::adapters::aws_fake::FakeQueue;
+use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
+use leadline_activities::adapters::smb_fake::FakeShare;
+use leadline_activities::content_cache::ContentCache;
+use leadline_activities::deps::{Deps, Shares};
+use leadline_activities::engine::Engine;
+use leadline_activities::outcomes::Outcomes;
+use leadline_activities::ports::checks::{Isolation, Planned, Plans};
+use leadline_activities::ports::share::Share;
+use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
+use leadline_activities::ports::store::{OrgStore, OrgStores};
+use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_activities::worker::{Capacity, worker};
+use leadline_domain::isolation::{Evidence, NotEnforced};
+use leadline_domain::{
+    ArchiveRule, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
+};
+use leadline_provisioning::{Config, Plan};
+use leadline_workflows::contracts::{ApplyInput, StackPlan};
+use leadline_workflows::onboard::ApplyStatus;
+use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use temporalio_client::{
+    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+};
+use temporalio_sdk::Runtime;
+use temporalio_sdk::runtime::RuntimeOptions;
+
+/// What a call shall do, in the order calls are made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plight {
+    /// Fail and do nothing.
+    Fail(Fault),
+    /// Do it and fail nevertheless: the answer was lost on its way.
+    FailAfter(Fault),
+    /// Do nothing, and never answer.
+    Hang,
+    /// Do it, and never answer.
+    HangAfter,
+}
+
+type Queues = HashMap<(String, &'static str), VecDeque<Plight>>;
+
+/// What is to come, by organization and operation; and which organizations hang.
+#[derive(Debug, Default)]
+pub struct Plights {
+    coming: Mutex<Queues>,
+    hanging: Mutex<BTreeSet<String>>,
+}
+
+fn locked<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Plights {
+    /// Plans what a later call does.
+    pub fn plan(&self, org: &str, operation: &'static str, what: Plight) {
+        locked(&self.coming).entry((org.to_owned(), operation)).or_default().push_back(what);
+    }
+
+    /// How many planned calls of an organization were not made yet.
+    #[must_use]
+    pub fn left(&self, org: &str) -> usize {
+        locked(&self.coming).iter().filter(|((o, _), _)| o == org).map(|(_, q)| q.len()).sum()
+    }
+
+    /// Organizations a call of which never answers.
+    #[must_use]
+    pub fn hanging(&self) -> BTreeSet<String> {
+        locked(&self.hanging).clone()
+    }
+
+    fn take(&self, key: &(String, &'static str)) {
+        locked(&self.coming).get_mut(key).and_then(VecDeque::pop_front);
+    }
+
+    async fn around<T>(
+        &self,
+        org: &str,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        let key = (org.to_owned(), operation);
+        let next = locked(&self.coming).get(&key).and_then(VecDeque::front).cloned();
+        match next {
+            None => call.await,
+            Some(Plight::Fail(f)) => {
+                self.take(&key);
+                Err(f)
+            }
+            Some(Plight::Hang) => {
+                self.take(&key);
+                locked(&self.hanging).insert(org.to_owned());
+                std::future::pending().await
+            }
+            // A call that fails by itself was not done: the plan stands.
+            Some(after) => {
+                let done = call.await?;
+                self.take(&key);
+                if let Plight::FailAfter(f) = after {
+                    return Err(f);
+                }
+                locked(&self.hanging).insert(org.to_owned());
+                drop(done);
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// Whose a stack is; empty for those of the environment.
+fn owner(stack: &str) -> &str {
+    stack.strip_prefix("leadline-test-org-").unwrap_or_default()
+}
+
+struct FaultyStacks(CfnStacks, Arc<Plights>);
+
+#[async_trait]
+impl Stacks for FaultyStacks {
+    async fn describe(&self, stack: &str) -> Result<Option<StackState>, Fault> {
+        self.1.around(owner(stack), "describe", self.0.describe(stack)).await
+    }
+    async fn template(&self, stack: &str) -> Result<Option<String>, Fault> {
+        self.0.template(stack).await
+    }
+    async fn create_change_set(
+        &self,
+        stack: &str,
+        name: &str,
+        template: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), Fault> {
+        let call = self.0.create_change_set(stack, name, template, tags);
+        self.1.around(owner(stack), "create_change_set", call).await
+    }
+    async fn change_set(&self, stack: &str, name: &str) -> Result<ChangeSetState, Fault> {
+        self.1.around(owner(stack), "change_set", self.0.change_set(stack, name)).await
+    }
+    async fn execute(&self, stack: &str, name: &str) -> Result<(), Fault> {
+        self.1.around(owner(stack), "execute", self.0.execute(stack, name)).await
+    }
+    async fn discard(&self, stack: &str, name: &str) -> Result<(), Fault> {
+        self.1.around(owner(stack), "discard", self.0.discard(stack, name)).await
+    }
+    async fn events(&self, stack: &str) -> Result<Vec<StackEvent>, Fault> {
+        self.0.events(stack).await
+    }
+    async fn delete(&self, stack: &str) -> Result<(), Fault> {
+        self.1.around(owner(stack), "delete", self.0.delete(stack)).await
+    }
+}
+
+struct FaultySecrets(AwsSecrets, Arc<Plights>);
+
+#[async_trait]
+impl Secrets for FaultySecrets {
+    async fn share_credentials(&self, scope: &OrgScope, share: &ShareId) -> Result<ShareCredentials, Fault> {
+        self.1.around(scope.org().as_str(), "share_credentials", self.0.share_credentials(scope, share)).await
+    }
+    fn forget(&self, scope: &OrgScope, share: &ShareId) {
+        self.0.forget(scope, share);
+    }
+    async fn put_share_credentials(&self, s: &OrgScope, share: &ShareId, c: &ShareCredentials) -> Result<(), Fault> {
+        self.0.put_share_credentials(s, share, c).await
+    }
+}
+
+struct FaultyStores(Arc<AwsOrgStores>, Arc<Plights>);
+
+#[async_trait]
+impl OrgStores for FaultyStores {
+    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
+        self.1.around(scope.org().as_str(), "open", self.0.open(scope)).await
+    }
+}
+
+/// Tries grow with the square of the organizations: each is tried on the first of them only.
+struct FaultyIsolation(AwsIsolation, Arc<Plights>);
+
+#[async_trait]
+impl Isolation for FaultyIsolation {
+    fn not_enforced(&self) -> Vec<NotEnforced> {
+        self.0.not_enforced()
+    }
+    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+        let made = self.0.stacks().await?;
+        Ok(made.into_iter().filter(|s| owner(s) == REFERENCE).collect())
+    }
+    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_own", self.0.own(own, shares)).await
+    }
+    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_environment", self.0.environment(own, env)).await
+    }
+    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_other", self.0.other(own, other, shares)).await
+    }
+}
+
+struct OneShare(Arc<FakeShare>);
+
+#[async_trait]
+impl Shares for OneShare {
+    async fn open(&self, _: &OrgId, _: &ShareId) -> Result<Arc<dyn Share>, Fault> {
+        Ok(Arc::clone(&self.0) as Arc<dyn Share>)
+    }
+    fn forget(&self, _: &OrgId, _: &ShareId) {}
+}
+
+struct NoPlans;
+
+impl Plans for NoPlans {
+    fn opening(&self, _: &OrgId, _: &str) -> Result<Plan, Fault> {
+        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    }
+    fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
+        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    }
+}
+
+/// The organization to which nothing happens: what the others come to is compared with what it came to.
+pub const REFERENCE: &str = "reference";
+
+/// See the module.
+pub struct OnboardRig {
+    /// Temporal, as activities use it.
+    pub engine: Engine,
+    /// What is to come.
+    pub plights: Arc<Plights>,
+    config: Config,
+    url: String,
+    temporal: String,
+    running: Option<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
+}
+
+impl OnboardRig {
+    /// Servers are the caller's; the environment and [`REFERENCE`] are applied when this returns.
+    ///
+    /// # Panics
+    /// When something of it fails.
+    pub async fn start(dir: &Path, temporal: &Temporal, aws: &AwsEndpoint, orgs: &[String]) -> Self {
+        let config = configured(&dir.join("environments"), &aws.url(), orgs);
+        let client = crate::rig::connect(&temporal.address()).await;
+        let mut rig = Self {
+            engine: Engine::new(client),
+            plights: Arc::default(),
+            config,
+            url: aws.url(),
+            temporal: temporal.address(),
+            running: None,
+        };
+        rig.work();
+        let env = rig.environment_plan();
+        let handle = rig.begin_environment(env).await;
+        handle.get_result(WorkflowGetResultOptions::default()).await.expect("the environment is applied");
+        rig.begin(REFERENCE).await;
+        rig.onboarded(REFERENCE, Duration::from_secs(120)).await;
+        rig
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn work(&mut self) {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (url, plights, config) = (self.url.clone(), Arc::clone(&self.plights), self.config.clone());
+        let temporal = self.temporal.clone();
+        let thread = std::thread::spawn(move || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            tokio.block_on(async {
+                // Connections of a worker die with its runtime: each has its own.
+                let client = crate::rig::connect(&temporal).await;
+                let deps = Arc::new(deps(&url, plights, &config).await);
+                let options = RuntimeOptions::builder().build().expect("options");
+                let runtime = Runtime::from_current_tokio(options).expect("the Temporal runtime");
+                let main = WorkerGroup::main();
+                let mut w = worker(&runtime, client, &deps, &main, Capacity::default()).expect("a worker");
+                tokio::select! {
+                    r = w.run() => r.expect("the worker runs"),
+                    _ = stopped => {}
+                }
+                // Whatever is under way is dropped without a word to Temporal, as when a process is killed.
+                std::mem::forget(w);
+            });
+            tokio.shutdown_background();
+        });
+        self.running = Some((stop, thread));
+    }
+
+    /// Kills the worker: nothing of what it was doing is ended or told.
+    ///
+    /// # Panics
+    /// When it panicked.
+    pub fn kill(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            let _ = stop.send(());
+            thread.join().expect("the worker did not panic");
+        }
+    }
+
+    fn environment_plan(&self) -> Plan {
+        let env = self.config.environment(&facts("test").env).expect("test");
+        leadline_provisioning::plan_env(env, None, &[]).expect("a plan")
+    }
+
+    /// The plan of an organization, as if there were nothing.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn plan(&self, org: &str) -> Plan {
+        let id = facts("test").env;
+        let (env, org) = (self.config.environment(&id), self.config.organization(&id, scope(org).org()));
+        let (env, org) = (env.expect("test"), org.expect("an organization"));
+        leadline_provisioning::plan_org(&self.config, env, org, None, &[]).expect("a plan")
+    }
+
+    async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, ApplyEnvironment> {
+        let id = ids::apply_environment(plan.env());
+        let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
+        let started = self.engine.client().start_workflow(ApplyEnvironment::run, asked(&plan), options).await;
+        started.expect("started");
+        self.engine.client().get_workflow_handle(id)
+    }
+
+    /// Starts an onboarding.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn begin(&self, org: &str) {
+        let plan = self.plan(org);
+        let id = ids::onboard(plan.env(), plan.org().expect("an organization"));
+        let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
+        let started = self.engine.client().start_workflow(OnboardOrganization::run, asked(&plan), options).await;
+        started.expect("started");
+    }
+
+    /// The onboarding of an organization.
+    #[must_use]
+    pub fn handle(&self, org: &str) -> WorkflowHandle<Client, OnboardOrganization> {
+        let scope = scope(org);
+        self.engine.client().get_workflow_handle(ids::onboard(scope.env(), scope.org()))
+    }
+
+    /// Where an onboarding stands; `None` while no worker answers.
+    pub async fn status(&self, org: &str) -> Option<ApplyStatus> {
+        let handle = self.handle(org);
+        let query = handle.query(OnboardOrganization::status, (), WorkflowQueryOptions::default());
+        tokio::time::timeout(Duration::from_secs(5), query).await.ok()?.ok()
+    }
+
+    /// Waits for the end of an onboarding, and mends what a human would: the credentials that are missing, and whatever
+    /// else refused. Returns what it waited for, in order.
+    ///
+    /// # Panics
+    /// When it fails, or after `limit`.
+    pub async fn onboarded(&self, org: &str, limit: Duration) -> (ApplyStatus, Vec<FaultCode>) {
+        let aws = connect(&self.url).await;
+        let secrets = AwsSecrets::new(aws);
+        let mended = Mutex::new(Vec::new());
+        let status = eventually(&format!("{org} is onboarded"), limit, || {
+            let (secrets, mended) = (&secrets, &mended);
+            async move {
+                let s = self.status(org).await?;
+                if s.step == "done" {
+                    return Some(s);
+                }
+                let waits = s.paused?;
+                if waits.code == FaultCode::SecretMissing && !locked(mended).contains(&waits.code) {
+                    let c = ShareCredentials { user: "u".into(), password: "p".into(), domain: String::new() };
+                    secrets.put_share_credentials(&scope(org), &share_id(), &c).await.expect("written");
+                }
+                if locked(mended).last() != Some(&waits.code) {
+                    locked(mended).push(waits.code);
+                }
+                let options = WorkflowSignalOptions::default();
+                let _ = self.handle(org).signal(OnboardOrganization::resume, (), options).await;
+                None
+            }
+        })
+        .await;
+        (status, mended.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All that an onboarding brought about, with the organization's name taken out: as Temporal, CloudFormation and the
+    /// secret store tell it.
+    ///
+    /// # Panics
+    /// When something does not answer.
+    pub async fn came_to(&self, org: &str, status: &ApplyStatus) -> BTreeMap<&'static str, String> {
+        let aws = connect(&self.url).await;
+        let (scope, stacks) = (scope(org), CfnStacks::new(&aws));
+        let stack = stacks.describe(&scope.stack()).await.expect("described").expect("there is a stack");
+        let credentials =
+            AwsSecrets::new(aws.clone()).share_credentials(&scope, &share_id()).await.expect("credentials");
+        let probe = status.isolation.clone().expect("isolation is proven");
+        let change_set = format!("leadline-{}", &status.plan[..32]);
+        let left = match stacks.change_set(&scope.stack(), &change_set).await.expect("answered") {
+            ChangeSetState::Empty | ChangeSetState::Failed(_) => "none".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let template = stacks.template(&scope.stack()).await.expect("answered");
+        let client = self.engine.client();
+        let watched =
+            client.get_workflow_handle::<leadline_workflows::ShareWatch>(ids::watch(scope.org(), &share_id()));
+        let watch = watched.describe(Default::default()).await.expect("a watch").status();
+        for id in &status.schedules {
+            client.get_schedule_handle(id).describe(Default::default()).await.expect("a schedule");
+        }
+        BTreeMap::from([
+            ("stack", stack.status),
+            ("outputs", format!("{:?}", keys(&stack.outputs))),
+            ("tags", format!("{:?}", stack.tags)),
+            ("template", format!("as planned: {}", template == Some(self.plan(org).template_text()))),
+            ("change set left", left),
+            ("secret", format!("{} {}", credentials.user, credentials.password.len())),
+            ("probes", format!("{:?}", status.probes)),
+            ("isolation", format!("{:?}", probe.fault())),
+            ("watch", format!("{watch:?}")),
+            ("watches", format!("{:?}", status.watches)),
+            ("schedules", format!("{:?}", status.schedules)),
+            ("waits", format!("{:?}", status.paused)),
+        ])
+        .into_iter()
+        .map(|(k, v)| (k, v.replace(org, "ORG")))
+        .collect()
+    }
+}
+
+impl Drop for OnboardRig {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Outputs hold ARNs and ids that are each stack's own: there or not is what counts.
+fn keys(outputs: &BTreeMap<String, String>) -> Vec<(&str, bool)> {
+    outputs.iter().map(|(k, v)| (k.as_str(), !v.is_empty())).collect()
+}
+
+fn queue() -> String {
+    EnvScope::new(&facts("test")).main_queue()
+}
+
+fn asked(plan: &Plan) -> ApplyInput {
+    let plan = StackPlan {
+        env: plan.env().clone(),
+        org: plan.org().cloned(),
+        stack: plan.stack().to_owned(),
+        region: plan.region().to_owned(),
+        template: plan.template_text(),
+        tags: plan.tags().clone(),
+        repairs: plan.repairs().to_vec(),
+        deletes: None,
+        digest: plan.digest().to_owned(),
+    };
+    ApplyInput { plan, requested_by: "tests".into(), inputs: String::new(), evidence: None }
+}
+
+async fn connect(url: &str) -> Aws {
+    let settings = AwsSettings { endpoint_url: Some(url.to_owned()), assume_worker_role: true, profile: None };
+    Aws::connect_as(&EnvScope::new(&facts("test")), &settings, ACCOUNT, "test").await
+}
+
+async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
+    let aws = connect(url).await;
+    let here = facts("test");
+    let orgs = config.organizations(&here.env).map(|o| {
+        let shares = BTreeMap::from([(share_id(), share())]);
+        let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
+        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares, limits, formats, storages: BTreeSet::new() })
+    });
+    let orgs = orgs.collect();
+    let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };
+    let share = FakeShare::new();
+    share.make_folder("in");
+    let stores = Arc::new(AwsOrgStores::new(aws.clone()));
+    let (registry, audit_queue) = (Arc::new(Registry::fixed(snapshot)), FakeQueue::standard());
+    let outcomes = Outcomes {
+        registry: Arc::clone(&registry),
+        stores: Arc::new(FakeOutcomeStores::default()),
+        queue: FakeQueue::standard(),
+        audit: audit_queue.clone(),
+    };
+    Deps {
+        registry,
+        outcomes,
+        storages: stores.clone(),
+        shares: Arc::new(OneShare(share)),
+        stores: Arc::new(FaultyStores(stores, Arc::clone(&plights))),
+        ingest_queue: FakeQueue::fifo(),
+        audit_queue,
+        stacks: Arc::new(FaultyStacks(CfnStacks::new(&aws), Arc::clone(&plights))),
+        secrets: Arc::new(FaultySecrets(AwsSecrets::new(aws.clone()), Arc::clone(&plights))),
+        settings: Arc::new(AwsSettingsReader::new(&aws)),
+        removal: Arc::new(AwsSettingsReader::new(&aws)),
+        plans: Arc::new(NoPlans),
+        cache: ContentCache::new(1 << 20),
+        isolation: Arc::new(FaultyIsolation(AwsIsolation::new(aws), plights)),
+    }
+}
+
+fn share() -> ShareConfig {
+    ShareConfig {
+        address: "127.0.0.1:1".into(),
+        share: "ward".into(),
+        folder: SharePath::new("in"),
+        group: WorkerGroup::main(),
+        settle: SettleRule::default(),
+        archive: ArchiveRule::Leave,
+        reconcile_ms: 60_000,
+        only: vec![],
+        ignore: vec![],
+        sets: vec![],
+        small_bytes: 1 << 20,
+        max_bytes: 1 << 30,
+        formats: BTreeSet::new(),
+        require_encryption: false,
+    }
+}
+
+/// Writes and reads the files of an environment `test` with these organizations, each with the rig's share.
+fn configured(dir: &Path, url: &str, orgs: &[String]) -> Config {
+    std::fs::create_dir_all(dir.join("orgs")).expect("folder");
+    let env = format!(
+        "id = \"test\"\nname = \"test\"\naccount = \"{ACCOUNT}\"\nregion = \"us-east-1\"\njurisdictions = [\"us\"]\n\
+         synthetic_only = true\n[queue]\nconsumers = [\"arn:aws:iam::{ACCOUNT}:role/leadline-test-worker\"]\n\
+         [temporal]\naddress = \"127.0.0.1:7233\"\nnamespace = \"default\"\n\
+         [aws]\nendpoint_url = \"{url}\"\nworker_principals = [\"root\"]\n"
+    );
+    std::fs::write(dir.join("test.toml"), env).expect("written");
+    for org in orgs.iter().map(String::as_str).chain([REFERENCE]) {
+        let text = format!(
+            "id = \"{org}\"\nname = \"{org}\"\njurisdiction = \"us\"\nenvironments = [\"test\"]\n\
+             [share.{}]\nhost = \"127.0.0.1\"\nshare = \"{org}\"\npath = \"in\"\n",
+            share_id()
+        );
+        std::fs::write(dir.join(format!("orgs/{org}.toml")), text).expect("written");
+    }
+    let (config, findings) = leadline_provisioning::load(dir);
+    config.unwrap_or_else(|| panic!("{findings:#?}"))
+}

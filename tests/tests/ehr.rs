@@ -1,0 +1,191 @@
+//! HL7 v2 and FHIR down to the queue, on a real Temporal server: one recording, whatever brings it and however often,
+//! is one message; nothing that was answered well can get lost.
+
+use bytes::Bytes;
+use leadline_activities::adapters::aws_fake::Planned;
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
+use leadline_ehr::mllp::frame;
+use leadline_formats::synth::SynthFormat;
+use leadline_gateway::durable::DurableIntake;
+use leadline_gateway::fhir::notify::{Remembered, Subscriptions};
+use leadline_gateway::fhir::{Ask, Headers, Service};
+use leadline_gateway::hl7::{Desk, Senders};
+use leadline_gateway::mllp::{Limits, Listen, Server};
+use leadline_gateway::pointers::{Followed, Web};
+use leadline_tests::fleet::recording;
+use leadline_tests::harness::temporal::Temporal;
+use leadline_tests::harness::tools::eventually;
+use leadline_tests::rig::{Lane, Rig};
+use leadline_workflows::subscription::Seen;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const ORG: &str = "st-mary";
+
+struct Ways {
+    rig: Rig,
+    fhir: Service,
+    mllp: std::net::SocketAddr,
+    _temporal: (Temporal, tempfile::TempDir),
+}
+
+async fn ways(name: &str) -> Ways {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let rig = Rig::start(&temporal.address(), name, &[ORG], &ArchiveRule::Leave, 8 << 20).await;
+    let intake = Arc::new(DurableIntake::new(rig.deps.clone(), rig.engine.clone()));
+    let org = rig.lane(ORG).org.clone();
+    let web = Web::new(Duration::from_secs(5));
+    let pointers = Arc::new(Followed::new(rig.deps.registry.clone(), rig.deps.shares.clone(), web));
+    let desk = Desk::new(intake.clone(), pointers, BTreeMap::from([(org.clone(), Senders::default())]), 8 << 20);
+    let listen = Listen { tls: None, plain: BTreeMap::from([(org, "127.0.0.1:0".parse().unwrap())]) };
+    let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.expect("bound");
+    let mllp = server.addresses()[0];
+    tokio::spawn(server.run(std::future::pending()));
+    let fhir = Service::new(intake, "http://127.0.0.1/fhir", 8 << 20);
+    Ways { rig, fhir, mllp, _temporal: (temporal, dir) }
+}
+
+impl Ways {
+    fn lane(&self) -> &Lane {
+        self.rig.lane(ORG)
+    }
+
+    /// Sends a message, and gives the code of the acknowledgement.
+    async fn hl7(&self, id: &str, observation: &str) -> String {
+        let mut stream = TcpStream::connect(self.mllp).await.expect("connected");
+        let text = format!(
+            "MSH|^~\\&|CART|WARD|LL|HUB|20260101||ORU^R01|{id}|P|2.5\rPID|||4711||Doe^John\rOBR|1\r{observation}\r"
+        );
+        stream.write_all(&frame(text.as_bytes())).await.expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\x1c\r") {
+            answer.push(stream.read_u8().await.expect("an answer"));
+        }
+        let answer = String::from_utf8(answer).expect("text");
+        answer.split("MSA|").nth(1).and_then(|rest| rest.split(['|', '\r']).next()).expect("MSA-1").to_owned()
+    }
+
+    async fn fhir(&self, content: &[u8], id: &str) -> u16 {
+        let body = format!(
+            r#"{{"resourceType":"DocumentReference","status":"current","identifier":[{{"value":"{id}"}}],"content":[{{"attachment":{{"data":"{}"}}}}]}}"#,
+            base64(content)
+        );
+        let headers = Headers { content_type: "application/fhir+json".into(), if_none_exist: None };
+        let org = self.lane().org.clone();
+        self.fhir.serve(&org, Ask::Create("DocumentReference"), headers, Bytes::from(body)).await.status
+    }
+
+    /// Waits for so many entries in the ledger: what became of everything that was taken in.
+    async fn outcomes(&self, n: usize) -> Vec<String> {
+        let entries = || async {
+            let all = self.lane().audit.accepted();
+            (all.len() >= n).then_some(all)
+        };
+        let all = eventually("outcomes on record", LIMIT, entries).await;
+        assert!(all.iter().all(|e| !e.body.contains("Doe") && !e.body.contains("4711")));
+        let outcome = |body: &str| {
+            let entry: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            entry["outcome"]["kind"]
+                .as_str()
+                .or(entry["outcome"].as_str())
+                .map_or_else(|| entry.to_string(), str::to_owned)
+        };
+        all.iter().map(|e| outcome(&e.body)).collect()
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn observation(content: &[u8]) -> String {
+    format!("OBX|1|ED|11524-6^EKG study^LN||^application^dicom^Base64^{}||||||F", base64(content))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_recording_by_two_ways_is_one_message() {
+    let ways = ways("ehr").await;
+    let dicom = recording(SynthFormat::Dicom, 1);
+    assert_eq!(ways.hl7("1", &observation(&dicom)).await, "AA");
+    ways.outcomes(1).await;
+    // Again: acknowledged, and no new work; then the same by another way: linked.
+    assert_eq!(ways.hl7("1", &observation(&dicom)).await, "AA");
+    assert_eq!(ways.fhir(&dicom, "7").await, 201);
+    assert_eq!(ways.fhir(&dicom, "7").await, 201);
+    let outcomes = ways.outcomes(2).await;
+    assert_eq!(outcomes, ["delivered", "duplicate"]);
+    let lane = ways.lane();
+    let recordings = lane.store.recordings();
+    assert_eq!((recordings.len(), lane.ingest.accepted().len()), (1, 1));
+    assert_eq!((recordings[0].0, &recordings[0].1[..]), (Digest::of(&dicom), &dicom[..]));
+    assert!(lane.store.staged().is_empty(), "what is done is cleared");
+    // The same control id for something else.
+    assert_eq!(ways.hl7("1", &observation(&recording(SynthFormat::Dicom, 2))).await, "AE");
+    assert_eq!(lane.ingest.accepted().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_on_the_way_in_is_not_acknowledged_and_goes_when_sent_again() {
+    let ways = ways("ehr-faults").await;
+    let lost = Fault::new(FaultCode::StoreUnreachable, "planned");
+    for (i, (step, how)) in [
+        ("put_once", Planned::Fail(lost.clone())),
+        ("put_once", Planned::FailAfter(lost.clone())),
+        ("stage", Planned::Fail(lost.clone())),
+        ("stage", Planned::FailAfter(lost.clone())),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (id, dicom) = (i.to_string(), recording(SynthFormat::Dicom, 10 + i as u64));
+        // The lifecycles before have ended: they use the store too.
+        ways.outcomes(2 * i).await;
+        ways.lane().store.faults.plan(step, how.clone());
+        assert_eq!(ways.hl7(&id, &observation(&dicom)).await, "AR", "{step} {i}");
+        assert_eq!(ways.hl7(&id, &observation(&dicom)).await, "AA", "{step} {i}");
+        ways.outcomes(2 * i + 1).await;
+        let dicom = recording(SynthFormat::Dicom, 20 + i as u64);
+        ways.lane().store.faults.plan(step, how);
+        assert_eq!(ways.fhir(&dicom, &id).await, 503, "{step} {i}");
+        assert_eq!(ways.fhir(&dicom, &id).await, 201, "{step} {i}");
+    }
+    assert_eq!(ways.outcomes(8).await, ["delivered"; 8]);
+    assert_eq!(ways.lane().ingest.accepted().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_to_the_organizations_own_share_is_followed_and_no_other() {
+    let ways = ways("ehr-pointer").await;
+    let dicom = recording(SynthFormat::Dicom, 3);
+    ways.lane().share.put("in/DOE_JOHN.dcm", &dicom);
+    let pointer = |to: &str| format!("OBX|1|RP|x||{}^^AP^DICOM||||||F", to.replace('\\', r"\E\"));
+    assert_eq!(ways.hl7("1", &pointer(r"\\127.0.0.1\ward\in\DOE_JOHN.dcm")).await, "AA");
+    for (id, to) in
+        [("2", r"\\127.0.0.1\other\in\a.dcm"), ("3", r"\\10.9.9.9\ward\in\a.dcm"), ("4", r"\\127.0.0.1\ward\out\a.dcm")]
+    {
+        assert_eq!(ways.hl7(id, &pointer(to)).await, "AE", "{to}");
+    }
+    // Not there yet: to be sent again.
+    assert_eq!(ways.hl7("5", &pointer(r"\\127.0.0.1\ward\in\later.dcm")).await, "AR");
+    assert_eq!(ways.outcomes(1).await, ["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_remembered_and_never_goes_back() {
+    let ways = ways("ehr-seen").await;
+    let remembered = Remembered::new(ways.rig.engine.clone(), ways.rig.queue.clone());
+    let org = ways.lane().org.clone();
+    let (one, other) = ("https://ehr.example.org/Subscription/1", "Subscription/1");
+    assert_eq!(remembered.seen(&org, one).await, Ok(None));
+    for (number, at_ms) in [(3, 100), (2, 200), (3, 300)] {
+        remembered.advance(&org, one, Seen { number, at_ms }).await.expect("written");
+    }
+    assert_eq!(remembered.seen(&org, one).await, Ok(Some(Seen { number: 3, at_ms: 300 })));
+    assert_eq!(remembered.seen(&org, other).await, Ok(None));
+}
