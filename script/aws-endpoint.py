@@ -118,6 +118,20 @@ def lifecycle_xml(props):
     return tostring(root)
 
 
+def cors_xml(props):
+    """CorsConfiguration as the body of PutBucketCors."""
+    root = Element("CORSConfiguration")
+    for rule in props.get("CorsRules") or []:
+        element = SubElement(root, "CORSRule")
+        text(element, "ID", rule.get("Id"))
+        for field, tag in (("AllowedHeaders", "AllowedHeader"), ("AllowedMethods", "AllowedMethod"),
+                           ("AllowedOrigins", "AllowedOrigin"), ("ExposedHeaders", "ExposeHeader")):
+            for value in rule.get(field) or []:
+                text(element, tag, value)
+        text(element, "MaxAgeSeconds", rule.get("MaxAge"))
+    return tostring(root)
+
+
 def lock_xml(props):
     """ObjectLockConfiguration as the body of PutObjectLockConfiguration."""
     root = Element("ObjectLockConfiguration")
@@ -150,6 +164,7 @@ def patch_buckets(P, s3):
     P._S3_BUCKET_CONFIGURATIONS += (
         ("BucketEncryption", encryption_xml, put("BucketEncryption", s3._put_bucket_encryption), s3._delete_bucket_encryption),
         ("LifecycleConfiguration", lifecycle_xml, put("LifecycleConfiguration", s3._put_bucket_lifecycle), s3._delete_bucket_lifecycle),
+        ("CorsConfiguration", cors_xml, put("CorsConfiguration", s3._put_bucket_cors), s3._delete_bucket_cors),
         ("ObjectLockEnabled", same, put_lock_enabled, lambda name: None),
         ("ObjectLockConfiguration", lock_xml, put("ObjectLockConfiguration", s3._put_object_lock_configuration), lambda name: None),
         ("Tags", same, put_tags, s3._delete_bucket_tagging),
@@ -248,6 +263,16 @@ def patch_access_keys(P, iam):
         iam._access_keys.pop(physical_id, None)
 
     P._RESOURCE_HANDLERS["AWS::IAM::AccessKey"] = {"create": create, "update": update, "delete": delete}
+
+
+def patch_form_signers(s3, responses):
+    """A form that a role's session signed is of the role's account, as any other request of that session is."""
+    of_key = s3._account_from_access_key
+
+    def account(access_key):
+        return responses._account_from_sts_session(access_key) or of_key(access_key)
+
+    s3._account_from_access_key = account
 
 
 def patch_batch_actions(actions):
@@ -740,7 +765,7 @@ def main():
     import ministack.services.cloudformation.provisioners as provisioners
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
-    from ministack.core import iam_actions
+    from ministack.core import iam_actions, responses
     from ministack.services import iam, kms, s3, secretsmanager
 
     patch_buckets(provisioners, s3)
@@ -748,6 +773,7 @@ def main():
     patch_secrets(provisioners, secretsmanager)
     patch_access_keys(provisioners, iam)
     patch_batch_actions(iam_actions)
+    patch_form_signers(s3, responses)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

@@ -248,6 +248,33 @@ impl Plans for FolderPlans {
     }
 }
 
+/// The folder as it is now, for what serves for long. One that became invalid leaves what was valid before.
+pub(crate) struct ConfigNow {
+    dir: PathBuf,
+    env: EnvId,
+    read: Mutex<(Vec<(PathBuf, SystemTime)>, Arc<Config>)>,
+}
+
+impl ConfigNow {
+    pub(crate) fn new(dir: PathBuf, env: EnvId, config: Config) -> Self {
+        Self { read: Mutex::new((stamp(&dir), Arc::new(config))), dir, env }
+    }
+
+    /// The configuration, and the environment that is served.
+    pub(crate) fn get(&self) -> (Arc<Config>, EnvId) {
+        let now = stamp(&self.dir);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.0 != now {
+            read.0 = now;
+            match leadline_provisioning::load(&self.dir) {
+                (Some(config), _) => read.1 = Arc::new(config),
+                (None, findings) => tracing::error!(findings = findings.len(), "configuration not reloaded"),
+            }
+        }
+        (Arc::clone(&read.1), self.env.clone())
+    }
+}
+
 /// Reads the folder again whenever a file in it has changed.
 fn reloader(dir: PathBuf, env: EnvId) -> leadline_activities::registry::Reload {
     let seen: Mutex<Option<Vec<(PathBuf, SystemTime)>>> = Mutex::new(None);

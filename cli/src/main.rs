@@ -54,8 +54,13 @@ impl Global {
 enum Command {
     /// Run a worker: watches shares, carries files, provisions.
     Worker(cmd::worker::Args),
+    /// Serve the ways in besides SMB: uploads, FHIR and STOW-RS over HTTP, HL7 v2 over MLLP, DICOM; take in the
+    /// processor's reports.
+    Gateway(cmd::gateway::Args),
     /// Start a local Temporal server and AWS endpoint in the foreground.
     Dev(cmd::dev::Args),
+    /// Issue OpenID Connect tokens on this machine, for development: whoever asks may be anyone.
+    DevIssuer(cmd::dev_issuer::Args),
     /// Let Temporal's UI and CLI read payloads: serves Temporal's codec protocol.
     CodecServer(cmd::codec_server::Args),
     /// Check every connection that a worker needs, and say how to mend what is wrong.
@@ -116,7 +121,9 @@ fn main() -> std::process::ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Worker(a) => cmd::worker::run(g, a).await,
+            Command::Gateway(a) => cmd::gateway::run(g, a).await,
             Command::Dev(a) => cmd::dev::run(a).await,
+            Command::DevIssuer(a) => cmd::dev_issuer::run(a).await,
             Command::CodecServer(a) => cmd::codec_server::run(g, a).await,
             Command::Doctor(a) => cmd::doctor::run(g, a).await,
             Command::Env(c) => cmd::env::run(g, c).await,

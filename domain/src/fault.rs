@@ -212,6 +212,22 @@ codes! {
     OutcomeOverdue = "outcome.overdue", Blocked;
     /// A transfer would leave the organization or its jurisdiction, or would remove what must stay.
     TransferRefused = "transfer.refused", Rejected;
+    /// The identity service cannot be asked for its keys.
+    IdentityUnreachable = "identity.unreachable", Transient;
+    /// A request to the gateway has no token, or one that is expired, forged or not meant for it.
+    RequestUnauthenticated = "request.unauthenticated", Rejected;
+    /// The caller of the gateway is known and may not do this.
+    RequestForbidden = "request.forbidden", Rejected;
+    /// A request to the gateway cannot be understood.
+    RequestInvalid = "request.invalid", Rejected;
+    /// A request to the gateway is larger than it takes.
+    RequestTooLarge = "request.too_large", Rejected;
+    /// The gateway has as many requests as it can carry.
+    RequestOverloaded = "request.overloaded", Throttled;
+    /// The organization has no such upload: never begun, given up, or of another organization.
+    UploadUnknown = "upload.unknown", Rejected;
+    /// The parts of an upload are not all there, or are not the ones the store holds.
+    UploadPartsWrong = "upload.parts_wrong", Rejected;
     /// Something that must not happen did.
     BugInvariant = "bug.invariant", Bug;
 }

@@ -4,10 +4,13 @@ pub mod dicom;
 pub mod durable;
 pub mod fhir;
 pub mod hl7;
+pub mod http;
 pub mod intake;
+pub mod intake_fake;
+pub mod issuer;
 pub mod mllp;
+pub mod outcomes;
 pub mod pointers;
 
 #[cfg(test)]
 mod double;
-pub mod outcomes;

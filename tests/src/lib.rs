@@ -11,3 +11,4 @@ pub mod rig;
 pub mod scale;
 pub mod set_rig;
 pub mod spent;
+pub mod upload_rig;

@@ -10,3 +10,4 @@ pub mod stacks;
 pub mod staging;
 pub mod store;
 pub mod transfer;
+pub mod uploads;

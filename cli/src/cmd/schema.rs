@@ -27,6 +27,8 @@ enum Which {
     Environment,
     /// An organization file.
     Organization,
+    /// The gateway's HTTP, as an OpenAPI document.
+    Openapi,
 }
 
 pub(crate) fn run(a: &Args) -> Done {
@@ -37,6 +39,7 @@ pub(crate) fn run(a: &Args) -> Done {
         Which::OutcomeEntry => schemars::schema_for!(OutcomeEntry).to_value(),
         Which::Environment => schemars::schema_for!(leadline_provisioning::config::Environment).to_value(),
         Which::Organization => schemars::schema_for!(leadline_provisioning::config::OrganizationFile).to_value(),
+        Which::Openapi => leadline_gateway::http::openapi::openapi(),
     };
     output::line(&serde_json::to_string_pretty(&schema).unwrap_or_default());
     Ok(Code::Ok)

@@ -50,7 +50,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         .await
         .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
     let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
-    tokio::spawn(serve_metrics(listener, requests));
+    tokio::spawn(serve_metrics(listener, move || format!("{}{}", METRICS.render(), requests.render())));
     let runtime =
         Runtime::from_current_tokio(temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?)
             .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
@@ -122,19 +122,21 @@ pub(crate) async fn signal() {
     }
 }
 
-type Requests = std::sync::Arc<leadline_activities::adapters::aws::RequestCounts>;
-
 /// A scrape is one short request; anything else gets the same answer.
-async fn serve_metrics(listener: tokio::net::TcpListener, requests: Requests) {
+pub(crate) async fn serve_metrics(
+    listener: tokio::net::TcpListener,
+    render: impl Fn() -> String + Send + Sync + 'static,
+) {
+    let render = Arc::new(render);
     while let Ok((mut socket, _)) = listener.accept().await {
-        let requests = requests.clone();
+        let render = Arc::clone(&render);
         tokio::spawn(async move {
             let mut head = [0; 1024];
             let read = tokio::time::timeout(std::time::Duration::from_secs(5), socket.read(&mut head)).await;
             if !matches!(read, Ok(Ok(n)) if n > 0) {
                 return;
             }
-            let body = format!("{}{}", METRICS.render(), requests.render());
+            let body = render();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()

@@ -14,6 +14,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         aws(r, findings);
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
+        super::gateway_http::check(r, findings);
         if r.value.queue.visibility_timeout_s < 30 {
             findings.at(
                 Warning,

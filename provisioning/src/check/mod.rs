@@ -5,6 +5,7 @@ mod delivery;
 mod environments;
 mod finding;
 mod gateway_dicom;
+mod gateway_http;
 mod gateway_mllp;
 mod organizations;
 mod overlay;

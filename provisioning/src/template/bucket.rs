@@ -45,6 +45,7 @@ impl Bucket {
             object_lock_configuration: None,
             lifecycle_configuration: json!({ "Rules": [abandoned_uploads()] }),
             notification_configuration: None,
+            cors_configuration: None,
             tags: tag_list(tags),
         }
     }

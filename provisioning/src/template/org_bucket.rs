@@ -5,13 +5,14 @@ use super::iam::{Policy, Statement, tls_only};
 use super::resources::{Bucket, BucketPolicy, RolePolicy};
 use super::value::Text;
 use super::{Builder, Stage, env_queues, tags};
-use crate::config::Environment;
+use crate::config::{Environment, Organization};
 use leadline_domain::OrgScope;
 use leadline_domain::transfer::Storage;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
-    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, org: &Organization, stage: Stage) {
+    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     let environment = env.scope();
     t.add(
         "Bucket",
@@ -24,6 +25,7 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
                 "Queue": env_queues::arn(&environment, &environment.upload_queue()),
                 "Filter": { "S3Key": { "Rules": [{ "Name": "prefix", "Value": "staging/" }] } },
             }] })),
+            cors_configuration: browsers(env, org),
             lifecycle_configuration: json!({ "Rules": [
                 {
                     "Id": "abandoned-staging",
@@ -47,6 +49,20 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdic
     t.add("BucketPolicy", &policy(env, scope, stage), &[]);
     t.output("BucketName", "Recordings and ledger", Text::reference("Bucket"));
     t.output("BucketArn", "ARN of the bucket", Text::att("Bucket", "Arn"));
+}
+
+/// Pages that may send files here with the permissions that the gateway hands out: its own, and those that the
+/// organization names. `ETag` is what a part is called by when they are put together. Without uploads, none.
+fn browsers(env: &Environment, org: &Organization) -> Option<Value> {
+    let (http, uploads) = (env.gateway.http.as_ref()?, org.gateway.uploads.as_ref()?);
+    let origins: BTreeSet<&String> = uploads.origins.iter().chain([&http.public_url]).collect();
+    Some(json!({ "CorsRules": [{
+        "AllowedOrigins": origins,
+        "AllowedMethods": ["PUT", "POST"],
+        "AllowedHeaders": ["*"],
+        "ExposedHeaders": ["ETag"],
+        "MaxAge": 3600,
+    }] }))
 }
 
 /// The storage of copies for the processor. Protected as the organization's data is; copies go by a rule.

@@ -34,7 +34,7 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
     ));
     role(&mut t, &env.scope(), scope, &org.jurisdiction, stage);
     org_key::add(&mut t, scope, &org.jurisdiction);
-    org_bucket::add(&mut t, env, scope, &org.jurisdiction, stage);
+    org_bucket::add(&mut t, env, scope, org, stage);
     if let Some(p) = &org.storage.processing {
         org_bucket::add_processing(&mut t, env, scope, &org.jurisdiction, p.keep_days);
     }

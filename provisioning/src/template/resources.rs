@@ -109,6 +109,7 @@ resource!(
         lifecycle_configuration: Value,
         #[serde(skip_serializing_if = "Option::is_none")]
         notification_configuration: Option<Value>,
+        cors_configuration: Option<Value>,
         tags: Vec<Tag>,
     }
 );

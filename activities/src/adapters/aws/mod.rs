@@ -7,6 +7,7 @@ mod export;
 mod isolation;
 mod multipart;
 mod outcomes;
+mod presign;
 mod removal;
 mod requests;
 mod restore;
@@ -21,6 +22,7 @@ mod transfer;
 
 pub use cloudformation::CfnStacks;
 pub use isolation::AwsIsolation;
+pub use presign::AwsUploads;
 pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use settings::AwsSettingsReader;

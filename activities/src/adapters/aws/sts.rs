@@ -4,6 +4,7 @@ use super::errors::{RoleFault, Service, fault};
 use super::requests::{Counting, RequestCounts};
 use super::s3::S3OrgStore;
 use crate::ports::store::{OrgStore, OrgStores};
+use crate::ports::uploads::LONGEST_VALID;
 use async_trait::async_trait;
 use aws_config::identity::IdentityCache;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -50,8 +51,9 @@ const READ_BULK: Duration = Duration::from_secs(600);
 const ATTEMPTS: u32 = 2;
 /// STS: role chaining allows sessions of an hour at most.
 const SESSION: i32 = 3600;
-/// A session is renewed when it has less than this left.
-const RENEW: Duration = Duration::from_secs(300);
+/// A session is renewed when it has less than this left: more than what is presigned with it is good for, since that
+/// dies with the session.
+const RENEW: Duration = Duration::from_secs(LONGEST_VALID.as_secs() + 60);
 /// While a session is still good, a renewal that failed is not repeated sooner.
 const RENEW_AGAIN: Duration = Duration::from_secs(15);
 /// A session younger than this is not thrown away because of a refusal: many requests see the same refusal at once.

@@ -1,0 +1,184 @@
+//! The listeners, each with what it needs.
+
+use super::{configured, ended};
+use crate::connect::{ConfigNow, Site};
+use crate::exit::Failure;
+use crate::output;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, Request};
+use axum::routing::post;
+use leadline_activities::deps::Deps;
+use leadline_activities::engine::Engine;
+use leadline_domain::{OrgId, ShareId, WorkerGroup};
+use leadline_gateway::dicom::stow::Stow;
+use leadline_gateway::dicom::{self, DicomLimits};
+use leadline_gateway::fhir::ehr::{Ehr, Settings};
+use leadline_gateway::fhir::notify::{Follower, Remembered};
+use leadline_gateway::fhir::{Named, Service, routes};
+use leadline_gateway::hl7::Desk;
+use leadline_gateway::http::App;
+use leadline_gateway::http::auth::Caller;
+use leadline_gateway::intake::Intake;
+use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
+use leadline_gateway::pointers::{Followed, Web};
+use leadline_provisioning::config::{DicomListener, Gateway, MllpListener};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Longest FHIR body, and longest document behind a pointer, bytes: larger ones come by the web.
+const DOCUMENT: usize = 64 << 20;
+/// An archive or an EHR that does not answer for so long is given up for now.
+const WEB: Duration = Duration::from_secs(30);
+/// Requests of STOW-RS at a time: each holds an instance in memory.
+const STOW_AT_ONCE: usize = 4;
+
+pub(super) fn address(key: &str, text: &str) -> Result<SocketAddr, Failure> {
+    text.parse().map_err(|_| Failure::new(format!("{key} is not an address and port")))
+}
+
+pub(super) async fn bound(key: &str, text: &str) -> Result<TcpListener, Failure> {
+    let at = address(key, text)?;
+    TcpListener::bind(at).await.map_err(|e| Failure::new(format!("{key}: cannot listen at {at}: {e}")))
+}
+
+pub(super) async fn mllp(
+    serving: &mut JoinSet<()>,
+    m: &MllpListener,
+    now: &ConfigNow,
+    deps: &Arc<Deps>,
+    intake: &Arc<dyn Intake>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let (senders, certificates) = configured::senders(now);
+    let tls = match (&m.listen, &m.tls) {
+        (Some(listen), Some(t)) => Some((
+            address("gateway.mllp.listen", listen)?,
+            Tls {
+                certificate: t.certificate_file.clone().into(),
+                key: t.key_file.clone().into(),
+                client_roots: t.client_ca_file.clone().into(),
+                senders: certificates,
+            },
+        )),
+        _ => None,
+    };
+    let mut plain = BTreeMap::new();
+    for (org, at) in &m.plain {
+        plain.insert(org.clone(), address("gateway.mllp.plain", at)?);
+    }
+    let bytes = usize::try_from(m.max_message_bytes).unwrap_or(usize::MAX);
+    let limits = Limits {
+        message_bytes: bytes,
+        connections: m.max_connections as usize,
+        connections_per_org: m.max_connections_per_organization as usize,
+        idle: Duration::from_secs(u64::from(m.idle_s)),
+        ..Limits::default()
+    };
+    let web = Web::new(WEB);
+    let pointers = Arc::new(Followed::new(Arc::clone(&deps.registry), Arc::clone(&deps.shares), web));
+    let desk = Desk::new(Arc::clone(intake), pointers, senders, DOCUMENT);
+    let server = Server::bind(Listen { tls, plain }, limits, Arc::new(desk)).await?;
+    for at in server.addresses() {
+        output::note(&format!("mllp {at}"));
+    }
+    serving.spawn(server.run(ended(stop)));
+    Ok(())
+}
+
+pub(super) async fn dicom(
+    serving: &mut JoinSet<()>,
+    d: &DicomListener,
+    now: &Arc<ConfigNow>,
+    intake: &Arc<dyn Intake>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let listener = bound("gateway.dicom.listen", &d.listen).await?;
+    let object = usize::try_from(d.max_object_bytes).unwrap_or(usize::MAX);
+    let limits = DicomLimits::new(d.max_associations as usize, Duration::from_secs(u64::from(d.idle_s)), object);
+    let (now, intake) = (Arc::clone(now), Arc::clone(intake));
+    output::note(&format!("dicom {}", d.listen));
+    serving.spawn(dicom::serve(listener, limits, Arc::new(move || configured::titles(&now)), intake, stop));
+    Ok(())
+}
+
+/// FHIR below `/fhir`, STOW-RS below `/dicom-web`.
+pub(super) async fn protocols(
+    site: &Site,
+    gateway: &Gateway,
+    deps: &Arc<Deps>,
+    engine: &Engine,
+    intake: &Arc<dyn Intake>,
+    public_url: &str,
+) -> Result<Router<App>, Failure> {
+    let queue = site.environment().scope().task_queue(&WorkerGroup::main());
+    let follower = Follower::new(ehrs(site, deps).await?, Arc::new(Remembered::new(engine.clone(), queue)));
+    let service = Service::new(Arc::clone(intake), format!("{public_url}/fhir"), DOCUMENT).following(follower);
+    let fhir: Router<App> = routes::<App, Asking>(Arc::new(service));
+    let object = gateway.dicom.as_ref().map_or(256 << 20, |d| d.max_object_bytes);
+    let stow = Arc::new(Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE));
+    Ok(Router::new().nest("/fhir", fhir).nest("/dicom-web", stow_routes(&stow, intake)))
+}
+
+/// The EHRs that notify us, by organization. One whose key is missing leaves its organization without pulls, and the
+/// others as they are.
+async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Failure> {
+    let mut all = BTreeMap::new();
+    for o in site.config().organizations(&site.environment().id) {
+        let Some(f) = &o.gateway.fhir else { continue };
+        let (Some(base), Some(client_id)) = (&f.base_url, &f.client_id) else { continue };
+        let secret = ShareId::parse("fhir").map_err(|e| Failure::new(e.to_string()))?;
+        let key = match deps.secrets.share_credentials(&o.scope(site.environment())?, &secret).await {
+            Ok(c) => c.password.into_bytes(),
+            Err(fault) => {
+                tracing::error!(%fault, org = %o.id, "no key for the EHR: its notifications are not followed");
+                continue;
+            }
+        };
+        let settings = Settings {
+            base: base.clone(),
+            client_id: client_id.clone(),
+            key,
+            key_id: f.key_id.clone(),
+            limit: DOCUMENT,
+        };
+        all.insert(o.id.clone(), Ehr::new(settings, Web::new(WEB))?);
+    }
+    Ok(all)
+}
+
+/// Who asks for FHIR.
+struct Asking(Caller);
+
+impl Named for Asking {
+    fn org(&self) -> &OrgId {
+        &self.0.org
+    }
+}
+
+impl axum::extract::FromRequestParts<App> for Asking {
+    type Rejection = <Caller as axum::extract::FromRequestParts<App>>::Rejection;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Self::Rejection> {
+        Caller::from_request_parts(parts, app).await.map(Self)
+    }
+}
+
+fn stow_routes(stow: &Arc<Stow>, intake: &Arc<dyn Intake>) -> Router<App> {
+    let of = |with_study: bool| {
+        let (stow, intake) = (Arc::clone(stow), Arc::clone(intake));
+        post(move |caller: Caller, study: Option<Path<String>>, request: Request| {
+            let (stow, intake) = (Arc::clone(&stow), Arc::clone(&intake));
+            async move {
+                let (parts, body) = request.into_parts();
+                let study = study.filter(|_| with_study).map(|Path(s)| s);
+                stow.serve(intake.as_ref(), &caller.org, study.as_deref(), &parts.headers, body).await
+            }
+        })
+    };
+    Router::new().route("/studies", of(false)).route("/studies/{study}", of(true)).layer(DefaultBodyLimit::disable())
+}

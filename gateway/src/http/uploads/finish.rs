@@ -1,0 +1,84 @@
+//! The end of an upload: by a client's call or by the store's event, whichever comes first.
+
+use super::rules::{declared_size, unknown};
+use crate::http::App;
+use crate::http::metrics::METRICS;
+use crate::intake::{Content, Received};
+use leadline_activities::ports::uploads::OrgUploads;
+use leadline_domain::{Fault, FaultCode, Ingress, OrgId, StagedName};
+
+/// Takes in what is at `staging/<name>`, if it is what was declared; what is not is removed. Any number of times and
+/// from any number of sides, it is one lifecycle.
+///
+/// # Errors
+/// `upload.unknown` if there is nothing and never was; `file.empty`, `file.too_large`, `file.checksum_mismatch`; what
+/// [`crate::intake::Intake::take`] and the store say.
+pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<(), Fault> {
+    let rules = app.directory().uploads(org)?;
+    let store = app.uploads().open(&rules.scope).await?;
+    let Some(object) = store.staged(name).await? else {
+        // Taken in before, and moved to its place since.
+        return app.intake().report(org, Ingress::Web, name).await?.map(|_| ()).ok_or_else(unknown);
+    };
+    if let Err(f) = fits(object.size, declared_size(name), rules.max_bytes) {
+        return refuse(store.as_ref(), name, f).await;
+    }
+    let received = Received {
+        org: org.clone(),
+        ingress: Ingress::Web,
+        name: name.clone(),
+        content: Content::Staged,
+        declared: object.declared,
+    };
+    match app.intake().take(received).await {
+        Ok(()) => {
+            METRICS.upload("taken");
+            Ok(())
+        }
+        Err(f) if f.code == FaultCode::FileChecksumMismatch => refuse(store.as_ref(), name, f).await,
+        Err(f) => Err(f),
+    }
+}
+
+async fn refuse(store: &dyn OrgUploads, name: &StagedName, why: Fault) -> Result<(), Fault> {
+    METRICS.upload("refused");
+    if let Err(fault) = store.remove(name).await {
+        // The bucket's lifecycle rule takes what stays.
+        tracing::warn!(%fault, "a refused upload was not removed");
+    }
+    Err(why)
+}
+
+/// Whether an object has the length that was declared, and one that is taken at all.
+fn fits(size: u64, declared: Option<u64>, max: u64) -> Result<(), Fault> {
+    if size == 0 {
+        return Err(Fault::new(FaultCode::FileEmpty, "the upload has no bytes"));
+    }
+    if size > max {
+        return Err(Fault::new(
+            FaultCode::FileTooLarge,
+            format!("{size} bytes are more than the {max} that are taken"),
+        ));
+    }
+    match declared {
+        Some(d) if d != size => {
+            let why = format!("the upload has {size} bytes, and {d} were declared");
+            Err(Fault::new(FaultCode::FileChecksumMismatch, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_length_is_not_what_was_declared() {
+        assert_eq!(fits(3, Some(3), 3), Ok(()));
+        assert_eq!(fits(3, None, 3), Ok(()));
+        assert_eq!(fits(2, Some(3), 3).unwrap_err().code, FaultCode::FileChecksumMismatch);
+        assert_eq!(fits(4, Some(4), 3).unwrap_err().code, FaultCode::FileTooLarge);
+        assert_eq!(fits(0, None, 3).unwrap_err().code, FaultCode::FileEmpty);
+    }
+}
