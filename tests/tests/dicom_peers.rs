@@ -10,7 +10,7 @@ use leadline_gateway::dicom::{Ae, DicomLimits, DicomTls, Titles, serve};
 use leadline_gateway::intake::{Content, Intake, Kept, Received};
 use leadline_tests::harness::tools::{root, tools};
 use leadline_workflows::recording_lifecycle::FileReport;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, Mutex};
@@ -177,7 +177,9 @@ async fn pynetdicom_stores_in_every_syntax_and_reads_the_statuses() {
 /// A root, and files of a certificate that it or another one signed.
 fn certificate(dir: &Path, name: &str, root: &CertifiedIssuer<'_, KeyPair>) -> [String; 2] {
     let key = KeyPair::generate().unwrap();
-    let signed = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, root).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let signed = params.signed_by(&key, root).unwrap();
     [(signed.pem(), "pem"), (key.serialize_pem(), "key")].map(|(text, kind)| {
         let path = dir.join(format!("{name}.{kind}"));
         std::fs::write(&path, text).unwrap();
@@ -187,6 +189,7 @@ fn certificate(dir: &Path, name: &str, root: &CertifiedIssuer<'_, KeyPair>) -> [
 
 fn root_certificate() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "root");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
