@@ -111,7 +111,7 @@ mod tests {
                 return Ok(Copied::There);
             }
             let mut fails = self.fails.lock().unwrap();
-            if *fails > 0 && digest.as_bytes()[1] % 4 == 0 {
+            if *fails > 0 && digest.as_bytes()[1].is_multiple_of(4) {
                 *fails -= 1;
                 return Err(Fault::new(FaultCode::StoreUnreachable, "as planned"));
             }

@@ -184,6 +184,8 @@ fn dicom_titles_are_apart() {
     let listen = |a: &str| with("test.toml", "[temporal]", &format!("[gateway.dicom]\nlisten = \"{a}\"\n\n[temporal]"));
     wrong(&listen("gateway:11112"), &["gateway.dicom.listen"], "is no address and port");
     assert!(findings(&listen("0.0.0.0:11112")).iter().any(|f| f.message.contains("not encrypted")));
+    let tls = "\"\ntls = { certificate_file = \"a\", key_file = \"b\", client_ca_file = \"c\" }\n#";
+    assert!(findings(&listen(&format!("0.0.0.0:11112{tls}"))).iter().all(|f| f.key != "gateway.dicom.listen"));
     assert!(findings(&listen("127.0.0.1:11112")).iter().all(|f| f.key != "gateway.dicom.listen"));
 }
 

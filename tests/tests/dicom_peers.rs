@@ -6,10 +6,11 @@ use bytes::Bytes;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::{Verdict, inspect_bytes, synth};
-use leadline_gateway::dicom::{Ae, DicomLimits, Titles, serve};
+use leadline_gateway::dicom::{Ae, DicomLimits, DicomTls, Titles, serve};
 use leadline_gateway::intake::{Content, Intake, Kept, Received};
 use leadline_tests::harness::tools::{root, tools};
 use leadline_workflows::recording_lifecycle::FileReport;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, Mutex};
@@ -52,6 +53,11 @@ struct Site {
 }
 
 async fn site() -> Site {
+    site_with(None).await
+}
+
+async fn site_with(tls: Option<&DicomTls>) -> Site {
+    let tls = tls.map(|t| t.acceptor().expect("files of TLS"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let intake = Arc::new(InMemory::default());
@@ -61,7 +67,7 @@ async fn site() -> Site {
     };
     let (stop, stopped) = watch::channel(false);
     let limits = DicomLimits::new(8, Duration::from_secs(20), 64 << 20);
-    tokio::spawn(serve(listener, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
+    tokio::spawn(serve(listener, tls, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
     Site { port, intake, dir: tempfile::tempdir().unwrap(), _stop: stop }
 }
 
@@ -166,4 +172,51 @@ async fn pynetdicom_stores_in_every_syntax_and_reads_the_statuses() {
     assert_eq!(s.pynetdicom(&["report"], &[&ecg]).await, ["report 0000"]);
     assert_eq!(s.pynetdicom(&["image"], &[&ecg]).await, ["image not accepted"]);
     assert_eq!(s.taken().len(), 4);
+}
+
+/// A root, and files of a certificate that it or another one signed.
+fn certificate(dir: &Path, name: &str, root: &CertifiedIssuer<'_, KeyPair>) -> [String; 2] {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let signed = params.signed_by(&key, root).unwrap();
+    [(signed.pem(), "pem"), (key.serialize_pem(), "key")].map(|(text, kind)| {
+        let path = dir.join(format!("{name}.{kind}"));
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    })
+}
+
+fn root_certificate() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn dcmtk_over_tls_needs_a_certificate_of_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, other) = (root_certificate(), root_certificate());
+    let roots = dir.path().join("roots.pem");
+    std::fs::write(&roots, root.pem()).unwrap();
+    let [server, server_key] = certificate(dir.path(), "server", &root);
+    let [device, device_key] = certificate(dir.path(), "device", &root);
+    let [foreign, foreign_key] = certificate(dir.path(), "foreign", &other);
+    let tls = DicomTls { certificate: server.into(), key: server_key.into(), client_roots: roots.clone() };
+    let s = site_with(Some(&tls)).await;
+    let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(24)).unwrap());
+    let roots = roots.to_string_lossy();
+    let send = async |certificate: &str, key: &str| {
+        let tls = ["-R", "+tls", key, certificate, "+cf", &roots];
+        s.dcmtk("storescu", "CART7", "MARY", &tls, &[&ecg]).await
+    };
+    let out = send(&device, &device_key).await;
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(s.taken().len(), 1);
+    assert!(!send(&foreign, &foreign_key).await.status.success());
+    assert!(!s.dcmtk("storescu", "CART7", "MARY", &["-R"], &[&ecg]).await.status.success(), "in clear");
+    assert_eq!(s.taken().len(), 1);
+    let bad = DicomTls { key: tls.certificate.clone(), ..tls };
+    assert_eq!(bad.acceptor().err().map(|f| f.code), Some(FaultCode::ConfigInvalid));
 }

@@ -16,8 +16,10 @@ mod serve;
 mod serve_tests;
 mod store;
 pub mod stow;
+mod tls;
 mod uids;
 mod wire;
 
 pub use config::{Ae, DicomLimits, Titles};
 pub use serve::{TitlesNow, serve};
+pub use tls::DicomTls;

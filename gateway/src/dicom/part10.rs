@@ -53,8 +53,7 @@ pub(crate) fn read(file: &Bytes) -> Option<Meta> {
         return None;
     }
     let (mut class, mut instance, mut syntax) = (None, None, None);
-    loop {
-        let Some(head) = file.get(at..at + 8) else { break };
+    while let Some(head) = file.get(at..at + 8) {
         if head[..2] != [2, 0] {
             break;
         }

@@ -1,6 +1,6 @@
 //! The listener.
 
-use super::association::{self, Shared};
+use super::association::{self, End, Shared};
 use super::config::{DicomLimits, Titles};
 use super::exchange::Budget;
 use super::negotiate::{self, MAX_PDU};
@@ -13,11 +13,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// So many peers are told at a time that there are too many; the rest is hung up on.
 const TURNED_AWAY: usize = 64;
 /// How long a peer that will be turned away has to say what it wants.
 const TURN_AWAY: Duration = Duration::from_secs(2);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// At a stop, associations have this long to finish the object they are at.
 const GRACE: Duration = Duration::from_secs(20);
 /// After the system refused a connection (e.g. no file descriptors left).
@@ -28,9 +31,10 @@ pub type TitlesNow = Arc<dyn Fn() -> Titles + Send + Sync>;
 
 /// Serves associations until `stop` says so; then each finishes the object it is at, within 20 s.
 ///
-/// There is no TLS: bind to a loopback address, or to one that a TLS proxy or a private network stands in front of.
+/// Without `tls`, bind to a loopback address, or to one in a closed network.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     limits: DicomLimits,
     titles: TitlesNow,
     intake: Arc<dyn Intake>,
@@ -60,12 +64,26 @@ pub async fn serve(
         // Answers are short: none waits for another to go with it.
         let _ = stream.set_nodelay(true);
         if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
-            let (shared, titles, stop) = (Arc::clone(&shared), titles(), stop.clone());
+            let (shared, titles, stop, tls) = (Arc::clone(&shared), titles(), stop.clone(), tls.clone());
             running.spawn(async move {
-                let end = association::run(stream, &shared, &titles, stop).await;
+                let end = match tls {
+                    None => association::run(stream, &shared, &titles, stop).await,
+                    // A peer that does not shake hands in time, or without a good certificate, is hung up on.
+                    Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => association::run(stream, &shared, &titles, stop).await,
+                        Ok(Err(error)) => {
+                            tracing::info!(%error, "DICOM connection without the TLS that it needs");
+                            End::Refused
+                        }
+                        Err(_) => End::Refused,
+                    },
+                };
                 tracing::debug!(?end, "DICOM association ended");
                 drop(seat);
             });
+        } else if tls.is_some() {
+            // To be told it would have to shake hands first, which is dearer than what it would be told.
+            tracing::info!("DICOM connection closed: there are too many");
         } else if let Ok(seat) = Arc::clone(&away).try_acquire_owned() {
             running.spawn(async move {
                 turn_away(stream).await;

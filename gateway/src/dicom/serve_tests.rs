@@ -60,7 +60,7 @@ async fn server(limits: DicomLimits) -> Server {
     let address = listener.local_addr().unwrap();
     let intake = Arc::new(InMemory::default());
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
+    let served = tokio::spawn(serve(listener, None, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
     Server { address, intake, stop, served }
 }
 

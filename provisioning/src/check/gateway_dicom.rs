@@ -24,13 +24,13 @@ fn listener(e: &Read<Environment>, findings: &mut Findings) {
     let Some(dicom) = &e.value.gateway.dicom else { return };
     let key = "gateway.dicom.listen";
     match dicom.listen.parse::<SocketAddr>() {
-        Ok(a) if a.ip().is_loopback() => {}
+        Ok(a) if a.ip().is_loopback() || dicom.tls.is_some() => {}
         Ok(_) => findings.at(
             Warning,
             &e.parsed,
             key,
             "DICOM is not encrypted here, and patients' data would cross the network in clear",
-            "a loopback address behind a proxy that ends TLS, unless the network is closed",
+            "add [gateway.dicom.tls], unless the network is closed",
         ),
         Err(_) => findings.at(Error, &e.parsed, key, "is no address and port", "e.g. 127.0.0.1:11112"),
     }

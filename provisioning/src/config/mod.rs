@@ -15,7 +15,7 @@ pub use environment::{
     Worker,
 };
 pub use gateway::{
-    DicomListener, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
+    DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
     OrgUploads,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};

@@ -11,7 +11,7 @@ use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
 use leadline_domain::{OrgId, ShareId, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
-use leadline_gateway::dicom::{self, DicomLimits};
+use leadline_gateway::dicom::{self, DicomLimits, DicomTls};
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
 use leadline_gateway::fhir::notify::{Follower, Remembered};
 use leadline_gateway::fhir::{Named, Service, routes};
@@ -100,9 +100,15 @@ pub(super) async fn dicom(
     let listener = bound("gateway.dicom.listen", &d.listen).await?;
     let object = usize::try_from(d.max_object_bytes).unwrap_or(usize::MAX);
     let limits = DicomLimits::new(d.max_associations as usize, Duration::from_secs(u64::from(d.idle_s)), object);
+    let tls = d.tls.as_ref().map(|t| DicomTls {
+        certificate: t.certificate_file.clone().into(),
+        key: t.key_file.clone().into(),
+        client_roots: t.client_ca_file.clone().into(),
+    });
+    let tls = tls.map(|t| t.acceptor()).transpose()?;
     let (now, intake) = (Arc::clone(now), Arc::clone(intake));
     output::note(&format!("dicom {}", d.listen));
-    serving.spawn(dicom::serve(listener, limits, Arc::new(move || configured::titles(&now)), intake, stop));
+    serving.spawn(dicom::serve(listener, tls, limits, Arc::new(move || configured::titles(&now)), intake, stop));
     Ok(())
 }
 

@@ -11,6 +11,10 @@ pub struct DicomListener {
     /// `address:port`.
     #[schemars(regex(pattern = "^[^\\s]+:[0-9]{1,5}$"))]
     pub listen: String,
+    /// Files of the server's certificate and key, and of the roots of clients' certificates, PEM. Without it there is no
+    /// TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DicomTls>,
     /// Associations at a time, of all organizations.
     #[serde(default = "max_associations")]
     #[schemars(range(min = 1, max = 1_000))]
@@ -23,6 +27,18 @@ pub struct DicomListener {
     #[serde(default = "max_object_bytes")]
     #[schemars(range(min = 1_024, max = 1_073_741_824))]
     pub max_object_bytes: u64,
+}
+
+/// Files of TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DicomTls {
+    /// The server's certificate with those that lead to its root.
+    pub certificate_file: String,
+    /// Its key.
+    pub key_file: String,
+    /// Roots of clients' certificates.
+    pub client_ca_file: String,
 }
 
 /// DICOM from an organization's devices.

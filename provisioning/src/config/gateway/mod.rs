@@ -5,7 +5,7 @@ mod fhir;
 mod hl7;
 mod http;
 
-pub use dicom::{DicomListener, OrgDicom};
+pub use dicom::{DicomListener, DicomTls, OrgDicom};
 pub use fhir::OrgFhir;
 pub use hl7::{MllpListener, MllpTls, OrgHl7};
 pub use http::{HttpListener, Oidc, OrgUploads};

@@ -1,0 +1,57 @@
+//! TLS with client certificates (PS3.15 B.9 and B.10: TLS 1.2 and 1.3 by BCP 195). Whose data it is says the AE title, as
+//! without TLS; the certificate says that the peer is somebody's at all.
+
+use leadline_domain::{Fault, FaultCode};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+/// Files of TLS, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DicomTls {
+    /// The server's certificate with those that lead to its root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Roots of clients' certificates.
+    pub client_roots: PathBuf,
+}
+
+fn bad(what: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::ConfigInvalid, format!("gateway.dicom.tls: {what}: {why}"))
+}
+
+fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(|e| bad(what, e))?.collect();
+    all.map_err(|e| bad(what, e))
+}
+
+impl DicomTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// `config.invalid` if one is missing, or not what it should be.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, Fault> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for root in certificates("client_ca_file", &self.client_roots)? {
+            roots.add(root).map_err(|e| bad("client_ca_file", e))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .map_err(|e| bad("client_ca_file", e))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| bad("key_file", e))?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| bad("versions", e))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(certificates("certificate_file", &self.certificate)?, key)
+            .map_err(|e| bad("certificate_file", e))?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
