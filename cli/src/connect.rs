@@ -252,7 +252,7 @@ impl Plans for FolderPlans {
 pub(crate) struct ConfigNow {
     dir: PathBuf,
     env: EnvId,
-    read: Mutex<(Vec<(PathBuf, SystemTime)>, Arc<Config>)>,
+    read: Mutex<(Stamp, Arc<Config>)>,
 }
 
 impl ConfigNow {
@@ -291,7 +291,10 @@ fn reloader(dir: PathBuf, env: EnvId) -> leadline_activities::registry::Reload {
     })
 }
 
-fn stamp(dir: &Path) -> Vec<(PathBuf, SystemTime)> {
+/// The files of a folder and when each was written.
+type Stamp = Vec<(PathBuf, SystemTime)>;
+
+fn stamp(dir: &Path) -> Stamp {
     let list = |d: &Path| std::fs::read_dir(d).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
     let mut out: Vec<_> = [list(dir), list(&dir.join("orgs"))]
         .concat()

