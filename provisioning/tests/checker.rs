@@ -45,6 +45,16 @@ fn overrides_apply_in_their_environment_only() {
     assert_eq!(of("uk"), None);
 }
 
+/// Every way in can be opened with nothing set.
+#[test]
+fn empty_tables_open_the_ways_in() {
+    let open = "[gateway.uploads]\n[gateway.hl7]\n[gateway.fhir]\n\n[limits]";
+    let (config, found) = check(&with("orgs/st-mary.toml", "[limits]", open));
+    let config = config.unwrap_or_else(|| panic!("{found:#?}"));
+    let org = config.organization(&EnvId::parse("us").unwrap(), &OrgId::parse("st-mary").unwrap()).unwrap();
+    assert!(org.gateway.uploads.is_some() && org.gateway.hl7.is_some() && org.gateway.fhir.is_some());
+}
+
 #[test]
 fn a_fourth_environment_needs_a_file_and_if_it_is_production_gates() {
     let gates = "[to.us-west]\nfrom = \"test\"\n\n[to.uk]";

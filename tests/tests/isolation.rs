@@ -166,7 +166,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     assert!(out.status.success(), "{rest:?}");
     let status: Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert_eq!(status["isolation"]["others"], json!(["kings-road"]));
-    assert_eq!(status["schedules"], json!(["drift/test/st-mary", "isolation/test/st-mary"]));
+    assert_eq!(status["schedules"], json!(["drift/test/st-mary", "isolation/test/st-mary", "outcomes/test/st-mary"]));
     assert_eq!(probe(&stack, "st-mary").0, Some(0));
     worker.stop(Duration::from_secs(20));
 }

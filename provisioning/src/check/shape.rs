@@ -227,7 +227,10 @@ fn tag_fits(option: &Value, value: &Value) -> bool {
     if constants.peek().is_some() {
         return constants.all(|(k, c)| o.get(k) == Some(c));
     }
-    p.len() != 1 || p.keys().all(|k| o.contains_key(k))
+    // A key that stands for the option itself has to be there; one that may be left out tells nothing.
+    let required = option.get("required").and_then(Value::as_array);
+    let named = |k: &String| required.is_some_and(|r| r.iter().any(|n| n == k));
+    p.len() != 1 || p.keys().all(|k| !named(k) || o.contains_key(k))
 }
 
 fn tags(options: &[Value]) -> String {

@@ -1,9 +1,10 @@
 //! `script/demo`: the main job on real parts, live.
 #![expect(clippy::print_stdout, reason = "a program that shows something")]
 
-use leadline_tests::demo::{Row, State, Table, scenes};
+use leadline_tests::demo::{Row, State, Table, scenes, send_by_every_way};
 use leadline_tests::harness::stack::{Clinic, Ports, Stack};
 use leadline_tests::harness::tools::free_port;
+use leadline_tests::ways_in::{WaysIn, open_to};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,14 +21,17 @@ async fn main() -> ExitCode {
     std::fs::create_dir_all(&state).expect("state folder");
     let state = state.canonicalize().expect("state folder");
     let rule = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 3000, stalled_after_ms = 86400000 }";
-    let clinics =
-        [Clinic::new("st-mary", "ward").with(rule).served("case=yes"), Clinic::new("kings-road", "clinic").with(rule)];
+    let clinics = [
+        Clinic::new("st-mary", "ward").with(rule).with(&open_to("MARY")).served("case=yes"),
+        Clinic::new("kings-road", "clinic").with(rule).with(&open_to("KING")),
+    ];
 
     step("Starting Temporal, an AWS endpoint and a Samba server with two clinics' shares, all on loopback");
     let began = Instant::now();
     let ui = free_port();
     let stack = Stack::start_in(&state, &clinics, Ports { ui: Some(ui) });
     println!("  up after {:.1} s; state in {}", began.elapsed().as_secs_f32(), state.display());
+    let ports = WaysIn::configure(&stack);
     let mut worker = stack.worker();
     // Logged on, with the watched folders made, as at a clinic that is about to be onboarded.
     let mut devices = BTreeMap::new();
@@ -130,7 +134,24 @@ async fn main() -> ExitCode {
         wrong += 1;
     }
 
+    step("Uploads, HL7 v2, FHIR and DICOM: one recording by every way, one from the share again, one that is cut");
+    let ways = WaysIn::start(&stack, ports);
+    let known = scenes[0].bytes();
+    let (sent, amiss) = tokio::task::block_in_place(|| send_by_every_way(&stack, &ways, "st-mary", &known));
+    for s in &sent {
+        println!("  {:<7} {:<36} {}", s.way, s.what, s.told);
+    }
+    for a in &amiss {
+        println!("  NOT AS EXPECTED: {a}");
+    }
+    wrong += amiss.len();
+
+    step("The processor takes the messages and reports; a report lands in the recording's history");
+    print_indented(&stack.ok(&["processor", "--simulate", "--once", "--env", "test"]));
+
     step("To look further");
+    println!("  upload page     http://127.0.0.1:{}/upload (log on as alice)", ports.http);
+    println!("  HL7 v2          127.0.0.1:{} (MLLP); DICOM 127.0.0.1:{}, AE title MARY", ports.mllp, ports.dicom);
     println!("  Temporal UI     http://127.0.0.1:{ui} (payloads are encrypted: they hold file names)");
     println!("  AWS endpoint    {}", stack.aws.url());
     println!("  Samba           smb://{}", stack.samba.address());
@@ -151,6 +172,7 @@ async fn main() -> ExitCode {
         }
         let _ = tokio::signal::ctrl_c().await;
     }
+    drop(ways);
     worker.stop(Duration::from_secs(10));
     drop(stack);
     if wrong == 0 {
