@@ -146,7 +146,9 @@ async fn main() -> ExitCode {
     }
     wrong += amiss.len();
 
-    step("The processor takes the messages and reports; a report lands in the recording's history");
+    step(
+        "The processor takes what nobody holds at the moment, and reports; a report lands in the history of the recording",
+    );
     print_indented(&stack.ok(&["processor", "--simulate", "--once", "--env", "test"]));
 
     step("To look further");
