@@ -10,7 +10,8 @@ use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::{SetInput, SetReport};
 use leadline_workflows::subscription::Seen;
 use leadline_workflows::{
-    FollowedSubscription, IngestBatch, OnboardOrganization, RecordingLifecycle, SetLifecycle, ShareWatch, ids,
+    FollowedSubscription, IngestBatch, OffboardOrganization, OnboardOrganization, RecordingLifecycle, SetLifecycle,
+    ShareWatch, ids,
 };
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
@@ -265,6 +266,21 @@ impl Engine {
         let options = WorkflowTerminateOptions::builder().reason(reason.to_owned()).build();
         match handle.terminate(options).await {
             Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+            Err(e) => Err(interaction_fault(&e)),
+        }
+    }
+
+    /// Whether an organization is to stay.
+    ///
+    /// # Errors
+    /// `org.offboarding` while it is being off-boarded; `engine.*`.
+    pub async fn stays(&self, env: &EnvId, org: &OrgId) -> Result<(), Fault> {
+        let handle = self.client.get_workflow_handle::<OffboardOrganization>(ids::offboard(env, org));
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running => {
+                Err(Fault::new(FaultCode::OrgOffboarding, format!("{org} is being off-boarded from {env}")))
+            }
+            Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
             Err(e) => Err(interaction_fault(&e)),
         }
     }

@@ -11,7 +11,7 @@ use crate::ports::queue::Outgoing;
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_workflows::contracts::{StackPlan, WatchInput};
 use leadline_workflows::offboard::{Certificate, ExportInput, ExportPart, OffboardPlan, WatchEnd, definitions};
-use leadline_workflows::{OffboardOrganization, ShareWatch, ids};
+use leadline_workflows::{ShareWatch, ids};
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_client::errors::WorkflowInteractionError;
@@ -103,15 +103,7 @@ impl OffboardActivities {
 /// Refuses to begin something new for an organization that is being off-boarded.
 pub(crate) async fn stays(engine: &Engine, plan: &StackPlan) -> Result<(), Fault> {
     let Some(org) = &plan.org else { return Ok(()) };
-    let id = ids::offboard(&plan.env, org);
-    let handle = engine.client().get_workflow_handle::<OffboardOrganization>(id);
-    match handle.describe(WorkflowDescribeOptions::default()).await {
-        Ok(d) if d.status() == WorkflowExecutionStatus::Running => {
-            Err(Fault::new(FaultCode::OrgOffboarding, format!("{org} is being off-boarded from {}", plan.env)))
-        }
-        Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
-        Err(e) => Err(interaction_fault(&e)),
-    }
+    engine.stays(&plan.env, org).await
 }
 
 /// An onboarding would start the watches that the off-boarding counts on to have ended.

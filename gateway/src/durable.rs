@@ -51,6 +51,7 @@ impl Intake for DurableIntake {
             Started::Running | Started::Ended(Some(_)) => return Ok(()),
             Started::Ended(None) => {}
         }
+        self.engine.stays(config.scope.env(), &r.org).await?;
         if let Content::Bytes(bytes) = r.content {
             let digest = Digest::of(&bytes);
             if r.declared.is_some_and(|d| d != digest) {

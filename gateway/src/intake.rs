@@ -48,8 +48,8 @@ pub trait Intake: Send + Sync {
     /// repeat with the same name is harmless.
     ///
     /// # Errors
-    /// `config.unknown_org`, `store.*`, `credential.*`, `engine.*`; `file.checksum_mismatch` if it is not what was
-    /// declared.
+    /// `config.unknown_org`, `org.offboarding`, `store.*`, `credential.*`, `engine.*`; `file.checksum_mismatch` if it is
+    /// not what was declared.
     async fn take(&self, received: Received) -> Result<(), Fault>;
 
     /// Keeps a raw message below `received/<ingress>/<name>`, encrypted with the organization's key and never

@@ -45,6 +45,37 @@ fn overrides_apply_in_their_environment_only() {
     assert_eq!(of("uk"), None);
 }
 
+#[test]
+fn names_of_the_other_ways_in_are_no_shares() {
+    for name in ["in-web", "in-hl7v2", "in-fhir", "in-dicom", "fhir"] {
+        let renamed: Vec<SourceFile> = files()
+            .into_iter()
+            .map(|f| match f.path.as_str() {
+                "orgs/st-mary.toml" => {
+                    SourceFile::new(&f.path, &f.text.replace("share.clinic]", &format!("share.{name}]")))
+                }
+                _ => f,
+            })
+            .collect();
+        let found = findings(&renamed);
+        assert!(found.iter().any(|f| f.message.contains("stands for one of the ways in")), "{name}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_key_for_an_ehr_has_a_secret() {
+    let open = "[gateway.fhir]\nbase_url = \"https://ehr.example.org\"\nclient_id = \"leadline\"\n\n[limits]";
+    let c = check(&with("orgs/st-mary.toml", "[limits]", open)).0.expect("valid");
+    let (env, org) = (EnvId::parse("us").unwrap(), OrgId::parse("st-mary").unwrap());
+    let plan = |c: &leadline_provisioning::config::Config| {
+        let env = c.environment(&env).unwrap();
+        leadline_provisioning::plan_org(c, env, c.organization(&env.id, &org).unwrap(), None, &[]).unwrap()
+    };
+    let made = |p: &leadline_provisioning::Plan| p.template()["Resources"]["SecretFhir"]["Properties"]["Name"].clone();
+    assert_eq!(made(&plan(&c)), "leadline/us/st-mary/share/fhir");
+    assert!(made(&plan(&config())).is_null());
+}
+
 /// Every way in can be opened with nothing set.
 #[test]
 fn empty_tables_open_the_ways_in() {

@@ -113,7 +113,7 @@ impl All<'_> {
     fn given(&self, o: &Organization) -> Result<Given, Failure> {
         let path = self.credentials.map(|d| d.join(format!("{}.toml", o.id))).filter(|p| p.exists());
         let given = path.map(|p| org::read(&p)).transpose()?.unwrap_or_default();
-        match given.keys().find(|id| !o.shares.contains_key(*id)) {
+        match given.keys().find(|id| !o.has_secret(id)) {
             Some(id) => Err(Failure::new(format!("its credentials name share {id}, which it does not have"))),
             None => Ok(given),
         }

@@ -268,7 +268,7 @@ pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) 
     let given = file.map(read).transpose()?.unwrap_or_default();
     let mut plan = plan(site, org, allow).await?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
-    if let Some(id) = given.keys().find(|id| !o.shares.contains_key(*id)) {
+    if let Some(id) = given.keys().find(|id| !o.has_secret(id)) {
         return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
     }
     let scope = o.scope(site.environment())?;

@@ -3,8 +3,8 @@
 use super::environments::unknown_environment;
 use super::finding::{Findings, Severity::Error, Severity::Warning};
 use super::{Folder, Placed, Read, SourceFile, environment_ids, overlay};
-use crate::config::{Environment, Limits, Organization, OrganizationFile, Share, normal_path};
-use leadline_domain::{ArchiveRule, EnvId, ShareId};
+use crate::config::{Environment, Limits, Organization, OrganizationFile, Share, ehr_key_name, normal_path};
+use leadline_domain::{ArchiveRule, EnvId, Ingress, ShareId};
 use std::collections::BTreeMap;
 
 /// Where a share was found: file, environment, organization, share.
@@ -132,6 +132,10 @@ fn limits(r: &Read<OrganizationFile>, env: &EnvId, l: &Limits, findings: &mut Fi
 
 fn check_share(r: &Read<OrganizationFile>, env: &EnvId, id: &ShareId, share: &Share, findings: &mut Findings) {
     let key = |name: &str| key_of(r, env, id, name);
+    if Ingress::of_share(id) != Ingress::Smb || ehr_key_name().as_ref() == Some(id) {
+        let what = "this name stands for one of the ways in besides SMB";
+        findings.at(Error, &r.parsed, &key("share"), what, "give the share another name");
+    }
     for (name, path) in [("path", Some(&share.path)), ("archive.folder", folder(share))] {
         if path.is_some_and(|p| p.contains('\\') || p.split('/').any(|c| c == "..")) {
             findings.at(

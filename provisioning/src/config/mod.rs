@@ -16,7 +16,7 @@ pub use environment::{
 };
 pub use gateway::{
     DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
-    OrgUploads,
+    OrgUploads, ehr_key_name,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
 pub use offboarding::Offboarding;

@@ -292,6 +292,12 @@ impl Organization {
     pub fn scope(&self, env: &Environment) -> Result<OrgScope, Fault> {
         Placement::resolve(&self.id, &self.jurisdiction, &env.facts()).map(|p| OrgScope::new(self.id.clone(), p))
     }
+    /// The names under which it has secrets: its shares, and its EHR if there is a client id for it.
+    #[must_use]
+    pub fn has_secret(&self, name: &ShareId) -> bool {
+        let ehr = self.gateway.fhir.as_ref().is_some_and(|f| f.client_id.is_some());
+        self.shares.contains_key(name) || (ehr && super::ehr_key_name().as_ref() == Some(name))
+    }
     /// The shares that are watched.
     pub fn watched(&self) -> impl Iterator<Item = (&ShareId, &Share)> {
         self.shares.iter().filter(|(_, s)| s.enabled)

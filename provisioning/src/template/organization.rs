@@ -4,7 +4,7 @@ use super::iam::{Policy, Principal, Statement};
 use super::resources::{Parameter, Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
 use super::{Builder, Stage, logical, org_bucket, org_key, tags};
-use crate::config::{Environment, Organization};
+use crate::config::{Environment, Organization, ehr_key_name};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -46,6 +46,18 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
             &Secret {
                 name: scope.share_secret(share),
                 description: format!("Credentials of share {share}: user, password, domain as JSON"),
+                kms_key_id: Text::att("Key", "Arn"),
+                tags: tag_list(&tags),
+            },
+            &[],
+        );
+    }
+    if let Some(name) = ehr_key_name().filter(|n| !org.shares.contains_key(n) && org.has_secret(n)) {
+        t.add(
+            "SecretFhir",
+            &Secret {
+                name: scope.share_secret(&name),
+                description: "Key for the organization's EHR: client id as user, PEM as password, as JSON".into(),
                 kms_key_id: Text::att("Key", "Arn"),
                 tags: tag_list(&tags),
             },

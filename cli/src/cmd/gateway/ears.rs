@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, Request};
 use axum::routing::post;
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
-use leadline_domain::{OrgId, ShareId, WorkerGroup};
+use leadline_domain::{OrgId, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
 use leadline_gateway::dicom::{self, DicomLimits, DicomTls};
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
@@ -21,7 +21,7 @@ use leadline_gateway::http::auth::Caller;
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
-use leadline_provisioning::config::{DicomListener, Gateway, MllpListener};
+use leadline_provisioning::config::{DicomListener, Gateway, MllpListener, ehr_key_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,7 +137,7 @@ async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Fai
     for o in site.config().organizations(&site.environment().id) {
         let Some(f) = &o.gateway.fhir else { continue };
         let (Some(base), Some(client_id)) = (&f.base_url, &f.client_id) else { continue };
-        let secret = ShareId::parse("fhir").map_err(|e| Failure::new(e.to_string()))?;
+        let Some(secret) = ehr_key_name() else { continue };
         let key = match deps.secrets.share_credentials(&o.scope(site.environment())?, &secret).await {
             Ok(c) => c.password.into_bytes(),
             Err(fault) => {

@@ -1,5 +1,6 @@
 //! FHIR R4.
 
+use leadline_domain::ShareId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,4 +18,10 @@ pub struct OrgFhir {
     /// `kid` of that key, as registered at the EHR.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
+}
+
+/// The name under which the key for an organization's EHR is kept, as if it were a share's; no share is called so.
+#[must_use]
+pub fn ehr_key_name() -> Option<ShareId> {
+    ShareId::parse("fhir").ok()
 }

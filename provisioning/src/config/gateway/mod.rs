@@ -6,7 +6,7 @@ mod hl7;
 mod http;
 
 pub use dicom::{DicomListener, DicomTls, OrgDicom};
-pub use fhir::OrgFhir;
+pub use fhir::{OrgFhir, ehr_key_name};
 pub use hl7::{MllpListener, MllpTls, OrgHl7};
 pub use http::{HttpListener, Oidc, OrgUploads};
 
