@@ -10,6 +10,7 @@ use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::queue::Outgoing;
 use crate::provision::{belongs_here, execute, grant, now_ms, prepare};
 use leadline_domain::{Fault, FaultCode, OrgId, OrgScope};
+use leadline_provisioning::config::ehr_key_name;
 use leadline_workflows::contracts::StackPlan;
 use leadline_workflows::deletion::{
     Contents, DeletionCertificate, DeletionInput, DeletionPlan, DismantleInput, Dismantled, Locked, OpenInput,
@@ -153,13 +154,25 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
         deps.removal.secret(scope, share).await?;
         out.removed.push(format!("secret {}", scope.share_secret(share)));
     }
+    if let Some(ehr) = ehr_key_name()
+        && deps.removal.secret(scope, &ehr).await?
+    {
+        out.removed.push(format!("secret {}", scope.share_secret(&ehr)));
+    }
+    for storage in &config.storages {
+        out.kept.push(Kept {
+            what: format!("bucket {}", scope.storage_bucket(*storage)),
+            why: "its copies go by its own rule, and cannot be read once the key is gone; an administrator deletes it"
+                .into(),
+        });
+    }
     if input.locked.versions == 0 {
         delete_bucket(deps, scope).await?;
         out.removed.push(format!("bucket {}", scope.bucket()));
         deps.removal.key(scope, KEY_DAYS).await?;
         out.removed.push(format!("key {}, deleted by KMS {KEY_DAYS} days from now", scope.key_alias()));
     } else {
-        out.kept = kept(scope, &input.locked);
+        out.kept.extend(kept(scope, &input.locked));
     }
     out.kept.push(Kept {
         what: "entries of the audit queue, histories of Temporal, copies made elsewhere".into(),
