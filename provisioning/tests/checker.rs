@@ -52,7 +52,7 @@ fn names_of_the_other_ways_in_are_no_shares() {
             .into_iter()
             .map(|f| match f.path.as_str() {
                 "orgs/st-mary.toml" => {
-                    SourceFile::new(&f.path, &f.text.replace("share.clinic]", &format!("share.{name}]")))
+                    SourceFile::new(&f.path, f.text.replace("share.clinic]", &format!("share.{name}]")))
                 }
                 _ => f,
             })

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::{Verdict, inspect_bytes, synth};
-use leadline_gateway::dicom::{Ae, DicomLimits, DicomTls, Titles, serve};
+use leadline_gateway::dicom::{Ae, DicomLimits, Titles, serve};
 use leadline_gateway::intake::{Content, Intake, Kept, Received};
+use leadline_gateway::tls::TlsFiles;
 use leadline_tests::harness::tools::{root, tools};
 use leadline_workflows::recording_lifecycle::FileReport;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -56,7 +57,7 @@ async fn site() -> Site {
     site_with(None).await
 }
 
-async fn site_with(tls: Option<&DicomTls>) -> Site {
+async fn site_with(tls: Option<&TlsFiles>) -> Site {
     let tls = tls.map(|t| t.acceptor().expect("files of TLS"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -203,7 +204,7 @@ async fn dcmtk_over_tls_needs_a_certificate_of_the_root() {
     let [server, server_key] = certificate(dir.path(), "server", &root);
     let [device, device_key] = certificate(dir.path(), "device", &root);
     let [foreign, foreign_key] = certificate(dir.path(), "foreign", &other);
-    let tls = DicomTls { certificate: server.into(), key: server_key.into(), client_roots: roots.clone() };
+    let tls = TlsFiles { certificate: server.into(), key: server_key.into(), client_roots: roots.clone() };
     let s = site_with(Some(&tls)).await;
     let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(24)).unwrap());
     let roots = roots.to_string_lossy();
@@ -217,6 +218,6 @@ async fn dcmtk_over_tls_needs_a_certificate_of_the_root() {
     assert!(!send(&foreign, &foreign_key).await.status.success());
     assert!(!s.dcmtk("storescu", "CART7", "MARY", &["-R"], &[&ecg]).await.status.success(), "in clear");
     assert_eq!(s.taken().len(), 1);
-    let bad = DicomTls { key: tls.certificate.clone(), ..tls };
+    let bad = TlsFiles { key: tls.certificate.clone(), ..tls };
     assert_eq!(bad.acceptor().err().map(|f| f.code), Some(FaultCode::ConfigInvalid));
 }

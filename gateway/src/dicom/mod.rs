@@ -16,10 +16,8 @@ mod serve;
 mod serve_tests;
 mod store;
 pub mod stow;
-mod tls;
 mod uids;
 mod wire;
 
 pub use config::{Ae, DicomLimits, Titles};
 pub use serve::{TitlesNow, serve};
-pub use tls::DicomTls;

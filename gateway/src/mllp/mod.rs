@@ -58,7 +58,7 @@ impl Server {
     pub async fn bind(listen: Listen, limits: Limits, desk: Arc<Desk>) -> Result<Self, Fault> {
         let mut doors = Vec::new();
         if let Some((address, tls)) = listen.tls {
-            let acceptor = tls.acceptor()?;
+            let acceptor = tls.files.acceptor()?;
             doors.push((bound(address).await?, Door::Tls(acceptor, Arc::new(tls.senders))));
         }
         for (org, address) in listen.plain {

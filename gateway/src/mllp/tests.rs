@@ -187,12 +187,13 @@ async fn the_certificate_says_whose_message_it_is() {
         path
     };
     let digest = |c: &Certificate| -> [u8; 32] { Sha256::digest(c.der()).into() };
-    let tls = Tls {
+    let files = crate::tls::TlsFiles {
         certificate: file("server.pem", server.0.pem()),
         key: file("server.key", server.1.serialize_pem()),
         client_roots: file("roots.pem", authority.0.pem()),
-        senders: BTreeMap::from([(digest(&north.0), org("north")), (digest(&south.0), org("south"))]),
     };
+    let tls =
+        Tls { files, senders: BTreeMap::from([(digest(&north.0), org("north")), (digest(&south.0), org("south"))]) };
     let running = start(Some(tls), Limits::default()).await;
     std::fs::remove_dir_all(&folder).unwrap();
     for (client, id) in [(&north, "1"), (&south, "1")] {

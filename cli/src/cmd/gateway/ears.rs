@@ -11,7 +11,7 @@ use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
 use leadline_domain::{OrgId, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
-use leadline_gateway::dicom::{self, DicomLimits, DicomTls};
+use leadline_gateway::dicom::{self, DicomLimits};
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
 use leadline_gateway::fhir::notify::{Follower, Remembered};
 use leadline_gateway::fhir::{Named, Service, routes};
@@ -21,6 +21,7 @@ use leadline_gateway::http::auth::Caller;
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
+use leadline_gateway::tls::TlsFiles;
 use leadline_provisioning::config::{DicomListener, Gateway, MllpListener, ehr_key_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,6 +47,10 @@ pub(super) async fn bound(key: &str, text: &str) -> Result<TcpListener, Failure>
     TcpListener::bind(at).await.map_err(|e| Failure::new(format!("{key}: cannot listen at {at}: {e}")))
 }
 
+fn files(certificate: &str, key: &str, client_roots: &str) -> TlsFiles {
+    TlsFiles { certificate: certificate.into(), key: key.into(), client_roots: client_roots.into() }
+}
+
 pub(super) async fn mllp(
     serving: &mut JoinSet<()>,
     m: &MllpListener,
@@ -58,12 +63,7 @@ pub(super) async fn mllp(
     let tls = match (&m.listen, &m.tls) {
         (Some(listen), Some(t)) => Some((
             address("gateway.mllp.listen", listen)?,
-            Tls {
-                certificate: t.certificate_file.clone().into(),
-                key: t.key_file.clone().into(),
-                client_roots: t.client_ca_file.clone().into(),
-                senders: certificates,
-            },
+            Tls { files: files(&t.certificate_file, &t.key_file, &t.client_ca_file), senders: certificates },
         )),
         _ => None,
     };
@@ -100,11 +100,7 @@ pub(super) async fn dicom(
     let listener = bound("gateway.dicom.listen", &d.listen).await?;
     let object = usize::try_from(d.max_object_bytes).unwrap_or(usize::MAX);
     let limits = DicomLimits::new(d.max_associations as usize, Duration::from_secs(u64::from(d.idle_s)), object);
-    let tls = d.tls.as_ref().map(|t| DicomTls {
-        certificate: t.certificate_file.clone().into(),
-        key: t.key_file.clone().into(),
-        client_roots: t.client_ca_file.clone().into(),
-    });
+    let tls = d.tls.as_ref().map(|t| files(&t.certificate_file, &t.key_file, &t.client_ca_file));
     let tls = tls.map(|t| t.acceptor()).transpose()?;
     let (now, intake) = (Arc::clone(now), Arc::clone(intake));
     output::note(&format!("dicom {}", d.listen));

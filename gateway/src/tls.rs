@@ -1,5 +1,4 @@
-//! TLS with client certificates (PS3.15 B.9 and B.10: TLS 1.2 and 1.3 by BCP 195). Whose data it is says the AE title, as
-//! without TLS; the certificate says that the peer is somebody's at all.
+//! TLS of listeners whose clients come with certificates: 1.2 and 1.3 (BCP 195; for DICOM PS3.15 B.9 and B.10).
 
 use leadline_domain::{Fault, FaultCode};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// Files of TLS, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DicomTls {
+pub struct TlsFiles {
     /// The server's certificate with those that lead to its root.
     pub certificate: PathBuf,
     /// Its key.
@@ -23,7 +22,7 @@ pub struct DicomTls {
 }
 
 fn bad(what: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::new(FaultCode::ConfigInvalid, format!("gateway.dicom.tls: {what}: {why}"))
+    Fault::new(FaultCode::ConfigInvalid, format!("TLS of the gateway: {what}: {why}"))
 }
 
 fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
@@ -31,7 +30,7 @@ fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
     all.map_err(|e| bad(what, e))
 }
 
-impl DicomTls {
+impl TlsFiles {
     /// Reads the files.
     ///
     /// # Errors
