@@ -18,10 +18,13 @@ use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig};
+use leadline_workflows::offboard::OffboardInput;
 use leadline_workflows::subscription::Seen;
+use leadline_workflows::{OffboardOrganization, ids};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use temporalio_client::WorkflowStartOptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -256,4 +259,20 @@ async fn a_subscription_is_remembered_and_never_goes_back() {
     }
     assert_eq!(remembered.seen(&org, one).await, Ok(Some(Seen { number: 3, at_ms: 300 })));
     assert_eq!(remembered.seen(&org, other).await, Ok(None));
+}
+
+/// Nothing is taken in for an organization that leaves, and its senders hear that they may not send.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_that_leaves_takes_nothing_more() {
+    let w = ways("ehr-leaves").await;
+    let org = w.lane().org.clone();
+    let env = w.rig.deps.registry.env().env().clone();
+    let input = OffboardInput { env: env.clone(), org: org.clone(), requested_by: "ann".into() };
+    // On a queue without workers: it is under way, and stays so.
+    let options = WorkflowStartOptions::new("nobody", ids::offboard(&env, &org)).build();
+    w.rig.engine.client().start_workflow(OffboardOrganization::run, input, options).await.expect("started");
+    let bytes = recording(SynthFormat::Dicom, 5);
+    assert_eq!(w.fhir(&bytes, "leaves").await, 403);
+    assert_ne!(w.hl7("leaves", &observation(&bytes)).await, "AA");
+    assert!(w.lane().store.staged().is_empty() && w.lane().ingest.accepted().is_empty());
 }
