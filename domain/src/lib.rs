@@ -5,6 +5,8 @@ pub mod audit;
 pub mod drift;
 pub mod fault;
 pub mod gates;
+#[cfg(test)]
+mod golden;
 pub mod ids;
 pub mod intake;
 pub mod isolation;

@@ -30,6 +30,11 @@ impl StagedShare {
     async fn head(&self, path: &SharePath) -> Result<Staged, Fault> {
         self.store.head_staged(path.expose()).await?.ok_or_else(gone)
     }
+
+    fn reader(&self, path: &SharePath, there: Staged, at: u64) -> Reader {
+        let (store, name) = (Arc::clone(&self.store), path.expose().to_owned());
+        Reader { store, name, stat: stat(&there), etag: there.etag, at }
+    }
 }
 
 fn gone() -> Fault {
@@ -92,7 +97,7 @@ impl Share for StagedShare {
         if there.size > size {
             return Err(changed());
         }
-        let mut reader = self.open(path, 0).await?;
+        let mut reader = self.reader(path, there, 0);
         let mut out = BytesMut::new();
         while let Some(chunk) = reader.next().await? {
             out.extend_from_slice(&chunk);
@@ -106,8 +111,7 @@ impl Share for StagedShare {
 
     async fn open(&self, path: &SharePath, offset: u64) -> Result<Box<dyn FileReader>, Fault> {
         let there = self.head(path).await?;
-        let (store, name) = (Arc::clone(&self.store), path.expose().to_owned());
-        Ok(Box::new(Reader { store, name, stat: stat(&there), etag: there.etag, at: offset }))
+        Ok(Box::new(self.reader(path, there, offset)))
     }
 
     async fn rename(&self, _from: &SharePath, _to: &SharePath, _version: Option<&FileStat>) -> Result<(), Fault> {

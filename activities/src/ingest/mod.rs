@@ -13,6 +13,7 @@ mod store_large;
 use crate::deps::Deps;
 use crate::faults::ended;
 use crate::heartbeat::beating;
+use crate::provision::now_ms;
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
 use leadline_workflows::contracts::{
@@ -20,7 +21,6 @@ use leadline_workflows::contracts::{
     SetClaim, StoreInput, definitions,
 };
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
 /// Implements `leadline_workflows::contracts::Ingest`.
@@ -157,11 +157,6 @@ async fn conclude(deps: &Deps, input: ConcludeInput) -> Result<Concluded, Fault>
     // The copy is dealt with: what is left to do is told, and not a failure of this.
     let recorded = matches!(send::record(deps, &[entry]).await.as_deref(), Ok([None]));
     Ok(Concluded { archive, recorded })
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn version_key(f: &FileRef) -> VersionKey {

@@ -7,6 +7,7 @@ use crate::ports::store::{Held, Listed, OrgStore, Part, Put, RecordingMeta, Stuc
 use async_trait::async_trait;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -62,6 +63,35 @@ impl S3OrgStore {
         }
     }
 
+    /// Writes an object with what `dressed` adds, if nothing is there. `large`: with the timeouts of bulk transfers.
+    pub(super) async fn put_new(
+        &self,
+        key: &str,
+        body: Bytes,
+        digest: &Digest,
+        large: bool,
+        dressed: impl Fn(PutObjectFluentBuilder) -> PutObjectFluentBuilder,
+    ) -> Result<Put, Fault> {
+        for _ in 0..CONFLICTS {
+            let put = self.org.s3.put_object().bucket(&self.org.bucket).key(key).if_none_match("*");
+            // The digest doubles as the checksum that S3 verifies: no second hash, no trailer.
+            let put = put.checksum_sha256(BASE64.encode(digest.as_bytes())).body(ByteStream::from(body.clone()));
+            let put = dressed(put).customize();
+            let put = if large { put.config_override(bulk()) } else { put };
+            match put.send().await {
+                Ok(_) => return Ok(Put::Created),
+                Err(e) if taken(&e) => {
+                    if let Some(there) = self.winner(key).await? {
+                        return Ok(there);
+                    }
+                }
+                Err(e) if conflict(&e) => {}
+                Err(e) => return Err(self.fail("PutObject", &e).await),
+            }
+        }
+        Err(no_winner())
+    }
+
     /// What is there, after a conditional write was refused; `None` if it vanished meanwhile.
     pub(super) async fn winner(&self, key: &str) -> Result<Option<Put>, Fault> {
         self.head(key).await
@@ -102,35 +132,11 @@ pub(super) fn plain(part: &str) -> Result<&str, Fault> {
 #[async_trait]
 impl OrgStore for S3OrgStore {
     async fn put_recording(&self, digest: &Digest, body: Bytes, meta: &RecordingMeta) -> Result<Put, Fault> {
-        let key = meta.shelf.key(digest);
-        for _ in 0..CONFLICTS {
-            let put = self
-                .org
-                .s3
-                .put_object()
-                .bucket(&self.org.bucket)
-                .key(&key)
-                .if_none_match("*")
-                // The digest doubles as the checksum that S3 verifies: no second hash, no trailer.
-                .checksum_sha256(BASE64.encode(digest.as_bytes()))
-                .metadata(CLAIM, &meta.claim)
-                .metadata(FORMAT, &meta.format)
-                .content_type(&meta.media_type)
-                .body(ByteStream::from(body.clone()))
-                .customize();
-            let put = if body.len() > BULK { put.config_override(bulk()) } else { put };
-            match put.send().await {
-                Ok(_) => return Ok(Put::Created),
-                Err(e) if taken(&e) => {
-                    if let Some(there) = self.winner(&key).await? {
-                        return Ok(there);
-                    }
-                }
-                Err(e) if conflict(&e) => {}
-                Err(e) => return Err(self.fail("PutObject", &e).await),
-            }
-        }
-        Err(no_winner())
+        let large = body.len() > BULK;
+        let dressed = |put: PutObjectFluentBuilder| {
+            put.metadata(CLAIM, &meta.claim).metadata(FORMAT, &meta.format).content_type(&meta.media_type)
+        };
+        self.put_new(&meta.shelf.key(digest), body, digest, large, dressed).await
     }
 
     async fn head_recording(&self, digest: &Digest) -> Result<Option<Put>, Fault> {

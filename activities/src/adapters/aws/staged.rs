@@ -1,44 +1,17 @@
 //! Staging and objects that are written once.
 
 use super::multipart::staging;
-use super::s3::{CLAIM, CONFLICTS, S3OrgStore, bulk, conflict, no_winner, plain, taken};
+use super::s3::{CLAIM, S3OrgStore, bulk, plain, taken};
 use crate::ports::staging::{Once, Staged, Staging};
 use crate::ports::store::{Put, RecordingMeta};
 use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::primitives::ByteStream;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use leadline_domain::{Digest, Fault, FaultCode};
 
 impl S3OrgStore {
     async fn write_once(&self, key: &str, body: Bytes, digest: &Digest, claim: &str) -> Result<Put, Fault> {
-        for _ in 0..CONFLICTS {
-            let put = self
-                .org
-                .s3
-                .put_object()
-                .bucket(&self.org.bucket)
-                .key(key)
-                .if_none_match("*")
-                .checksum_sha256(BASE64.encode(digest.as_bytes()))
-                .metadata(CLAIM, claim)
-                .body(ByteStream::from(body.clone()))
-                .customize()
-                .config_override(bulk());
-            match put.send().await {
-                Ok(_) => return Ok(Put::Created),
-                Err(e) if taken(&e) => {
-                    if let Some(there) = self.winner(key).await? {
-                        return Ok(there);
-                    }
-                }
-                Err(e) if conflict(&e) => {}
-                Err(e) => return Err(self.fail("PutObject", &e).await),
-            }
-        }
-        Err(no_winner())
+        self.put_new(key, body, digest, true, |put| put.metadata(CLAIM, claim)).await
     }
 }
 
