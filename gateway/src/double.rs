@@ -3,10 +3,11 @@
 use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
+use leadline_domain::lifecycle::Lifecycle;
 use leadline_domain::staged::{Ingress, StagedName};
-use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_domain::{Fault, FaultCode, OrgId, intake};
 use leadline_workflows::recording_lifecycle::FileReport;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// What came in, by organization and name.
@@ -60,15 +61,10 @@ impl Intake for Memory {
     }
 }
 
-/// A lifecycle that has begun. Read from JSON, where what is left out is as if it were not there.
+/// A lifecycle that has begun.
 fn begun(org: &OrgId, ingress: Ingress, name: &StagedName) -> FileReport {
-    let stat = serde_json::json!({ "file_id": 0, "size": 1, "modified": 1, "changed": 1 });
-    let intake = serde_json::json!({
-        "org": org, "share": ingress.share(), "fingerprint": { "path": name, "stat": stat }, "quiet_ms": 0,
-        "settle": leadline_domain::SettleRule::default(), "archive": leadline_domain::ArchiveRule::Leave,
-        "small_bytes": 1, "max_bytes": 1,
-    });
-    let intake = serde_json::from_value(intake).expect("an intake");
-    let (lifecycle, _) = leadline_domain::lifecycle::Lifecycle::begin(&intake, 1);
+    let intake = intake::Intake::received(org.clone(), ingress, name, (1, 1), BTreeSet::new(), None);
+    let intake = intake.expect("a way in that stages");
+    let (lifecycle, _) = Lifecycle::begin(&intake, 1);
     FileReport { intake, lifecycle }
 }

@@ -5,6 +5,7 @@ use super::errors::{Service, fault, status};
 use super::multipart::staging;
 use super::s3::{S3OrgStore, bulk};
 use super::sts::Aws;
+use crate::ports::staging::Staging as _;
 use crate::ports::uploads::{
     Declared, Form, HeldPart, LONGEST_VALID, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
 };
@@ -232,10 +233,7 @@ impl OrgUploads for S3Uploads {
     }
 
     async fn remove(&self, name: &StagedName) -> Result<(), Fault> {
-        match self.client().delete_object().bucket(self.bucket()).key(staging(name.as_str())).send().await {
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.store.fail("DeleteObject", &e).await),
-        }
+        self.store.remove_staged(name.as_str()).await
     }
 
     async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Fault> {
