@@ -71,6 +71,22 @@ pub struct Stack {
     _keep: Option<tempfile::TempDir>,
 }
 
+/// A test that fails leaves its state behind and tells the end of its worker's log: what is rare must be told the first
+/// time.
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Some(dir) = self._keep.take() {
+            eprintln!("the state of the failed test stays in {}", dir.keep().display());
+        }
+        let log = self.last_worker_log();
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+    }
+}
+
 /// Where the servers of a stack listen; 0 takes a free port.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ports {
