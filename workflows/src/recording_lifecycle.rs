@@ -54,18 +54,20 @@ impl RecordingLifecycle {
         intake.resume = None;
         ctx.state_mut(|s| s.intake.resume = None);
         let mut recorded = false;
+        // A nudge that comes while a look is taken asks for another look.
+        let mut seen = 0;
         loop {
             let command = l.step(&intake, event, now_ms(ctx));
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
             event = match command {
                 Command::Finish => return Ok(FileReport { intake, lifecycle: l }),
                 Command::Wait { ms } => {
-                    let seen = ctx.state(|s| s.nudges);
                     ctx.set_current_details(waiting_details(&l));
                     select! {
                         _ = ctx.timer(Duration::from_millis(ms)) => {}
                         _ = ctx.wait_condition(move |s| s.nudges > seen) => {}
                     }
+                    seen = ctx.state(|s| s.nudges);
                     Event::Woken
                 }
                 Command::Archive if l.retry.is_none() && !l.recorded_early => {

@@ -10,7 +10,7 @@ use crate::metrics::METRICS;
 use crate::ports::share::{Hint, Listing, Share, Skipped};
 use crate::registry::ShareConfig;
 use futures::StreamExt;
-use leadline_domain::{ArchiveRule, Fault, FaultCode, SharePath};
+use leadline_domain::{ArchiveRule, Fault, FaultCode, Fingerprint, Observation, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::MAX_FILES;
@@ -141,6 +141,43 @@ async fn wait_for_batches(engine: &Engine, input: &WatchInput) -> Result<(), Fau
     Ok(())
 }
 
+/// What came of some looks.
+#[derive(Debug, Default)]
+struct Taken {
+    ready: Vec<Ready>,
+    nudges: Vec<Fingerprint>,
+    /// A fault that ends the session, once the rest is carried out: a file that is taken as starting must be started.
+    lost: Option<Fault>,
+}
+
+/// Takes looks into account, all of them.
+fn taken(tracker: &mut Tracker, looks: Vec<(SharePath, Result<Observation, Fault>)>, now: u64) -> Taken {
+    let mut t = Taken::default();
+    for (path, look) in looks {
+        let look = match look {
+            Ok(l) => Some(l),
+            // A folder answers an open for reading data with an error of its own: nothing to deliver.
+            Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => None,
+            // One file that may not be opened is not the end of the share: its lifecycle waits and says so.
+            Err(f) if f.code == FaultCode::ShareAccessDenied => {
+                tracing::warn!(fault = %f, "a file may not be opened");
+                t.ready.extend(tracker.refused(&path, now));
+                continue;
+            }
+            Err(f) => {
+                t.lost.get_or_insert(f);
+                continue;
+            }
+        };
+        match tracker.looked(&path, look.as_ref(), now) {
+            Due::Nothing => {}
+            Due::Start(r) => t.ready.push(r),
+            Due::Nudge(f) => t.nudges.push(f),
+        }
+    }
+    t
+}
+
 struct Session<'a> {
     deps: &'a Arc<Deps>,
     engine: &'a Engine,
@@ -164,7 +201,7 @@ impl Session<'_> {
         let ignored = (listed - files.len()) as u64;
         let now = self.clock.now();
         for e in &files {
-            let fp = leadline_domain::Fingerprint { path: e.path.clone(), stat: e.stat.clone() };
+            let fp = Fingerprint { path: e.path.clone(), stat: e.stat.clone() };
             let (key, version) =
                 (fp.file_key(&self.input.org, &self.input.share), fp.version_key(&self.input.org, &self.input.share));
             if self.seen.get(key.as_str()).is_some_and(|v| v == version.as_str()) {
@@ -259,33 +296,18 @@ impl Session<'_> {
             .buffer_unordered(LOOKS)
             .collect()
             .await;
-        let mut ready = Vec::new();
-        for (path, look) in looks {
-            let look = match look {
-                Ok(l) => Some(l),
-                // A folder answers an open for reading data with an error of its own: nothing to deliver.
-                Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => None,
-                // One file that may not be opened is not the end of the share: its lifecycle waits and says so.
-                Err(f) if f.code == FaultCode::ShareAccessDenied => {
-                    tracing::warn!(fault = %f, "a file may not be opened");
-                    ready.extend(self.tracker.refused(&path, self.clock.now()));
-                    continue;
-                }
-                Err(f) => return Err(f),
-            };
-            match self.tracker.looked(&path, look.as_ref(), self.clock.now()) {
-                Due::Nothing => {}
-                Due::Start(r) => ready.push(r),
-                Due::Nudge(f) if self.config.place(&f.path).is_some() => {
-                    ready.push(Ready { fingerprint: f, quiet_ms: 0, at_rest: true });
-                }
-                Due::Nudge(f) => self.starts.nudge(f),
+        let Taken { mut ready, nudges, lost } = taken(self.tracker, looks, self.clock.now());
+        for f in nudges {
+            if self.config.place(&f.path).is_some() {
+                ready.push(Ready { fingerprint: f, quiet_ms: 0, at_rest: true });
+            } else {
+                self.starts.nudge(f);
             }
         }
         self.start(ready);
         let pending = self.tracker.pending() as u64;
         update(self.status, |s| s.pending = pending);
-        Ok(())
+        lost.map_or(Ok(()), Err)
     }
 
     fn start(&mut self, ready: Vec<Ready>) {
@@ -325,5 +347,36 @@ impl Session<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leadline_domain::{FileStat, SettleRule, Writer};
+
+    #[test]
+    fn a_look_that_fails_holds_up_no_other_file() {
+        let rule = SettleRule::default();
+        let look = |id| Observation {
+            stat: FileStat { file_id: id, size: 1, modified: 1, changed: 1 },
+            writer: Writer::Absent,
+        };
+        let [first, lost, last] = ["in/a", "in/b", "in/c"].map(SharePath::new);
+        let mut tracker = Tracker::new(&rule);
+        for p in [&first, &lost, &last] {
+            tracker.touched(p.clone(), 0);
+        }
+        let all = |second| vec![(first.clone(), Ok(look(1))), (lost.clone(), second), (last.clone(), Ok(look(3)))];
+        let begun = taken(&mut tracker, all(Ok(look(2))), 0);
+        assert!(begun.ready.is_empty() && begun.lost.is_none());
+
+        let rest = rule.strong_quiet_ms;
+        let fault = Fault::new(FaultCode::ShareTimeout, "test");
+        let t = taken(&mut tracker, all(Err(fault)), rest);
+        let started: Vec<_> = t.ready.iter().map(|r| &r.fingerprint.path).collect();
+        assert_eq!(started, [&first, &last]);
+        assert_eq!(t.lost.map(|f| f.code), Some(FaultCode::ShareTimeout));
+        assert_eq!(tracker.due(rest, 9), [lost], "it is looked at again by the next session");
     }
 }

@@ -11,11 +11,11 @@ use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::set_lifecycle::SetInput;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 /// More concurrent starts only queue at the server.
 const STARTS: usize = 12;
@@ -36,6 +36,8 @@ pub(super) enum Report {
 pub(super) struct Starts {
     job: Arc<Job>,
     running: JoinSet<Vec<Report>>,
+    /// The files of each start: one that ends abnormally must not keep them.
+    files: HashMap<Id, Vec<(SharePath, FileStat)>>,
 }
 
 struct Job {
@@ -50,31 +52,47 @@ struct Job {
 impl Starts {
     pub(super) fn new(engine: Engine, input: WatchInput, config: ShareConfig, queue: String) -> Self {
         let (starts, batches) = (Semaphore::new(STARTS), Semaphore::new(BATCHES));
-        Self { job: Arc::new(Job { engine, input, config, queue, starts, batches }), running: JoinSet::new() }
+        let job = Arc::new(Job { engine, input, config, queue, starts, batches });
+        Self { job, running: JoinSet::new(), files: HashMap::new() }
     }
 
     /// Takes up a changed configuration for what starts from now on.
     pub(super) fn configure(&mut self, config: &ShareConfig, queue: &str) {
         if self.job.config != *config || self.job.queue != queue {
             let (engine, input) = (self.job.engine.clone(), self.job.input.clone());
-            let running = std::mem::take(&mut self.running);
-            *self = Self { running, ..Self::new(engine, input, config.clone(), queue.to_owned()) };
+            let (running, files) = (std::mem::take(&mut self.running), std::mem::take(&mut self.files));
+            *self = Self { running, files, ..Self::new(engine, input, config.clone(), queue.to_owned()) };
         }
     }
 
     /// The reports of the next start that ended; `None` when none is under way.
     pub(super) async fn next(&mut self) -> Option<Vec<Report>> {
-        loop {
-            match self.running.join_next().await? {
-                Ok(reports) => return Some(reports),
-                Err(error) => tracing::error!(%error, "a start ended abnormally"),
+        match self.running.join_next_with_id().await? {
+            Ok((id, reports)) => {
+                self.files.remove(&id);
+                Some(reports)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a start ended abnormally");
+                let files = self.files.remove(&error.id()).unwrap_or_default();
+                Some(files.into_iter().map(|(path, stat)| forgotten(path, stat)).collect())
             }
         }
     }
 
+    fn begin<'a>(
+        &mut self,
+        files: impl IntoIterator<Item = &'a Ready>,
+        start: impl Future<Output = Vec<Report>> + Send + 'static,
+    ) {
+        let files = files.into_iter().map(|r| (r.fingerprint.path.clone(), r.fingerprint.stat.clone())).collect();
+        let id = self.running.spawn(start).id();
+        self.files.insert(id, files);
+    }
+
     pub(super) fn single(&mut self, ready: Ready) {
         let job = Arc::clone(&self.job);
-        self.running.spawn(async move {
+        self.begin([&ready.clone()], async move {
             let _permit = job.starts.acquire().await;
             vec![job.lifecycle(&ready).await]
         });
@@ -82,7 +100,7 @@ impl Starts {
 
     pub(super) fn batch(&mut self, ready: Vec<Ready>) {
         let job = Arc::clone(&self.job);
-        self.running.spawn(async move {
+        self.begin(&ready.clone(), async move {
             let _permit = job.batches.acquire().await;
             job.batch(ready).await
         });
@@ -90,7 +108,8 @@ impl Starts {
 
     pub(super) fn set(&mut self, unit: Unit) {
         let job = Arc::clone(&self.job);
-        self.running.spawn(async move {
+        let files: Vec<Ready> = unit.files.iter().map(|(_, r)| r.clone()).collect();
+        self.begin(&files, async move {
             let _permit = job.starts.acquire().await;
             job.set(&unit).await
         });
@@ -98,7 +117,7 @@ impl Starts {
 
     pub(super) fn nudge(&mut self, file: Fingerprint) {
         let job = Arc::clone(&self.job);
-        self.running.spawn(async move {
+        self.begin([], async move {
             let (i, e) = (&job.input, &job.engine);
             until_done("nudge", || e.nudge(&i.org, &i.share, &file)).await;
             Vec::new()
@@ -221,17 +240,17 @@ impl Job {
                         Report::Ended { path, stat: l.stat, outcome, archive: l.archive }
                     }
                     Some(BatchItem::Left { .. }) => Report::Opened { path, stat, at_rest: false },
-                    // Forgotten: the next listing finds it new.
-                    Some(BatchItem::Running) | None => Report::Ended {
-                        path,
-                        stat,
-                        outcome: Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced },
-                        archive: ArchiveState::Untouched,
-                    },
+                    Some(BatchItem::Running) | None => forgotten(path, stat),
                 }
             })
             .collect()
     }
+}
+
+/// Nothing is known of how it ended: the next listing finds the file new.
+fn forgotten(path: SharePath, stat: FileStat) -> Report {
+    let outcome = Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced };
+    Report::Ended { path, stat, outcome, archive: ArchiveState::Untouched }
 }
 
 /// A file that went away before it was judged has not ended for good if it is there.
