@@ -211,6 +211,10 @@ impl Session<'_> {
                 }
             }
         }
+        let lost = self.tracker.without_start(&self.starts.files());
+        if lost > 0 {
+            tracing::error!(files = lost, "files counted as starting without a start; they are seen anew");
+        }
         self.tracker.listed(&files, now);
         self.units.retain(|path| self.tracker.knows(path));
         let ready = self.tracker.take_listed_at_rest(now);

@@ -65,6 +65,11 @@ impl Starts {
         }
     }
 
+    /// The files of the starts under way.
+    pub(super) fn files(&self) -> BTreeSet<&SharePath> {
+        self.files.values().flatten().map(|(path, _)| path).collect()
+    }
+
     /// The reports of the next start that ended; `None` when none is under way.
     pub(super) async fn next(&mut self) -> Option<Vec<Report>> {
         match self.running.join_next_with_id().await? {

@@ -4,7 +4,7 @@
 use crate::ports::share::Entry;
 use leadline_domain::lifecycle::{ArchiveState, Outcome};
 use leadline_domain::{FileStat, Fingerprint, Observation, SettleRule, SharePath, Writer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A file that has been growing or held for this long gets a lifecycle all the same, so that its waiting is durable
 /// and visible.
@@ -138,6 +138,13 @@ impl Tracker {
         // A start that is under way reports back under its path.
         next.extend(std::mem::take(&mut self.files).into_iter().filter(|(_, k)| matches!(k, Known::Starting)));
         self.files = next;
+    }
+
+    /// Forgets files that count as starting while no start has them: the listing that follows finds them new. How many.
+    pub(super) fn without_start(&mut self, under_way: &BTreeSet<&SharePath>) -> usize {
+        let before = self.files.len();
+        self.files.retain(|path, k| !matches!(k, Known::Starting) || under_way.contains(path));
+        before - self.files.len()
     }
 
     /// A hint: look now.
@@ -442,6 +449,19 @@ mod tests {
         assert_eq!(t.pending(), 0, "its start is under way");
         t.rejoin(&SharePath::new("in/unknown"), 1_300);
         assert!(!t.knows(&SharePath::new("in/unknown")));
+    }
+
+    #[test]
+    fn what_counts_as_starting_has_a_start() {
+        let mut t = tracker();
+        let (kept, lost) = (SharePath::new("in/kept"), SharePath::new("in/lost"));
+        let entries = [&kept, &lost].map(|p| Entry { path: p.clone(), stat: stat(1) });
+        t.listed(&entries, 0);
+        t.listed(&entries, 250);
+        assert_eq!(t.take_listed_at_rest(250).len(), 2);
+        assert_eq!(t.without_start(&BTreeSet::from([&kept])), 1);
+        t.listed(&entries, 500);
+        assert_eq!((t.pending(), t.knows(&kept)), (1, true), "the one without a start is seen anew");
     }
 
     #[test]
