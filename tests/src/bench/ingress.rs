@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Senders at once, of every way and of what it is beside.
-const SENDERS: usize = 8;
+/// Senders at once, of every way and of what it is beside: as many as STOW-RS takes. More are asked to come again.
+const SENDERS: usize = 4;
 
 type Files = Vec<(String, Vec<u8>)>;
 

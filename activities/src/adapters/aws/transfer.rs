@@ -6,7 +6,7 @@ use super::errors::status;
 use super::outcomes::digest_of;
 use super::s3::{CONFLICTS, S3OrgStore, bulk, no_winner};
 use super::sts::{AwsOrgStores, OrgClients};
-use crate::ports::transfer::{Between, Copied, Storages};
+use crate::ports::transfer::{Between, Copied, Storages, Version};
 use async_trait::async_trait;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ChecksumMode, Object as Listed};
@@ -24,6 +24,7 @@ struct S3Between {
     store: S3OrgStore,
     from: String,
     to: String,
+    moving: bool,
 }
 
 impl S3Between {
@@ -130,13 +131,39 @@ impl Between for S3Between {
         }
         Err(no_winner())
     }
+
+    async fn source(&self, digest: &Digest) -> Result<Option<Version>, Fault> {
+        let head = self.head(&self.from, &recording_key(digest)).await?;
+        Ok(head.map(|h| Version {
+            id: h.version_id().unwrap_or_default().to_owned(),
+            stored_ms: h.last_modified().and_then(|t| t.to_millis().ok()).unwrap_or_default(),
+        }))
+    }
+
+    async fn let_go(&self, digest: &Digest) -> Result<(), Fault> {
+        let key = recording_key(digest);
+        if !self.moving || !self.verify(&key, digest).await? {
+            return Err(Fault::new(FaultCode::BugInvariant, "a recording was to be removed that is not elsewhere"));
+        }
+        // Without a version: a delete marker, under which the recording stays until the storage's rule takes it.
+        match self.org().s3.delete_object().bucket(&self.from).key(&key).send().await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.store.fail("DeleteObject", &e).await),
+        }
+    }
 }
 
 #[async_trait]
 impl Storages for AwsOrgStores {
-    async fn between(&self, scope: &OrgScope, from: Storage, to: Storage) -> Result<Arc<dyn Between>, Fault> {
-        let store = self.opened(scope).await?;
-        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to) }))
+    async fn between(
+        &self,
+        scope: &OrgScope,
+        from: Storage,
+        to: Storage,
+        moving: bool,
+    ) -> Result<Arc<dyn Between>, Fault> {
+        let store = if moving { self.opened_to_move(scope).await? } else { self.opened(scope).await? };
+        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to), moving }))
     }
 }
 
