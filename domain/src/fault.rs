@@ -210,8 +210,10 @@ codes! {
     OutcomeConflict = "outcome.conflict", Rejected;
     /// Recordings have no report of the processor, and one is due.
     OutcomeOverdue = "outcome.overdue", Blocked;
-    /// A transfer would leave the organization or its jurisdiction, or would remove what must stay.
+    /// A transfer would leave the organization or its jurisdiction.
     TransferRefused = "transfer.refused", Rejected;
+    /// A move would remove recordings from a storage that keeps them.
+    TransferKept = "transfer.kept", Rejected;
     /// The identity service cannot be asked for its keys.
     IdentityUnreachable = "identity.unreachable", Transient;
     /// A request to the gateway has no token, or one that is expired, forged or not meant for it.

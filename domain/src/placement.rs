@@ -111,6 +111,7 @@ impl OrgScope {
         match storage {
             Storage::Data => self.bucket(),
             Storage::Processing => format!("{}-prc", self.bucket()),
+            Storage::Archive => format!("{}-arc", self.bucket()),
         }
     }
     /// IAM role that alone may touch the organization's data.

@@ -1,25 +1,32 @@
-//! Copies of recordings between an organization's own storages. What may be transferred is decided here, once.
+//! Copies and moves of recordings between an organization's own storages. What may be transferred is decided here, once.
 
 use crate::fault::{Fault, FaultCode};
-use crate::ids::{Digest, OrgId};
+use crate::ids::{Digest, OrgId, RecordingId, hash_parts};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// Name of the session of an organization's role in which recordings are moved. The policy of a storage that lets go of
+/// recordings asks for it, so that nothing else that works with the role removes any.
+pub const MOVING_SESSION: &str = "leadline-move";
+
 /// A storage of an organization, made by its stack. A storage of another organization, account or region has no
 /// spelling: names of buckets follow from organization, place and this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
     /// Where ingestion puts recordings.
     Data,
     /// Copies for the processor, `[storage.processing]`.
     Processing,
+    /// Copies that are kept, `[storage.archive]`.
+    Archive,
 }
 
 impl Storage {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Data, Self::Processing];
+    pub const ALL: [Self; 3] = [Self::Data, Self::Processing, Self::Archive];
 
     /// As it is in files and commands.
     #[must_use]
@@ -27,6 +34,17 @@ impl Storage {
         match self {
             Self::Data => "data",
             Self::Processing => "processing",
+            Self::Archive => "archive",
+        }
+    }
+
+    /// Whether recordings may be removed from it once they are in another: not from where ingestion put them
+    /// (invariant L5), and not from where they are to be kept.
+    #[must_use]
+    pub fn lets_go(self) -> bool {
+        match self {
+            Self::Processing => true,
+            Self::Data | Self::Archive => false,
         }
     }
 
@@ -37,7 +55,8 @@ impl Storage {
     pub fn parse(s: &str) -> Result<Self, Fault> {
         Self::ALL.into_iter().find(|k| k.as_str() == s).ok_or_else(|| {
             refused(
-                "a storage is data or processing, and always the organization's own: no bucket, no other organization",
+                "a storage is data, processing or archive, and always the organization's own: no bucket, no other \
+                 organization",
             )
         })
     }
@@ -132,14 +151,17 @@ pub struct Transfer {
     pub to: Storage,
     /// These recordings.
     pub selection: Selection,
+    /// Whether each is removed from the first storage once its copy is verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
 }
 
 impl Transfer {
     /// Decides whether it may be, in an organization that has these storages.
     ///
     /// # Errors
-    /// `transfer.refused`.
-    pub fn allowed(&self, storages: &BTreeSet<Storage>, moved: bool) -> Result<(), Fault> {
+    /// `transfer.refused`; `transfer.kept` for a move out of a storage that keeps what it has.
+    pub fn allowed(&self, storages: &BTreeSet<Storage>) -> Result<(), Fault> {
         for s in [self.from, self.to] {
             if s != Storage::Data && !storages.contains(&s) {
                 return Err(refused(format!("organization {} has no storage {s}", self.org)));
@@ -152,9 +174,10 @@ impl Transfer {
             // Invariant L3: the write of a recording there is its claim.
             return Err(refused("recordings come into data by ingestion only"));
         }
-        if moved {
-            // Invariant L5. The bucket's policy refuses it to everybody as well.
-            return Err(refused("recordings are never removed from data: copy them"));
+        if self.moved && !self.from.lets_go() {
+            // The bucket's policy refuses it to everybody as well.
+            let why = format!("recordings are never removed from {}: copy them", self.from);
+            return Err(Fault::new(FaultCode::TransferKept, why));
         }
         Ok(())
     }
@@ -169,10 +192,63 @@ pub struct TransferReport {
     pub bytes: u64,
     /// Recordings that were there already, verified.
     pub there: u64,
+    /// Recordings removed from the first storage after that.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub removed: u64,
     /// The last one that was dealt with: a repeat goes on behind it.
     pub after: Option<Digest>,
     /// All of them were.
     pub complete: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn nothing(n: &u64) -> bool {
+    *n == 0
+}
+
+/// The audit entry of a move, of the recording's history: written when the copy is verified and before the first storage
+/// is told to let go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoveEntry {
+    /// The same for a repeat of the same entry, so that repeats are harmless.
+    pub id: String,
+    /// Version of this layout.
+    pub schema: u32,
+    /// Always `move`; entries about files have no kind.
+    pub kind: String,
+    /// Organization.
+    pub organization: OrgId,
+    /// The recording.
+    pub recording: RecordingId,
+    /// From this storage,
+    pub from: Storage,
+    /// to this one.
+    pub to: Storage,
+    /// The version of the object that is removed, as its store calls it.
+    pub version: String,
+    /// When it was written to the first storage, milliseconds since 1970-01-01 UTC by the store's clock.
+    pub stored_ms: i64,
+}
+
+impl MoveEntry {
+    /// The entry of a recording that a transfer moves.
+    #[must_use]
+    pub fn of(t: &Transfer, digest: &Digest, version: &str, stored_ms: i64) -> Self {
+        let recording = RecordingId::new(&t.org, digest);
+        let parts = [recording.as_str(), t.from.as_str(), t.to.as_str(), version];
+        let h = hash_parts("leadline.move_entry.v1", &parts.map(str::as_bytes));
+        Self {
+            id: hex::encode(&h[..16]),
+            schema: 1,
+            kind: "move".into(),
+            organization: t.org.clone(),
+            recording,
+            from: t.from,
+            to: t.to,
+            version: version.to_owned(),
+            stored_ms,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -180,27 +256,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn transfer(from: Storage, to: Storage) -> Transfer {
-        Transfer { org: OrgId::parse("st-mary").unwrap(), from, to, selection: Selection::All }
+    fn transfer(from: Storage, to: Storage, moved: bool) -> Transfer {
+        Transfer { org: OrgId::parse("st-mary").unwrap(), from, to, selection: Selection::All, moved }
+    }
+
+    /// Every pair of storages, copied and moved, in an organization that has them all.
+    #[test]
+    fn what_may_be_transferred() {
+        use Storage::{Archive, Data, Processing};
+        let all = BTreeSet::from([Processing, Archive]);
+        let wanted = |from, to, moved| match (from, to, moved) {
+            (_, Data, _) => Some(FaultCode::TransferRefused),
+            (a, b, _) if a == b => Some(FaultCode::TransferRefused),
+            (Data | Archive, _, true) => Some(FaultCode::TransferKept),
+            _ => None,
+        };
+        for (from, to) in Storage::ALL.into_iter().flat_map(|a| Storage::ALL.map(|b| (a, b))) {
+            for moved in [false, true] {
+                let t = transfer(from, to, moved);
+                assert_eq!(t.allowed(&all).err().map(|f| f.code), wanted(from, to, moved), "{t:?}");
+                // A move is another transfer than the copy; and it is never to be one that nobody asked for.
+                let text = serde_json::to_string(&t).unwrap();
+                assert_eq!(text.contains("moved"), moved);
+                assert_eq!(serde_json::from_str::<Transfer>(&text).unwrap(), t);
+            }
+        }
     }
 
     #[test]
-    fn only_from_data_to_a_storage_of_its_own() {
-        use Storage::{Data, Processing};
-        let both = BTreeSet::from([Processing]);
-        assert_eq!(transfer(Data, Processing).allowed(&both, false), Ok(()));
-        for (t, has, moved) in [
-            (transfer(Data, Processing), &BTreeSet::new(), false),
-            (transfer(Data, Data), &both, false),
-            (transfer(Processing, Data), &both, false),
-            (transfer(Processing, Processing), &both, false),
-            (transfer(Data, Processing), &both, true),
-        ] {
-            assert_eq!(t.allowed(has, moved).unwrap_err().code, FaultCode::TransferRefused, "{t:?} {moved}");
+    fn only_between_storages_of_its_own() {
+        use Storage::{Archive, Data, Processing};
+        let one = BTreeSet::from([Processing]);
+        assert_eq!(transfer(Data, Processing, false).allowed(&one), Ok(()));
+        for t in
+            [transfer(Data, Archive, false), transfer(Archive, Processing, false), transfer(Processing, Archive, true)]
+        {
+            assert_eq!(t.allowed(&one).unwrap_err().code, FaultCode::TransferRefused, "{t:?}");
         }
         for other in ["", "kings-road", "kings-road/data", "leadline-test-kings-road-111111111111", "s3://x", "DATA"] {
             assert_eq!(Storage::parse(other).unwrap_err().code, FaultCode::TransferRefused, "{other}");
         }
+    }
+
+    #[test]
+    fn a_move_of_the_same_version_has_one_entry() {
+        let (t, d) = (transfer(Storage::Processing, Storage::Archive, true), Digest::of(b"x"));
+        let entry = MoveEntry::of(&t, &d, "v1", 7);
+        assert_eq!(MoveEntry::of(&t, &d, "v1", 7), entry);
+        // Copied again, and moved again, is another move.
+        assert_ne!(MoveEntry::of(&t, &d, "v2", 8).id, entry.id);
+        assert_ne!(MoveEntry::of(&t, &Digest::of(b"y"), "v1", 7).id, entry.id);
     }
 
     proptest! {

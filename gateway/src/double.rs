@@ -33,14 +33,14 @@ impl Memory {
 
 #[async_trait]
 impl Intake for Memory {
-    async fn take(&self, received: Received) -> Result<(), Fault> {
+    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
         if let Some(code) = self.fails.lock().unwrap().pop() {
             return Err(Fault::new(code, "10.1.2.3: connection refused"));
         }
         *self.takes.lock().unwrap() += 1;
         let Content::Bytes(bytes) = received.content else { panic!("not by these ways") };
         self.taken.lock().unwrap().insert((received.org, received.name), bytes);
-        Ok(())
+        Ok(None)
     }
 
     async fn keep(&self, org: &OrgId, _ingress: Ingress, name: &StagedName, raw: Bytes) -> Result<Kept, Fault> {

@@ -41,17 +41,19 @@ fn lifecycle_id(of: &intake::Intake) -> String {
 
 #[async_trait]
 impl Intake for DurableIntake {
-    async fn take(&self, r: Received) -> Result<(), Fault> {
+    async fn take(&self, r: Received) -> Result<Option<FileReport>, Fault> {
         let config = self.deps.registry.org(&r.org)?;
         let begun =
             intake::Intake::received(r.org.clone(), r.ingress, &r.name, config.limits, config.formats, r.declared);
         let begun = begun.ok_or_else(no_way)?;
         // What was taken in before may have left staging already; it must not be put there again.
-        match self.engine.how_ended(&lifecycle_id(&begun)).await? {
-            Started::Running | Started::Ended(Some(_)) => return Ok(()),
-            Started::Ended(None) => {}
+        let id = lifecycle_id(&begun);
+        let (ended, stays) = tokio::join!(self.engine.how_ended(&id), self.engine.stays(config.scope.env(), &r.org));
+        match ended? {
+            Started::Running => return Ok(None),
+            Started::Ended(Some(report)) => return Ok(Some(report)),
+            Started::Ended(None) => stays?,
         }
-        self.engine.stays(config.scope.env(), &r.org).await?;
         if let Content::Bytes(bytes) = r.content {
             let digest = Digest::of(&bytes);
             if r.declared.is_some_and(|d| d != digest) {
@@ -61,7 +63,10 @@ impl Intake for DurableIntake {
             self.store(&r.org).await?.stage(r.name.as_str(), bytes, &digest).await?;
         }
         let queue = self.deps.registry.env().task_queue(&WorkerGroup::main());
-        self.engine.start_lifecycle(&queue, &begun, true).await.map(drop)
+        match self.engine.start_lifecycle(&queue, &begun, true).await? {
+            Started::Running => Ok(None),
+            Started::Ended(report) => Ok(report),
+        }
     }
 
     async fn keep(&self, org: &OrgId, ingress: Ingress, name: &StagedName, raw: Bytes) -> Result<Kept, Fault> {

@@ -45,12 +45,13 @@ pub enum Kept {
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Makes the content durable and starts its lifecycle. When it returns, nothing of it can get lost any more; a
-    /// repeat with the same name is harmless.
+    /// repeat with the same name is harmless. Gives how the lifecycle ended, where an earlier one has; `None` while it
+    /// is under way, which asks nobody how far it is.
     ///
     /// # Errors
     /// `config.unknown_org`, `org.offboarding`, `store.*`, `credential.*`, `engine.*`; `file.checksum_mismatch` if it is
     /// not what was declared.
-    async fn take(&self, received: Received) -> Result<(), Fault>;
+    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault>;
 
     /// Keeps a raw message below `received/<ingress>/<name>`, encrypted with the organization's key and never
     /// overwritten.

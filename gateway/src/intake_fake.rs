@@ -66,7 +66,7 @@ impl FakeIntake {
 
 #[async_trait]
 impl Intake for FakeIntake {
-    async fn take(&self, r: Received) -> Result<(), Fault> {
+    async fn take(&self, r: Received) -> Result<Option<FileReport>, Fault> {
         let mut s = self.state();
         let place = (r.org.clone(), r.ingress, r.name.clone());
         if !s.reports.contains_key(&place) {
@@ -85,10 +85,10 @@ impl Intake for FakeIntake {
             let report = report(&r, digest, outcome, structure);
             let report =
                 report.ok_or_else(|| Fault::new(FaultCode::BugInvariant, "files of shares are not taken in here"));
-            s.reports.insert(place, report?);
+            s.reports.insert(place.clone(), report?);
         }
         s.received.push(r);
-        Ok(())
+        Ok(s.reports.get(&place).filter(|r| r.outcome().is_some()).cloned())
     }
 
     async fn keep(&self, org: &OrgId, ingress: Ingress, name: &StagedName, raw: Bytes) -> Result<Kept, Fault> {

@@ -3,7 +3,7 @@
 mod common;
 
 use leadline_domain::{EnvId, OrgId, ShareId};
-use leadline_provisioning::config::{OrgStorages, Organization, ProcessingStorage};
+use leadline_provisioning::config::{ArchiveStorage, OrgStorages, Organization, ProcessingStorage};
 use leadline_provisioning::policy::Rule;
 use leadline_provisioning::{CurrentStack, Refusal, plan_org, template};
 
@@ -152,6 +152,36 @@ fn a_storage_of_copies_is_as_closed_as_the_originals() {
     assert!(plan_org(&config, us, &org, None, &[]).is_ok());
 }
 
+/// Where there is an archive, copies may be moved into it: in the session that is for this, and never a version of them.
+#[test]
+fn only_a_move_takes_copies_away() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let mut org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap().clone();
+    org.storage.processing = Some(ProcessingStorage { keep_days: 7 });
+    let before = template::organization(us, &org.scope(us).unwrap(), &org);
+    org.storage.archive = Some(ArchiveStorage::default());
+    let with = template::organization(us, &org.scope(us).unwrap(), &org);
+    common::golden(&common::golden_dir().join("us.st-mary.archive.json"), &template::text(&with));
+    let (r, old) = (with["Resources"].as_object().unwrap(), before["Resources"].as_object().unwrap());
+    let added: Vec<&String> = r.keys().filter(|k| !old.contains_key(*k)).collect();
+    assert_eq!(added, ["ArchiveBucket", "ArchiveBucketPolicy", "ArchiveRolePolicy"]);
+    let changed: Vec<&String> = old.iter().filter(|(k, v)| r[*k] != **v).map(|(k, _)| k).collect();
+    assert_eq!(changed, ["ProcessingBucketPolicy", "ProcessingRolePolicy"]);
+    // Whoever may delete anything of an organization, and what is denied to whom.
+    let deletes = |policy: &str| -> Vec<String> {
+        let all = r[policy]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+        let of = all.iter().filter(|s| s["Action"].as_array().unwrap().iter().any(|a| a == "s3:DeleteObject"));
+        of.map(|s| format!("{} {} {}", s["Effect"], s["Sid"], s["Condition"])).collect()
+    };
+    assert_eq!(deletes("ArchiveRolePolicy"), [""; 0]);
+    assert_eq!(deletes("ArchiveBucketPolicy"), [r#""Deny" "RecordingsAreNotDeleted" null"#]);
+    assert_eq!(deletes("ProcessingRolePolicy"), [r#""Allow" "Move" null"#]);
+    let moved = r#""Deny" "RecordingsAreMovedOnly" {"StringNotLike":{"aws:userid":"*:leadline-move"}}"#;
+    assert_eq!(deletes("ProcessingBucketPolicy"), [moved]);
+    assert!(plan_org(&config, us, &org, None, &[]).is_ok());
+}
+
 /// docs/PROVISIONING.md says of every resource what it is for.
 #[test]
 fn every_resource_is_explained() {
@@ -163,7 +193,10 @@ fn every_resource_is_explained() {
         let mut templates = vec![template::environment(env)];
         templates.extend(template::backup(env));
         for o in config.organizations(id) {
-            let storage = OrgStorages { processing: Some(ProcessingStorage::default()) };
+            let storage = OrgStorages {
+                processing: Some(ProcessingStorage::default()),
+                archive: Some(ArchiveStorage::default()),
+            };
             let all = Organization { storage, ..o.clone() };
             templates.push(template::organization(env, &o.scope(env).unwrap(), &all));
         }

@@ -429,7 +429,7 @@ impl Secrets for Nothing {
 
 #[async_trait]
 impl Storages for Nothing {
-    async fn between(&self, _: &OrgScope, _: Storage, _: Storage) -> Result<Arc<dyn Between>, Fault> {
+    async fn between(&self, _: &OrgScope, _: Storage, _: Storage, _: bool) -> Result<Arc<dyn Between>, Fault> {
         Err(unused())
     }
 }

@@ -25,6 +25,8 @@ pub struct Ports {
     pub mllp: u16,
     /// DICOM.
     pub dicom: u16,
+    /// The gateway's metrics.
+    pub metrics: u16,
 }
 
 /// A running gateway and its issuer. They end with it.
@@ -53,7 +55,8 @@ impl WaysIn {
     /// When the file cannot be written.
     #[must_use]
     pub fn configure(stack: &Stack) -> Ports {
-        let ports = Ports { http: free_port(), issuer: free_port(), mllp: free_port(), dicom: free_port() };
+        let [http, issuer, mllp, dicom, metrics] = std::array::from_fn(|_| free_port());
+        let ports = Ports { http, issuer, mllp, dicom, metrics };
         let text = format!(
             r#"
 [gateway.http]
@@ -68,10 +71,6 @@ page_client_id = "upload-page"
 [gateway.dicom]
 listen = "127.0.0.1:{dicom}"
 "#,
-            http = ports.http,
-            issuer = ports.issuer,
-            mllp = ports.mllp,
-            dicom = ports.dicom,
             org = stack.clinics[0].org,
         );
         let file = stack.environments().join("test.toml");
@@ -112,7 +111,8 @@ listen = "127.0.0.1:{dicom}"
     pub fn start_gateway(&mut self) {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("gateway.log")).expect("a log");
-        let mut c = crate::harness::stack::command(&["gateway", "--env", "test", "--metrics", "127.0.0.1:0"]);
+        let metrics = format!("127.0.0.1:{}", self.ports.metrics);
+        let mut c = crate::harness::stack::command(&["gateway", "--env", "test", "--metrics", &metrics]);
         c.env("LEADLINE_ENVIRONMENTS", &self.environments);
         self.gateway = Some(Owned::start(c.stdout(log.try_clone().expect("a log")).stderr(log)));
         wait_for("the gateway is ready", LIMIT, || {
@@ -128,6 +128,21 @@ listen = "127.0.0.1:{dicom}"
         if let Some(mut g) = self.gateway.take() {
             g.kill();
         }
+    }
+
+    /// The gateway's process.
+    #[must_use]
+    pub fn gateway_pid(&self) -> u32 {
+        self.gateway.as_ref().map_or(0, Owned::pid)
+    }
+
+    /// Requests to AWS that the gateway has made.
+    #[must_use]
+    pub fn aws_requests(&self) -> u64 {
+        let (_, text) = self.curl(&[&format!("http://127.0.0.1:{}/metrics", self.ports.metrics)]);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let counts = text.lines().filter(|l| l.starts_with("leadline_aws_requests_total"));
+        counts.filter_map(|l| l.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
     }
 
     /// A request with curl: a path of the gateway, or a whole address, then options. Status and body.

@@ -28,13 +28,13 @@ struct InMemory {
 
 #[async_trait]
 impl Intake for InMemory {
-    async fn take(&self, received: Received) -> Result<(), Fault> {
+    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
         let fails = *self.fails.lock().unwrap();
         match fails {
             Some(code) => Err(Fault::new(code, "as told")),
             None => {
                 self.taken.lock().unwrap().push(received);
-                Ok(())
+                Ok(None)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
+use leadline_tests::ways_in::{WaysIn, open_to};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +24,8 @@ fn places(report: &Value) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_past_us_is_named() {
-    let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let stack = Stack::start(&[Clinic::new("st-mary", "ward").with(&open_to("MARY"))]);
+    let _ = WaysIn::configure(&stack);
     let mut worker = stack.worker();
     stack.provision();
     let org = ["org", "drift", "st-mary", "--env", "test"];
@@ -71,6 +73,12 @@ async fn what_is_changed_past_us_is_named() {
         .await
         .expect("put");
 
+    // Pages of anybody may send with permissions that they got hold of.
+    let anybody = aws_sdk_s3::types::CorsRule::builder().allowed_origins("*").allowed_methods("PUT").build();
+    let rules = aws_sdk_s3::types::CorsConfiguration::builder().cors_rules(anybody.expect("a rule")).build();
+    let put = root.s3.put_bucket_cors().bucket(&bucket).cors_configuration(rules.expect("rules"));
+    put.send().await.expect("put");
+
     let (code, report) = look(&stack, &org);
     let text = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(code, Some(3), "{text}");
@@ -78,6 +86,7 @@ async fn what_is_changed_past_us_is_named() {
     for place in [
         "Bucket policy.Statement.Oops drifted",
         "Bucket policy.Statement.OwnRoleOnly drifted",
+        "Bucket cors drifted",
         "Bucket public_access_block.BlockPublicPolicy drifted",
         "Role trust.Statement.Workers.Condition drifted",
         "Role trust.Statement.Workers.Principal.AWS drifted",
@@ -171,6 +180,10 @@ async fn what_is_changed_past_us_is_named() {
         assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
     }
     assert_eq!(plan(&["--repair"]).0, Some(0), "nothing more to put back");
+    let cors = root.s3.get_bucket_cors().bucket(&bucket).send().await.expect("rules");
+    let origins: Vec<&String> = cors.cors_rules().iter().flat_map(|r| r.allowed_origins()).collect();
+    assert!(origins.len() == 1 && origins[0].starts_with("http://127.0.0.1:"), "{origins:?}");
+    assert_eq!(cors.cors_rules()[0].expose_headers(), ["ETag"]);
     let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
     worker.stop(Duration::from_secs(20));
 }

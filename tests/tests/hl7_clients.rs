@@ -28,10 +28,10 @@ struct Memory {
 
 #[async_trait]
 impl Intake for Memory {
-    async fn take(&self, received: Received) -> Result<(), Fault> {
+    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
         let Content::Bytes(bytes) = received.content else { unreachable!("HL7 brings bytes") };
         self.taken.lock().unwrap().insert(received.name, bytes);
-        Ok(())
+        Ok(None)
     }
     async fn keep(&self, _: &OrgId, _: Ingress, name: &StagedName, raw: Bytes) -> Result<Kept, Fault> {
         let mut kept = self.kept.lock().unwrap();

@@ -2,9 +2,10 @@
 //! from storage to storage of one organization: through the binary, against an endpoint that enforces IAM.
 
 use leadline_formats::synth;
-use leadline_tests::harness::past_us::PastUs;
-use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::past_us::{PastUs, session_of};
+use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::{tools, wait_for};
+use leadline_tests::rig::scope;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -43,7 +44,7 @@ async fn send(root: &PastUs, body: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_and_copies() {
     let clinics = [
-        Clinic::new("st-mary", "ward").with("\n[storage.processing]\nkeep_days = 7"),
+        Clinic::new("st-mary", "ward").with("\n[storage.processing]\nkeep_days = 7\n[storage.archive]"),
         Clinic::new("kings-road", "clinic"),
     ];
     let stack = Stack::start(&clinics);
@@ -59,6 +60,7 @@ async fn reports_and_copies() {
 
     reported(&stack).await;
     copied(&stack).await;
+    moved(&stack).await;
     looked_for_on_schedule(&stack);
 }
 
@@ -135,14 +137,65 @@ async fn copied(stack: &Stack) {
         &["--from", "kings-road/data", "--to", "processing"],
         &["--from", "processing", "--to", "data"],
         &["--from", "data", "--to", "data"],
-        &["--from", "data", "--to", "processing", "--move"],
         &["--from", "data", "--to", "processing", "--recording", &foreign],
     ] {
         let (code, text) = transfer(more);
         assert!(code == Some(1) && text.contains("transfer.refused"), "{more:?}: {text}");
     }
+    for more in [["--from", "data", "--to", "archive", "--move"], ["--from", "archive", "--to", "processing", "--move"]]
+    {
+        let (code, text) = transfer(&more);
+        assert!(code == Some(1) && text.contains("transfer.kept"), "{more:?}: {text}");
+    }
     let out = stack.run_text(&["transfer", "kings-road", "--env", "test", "--from", "data", "--to", "processing"]);
     assert!(out.contains("transfer.refused") && out.contains("has no storage processing"), "{out}");
+}
+
+/// From the copies for the processor to the archive: verified there, on record, gone here; the originals stay.
+async fn moved(stack: &Stack) {
+    let transfer = |more: &[&str]| -> Value {
+        let args = [&["transfer", "st-mary", "--env", "test", "--output", "json"], more].concat();
+        stack.ok(&args).lines().find_map(|l| serde_json::from_str(l).ok()).unwrap_or_default()
+    };
+    let numbers = |r: &Value| ["copied", "there", "removed"].map(|k| r[k].as_u64().unwrap_or(0));
+    let root = PastUs::new(&stack.aws.url()).await;
+    let s3 = &root.s3;
+    let bucket = |storage: &str| format!("leadline-test-st-mary-{ACCOUNT}{storage}");
+    let held = async |storage: &str| {
+        let all = s3.list_objects_v2().bucket(bucket(storage)).prefix("recordings/").send().await.expect("listed");
+        all.contents().iter().filter_map(|o| o.key().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let all = held("").await;
+    assert_eq!((all.len(), held("-prc").await), (3, all.clone()));
+    // The organization's role as every other part of leadline takes it removes nothing, however it asks.
+    let (one, role) = (
+        all.iter().next().expect("a recording"),
+        session_of(&stack.aws.url(), &scope("st-mary"), "leadline-worker").await,
+    );
+    let refused = role.delete_object().bucket(bucket("-prc")).key(one).send().await;
+    assert_eq!(refused.expect_err("refused").raw_response().map(|r| r.status().as_u16()), Some(403));
+    // Nor does the session of a move, where recordings are kept; nor a version anywhere.
+    let mover = session_of(&stack.aws.url(), &scope("st-mary"), "leadline-move").await;
+    let version = s3.head_object().bucket(bucket("-prc")).key(one).send().await.expect("there");
+    let version = version.version_id().expect("versions are kept").to_owned();
+    for (storage, version) in [("", None), ("-prc", Some(version))] {
+        let refused = mover.delete_object().bucket(bucket(storage)).key(one).set_version_id(version).send().await;
+        assert_eq!(refused.expect_err("refused").raw_response().map(|r| r.status().as_u16()), Some(403), "{storage}");
+    }
+    let _ = stack.take_messages("audit");
+    let away = ["--from", "processing", "--to", "archive", "--move"];
+    assert_eq!(numbers(&transfer(&away)), [3, 0, 3]);
+    assert_eq!((held("").await, held("-prc").await, held("-arc").await), (all.clone(), BTreeSet::new(), all.clone()));
+    let on_record = stack.await_messages("audit", 3, LIMIT);
+    assert!(on_record.iter().all(|e| e["kind"] == "move" && e["to"] == "archive"), "{on_record:?}");
+    // Once more is nothing to do; copied anew, it is moved anew, to where it is already.
+    assert_eq!(numbers(&transfer(&away)), [0, 0, 0]);
+    assert_eq!(numbers(&transfer(&["--from", "archive", "--to", "processing"])), [3, 0, 0]);
+    assert_eq!(numbers(&transfer(&away)), [0, 3, 3]);
+    assert_eq!((held("-prc").await, held("-arc").await), (BTreeSet::new(), all));
+    let ids = |all: &[Value]| all.iter().map(|e| e["id"].to_string()).collect::<BTreeSet<_>>();
+    let again = stack.await_messages("audit", 3, LIMIT);
+    assert!(again.len() == 3 && ids(&again).is_disjoint(&ids(&on_record)), "{again:?}");
 }
 
 /// The schedule that onboarding made looks for missing reports too.

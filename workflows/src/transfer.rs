@@ -1,4 +1,4 @@
-//! TransferRecordings: copies between an organization's own storages, page by page, resumable at any of them.
+//! TransferRecordings: copies and moves between an organization's own storages, page by page, resumable at any of them.
 
 // The workflow and activity macros make constants that they do not document, and want bodies that are never run.
 #![allow(clippy::unimplemented, missing_docs)]
@@ -28,7 +28,8 @@ pub struct Transferring;
 
 #[activity_definitions]
 impl Transferring {
-    /// Copies the next recordings, verifies each, and says how far it is then. A repeat finds what is copied already.
+    /// Copies the next recordings, verifies each, removes it from where it was if it is to be moved, and says how far it
+    /// is then. A repeat finds what is done already.
     #[activity(name = "transfer_some")]
     pub fn transfer_some(_: TransferInput) -> Result<TransferReport, ActivityError> {
         unimplemented!()
@@ -53,7 +54,7 @@ impl TransferRecordings {
         Self { input }
     }
 
-    /// Runs until everything that was selected is copied and verified.
+    /// Runs until everything that was selected is copied or moved.
     #[run(name = "TransferRecordings")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<TransferReport> {
         for _ in 0..PAGES {

@@ -16,6 +16,15 @@ pub enum Copied {
     Missing,
 }
 
+/// What a storage has of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// As the store calls it.
+    pub id: String,
+    /// When it was written, milliseconds since 1970-01-01 UTC by the store's clock.
+    pub stored_ms: i64,
+}
+
 /// Two storages of one organization, opened with the organization's own credentials.
 #[async_trait]
 pub trait Between: Send + Sync {
@@ -31,14 +40,35 @@ pub trait Between: Send + Sync {
     /// # Errors
     /// `store.checksum_mismatch` if what is there is something else; `store.*` and `credential.*`.
     async fn copy(&self, digest: &Digest) -> Result<Copied, Fault>;
+
+    /// What the first storage has of a recording; `None` if it has let go of it.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn source(&self, digest: &Digest) -> Result<Option<Version>, Fault>;
+
+    /// Lets the first storage go of a recording, if the second has it now: that is verified by its digest here, once
+    /// more. One that is gone already is success.
+    ///
+    /// # Errors
+    /// `bug.invariant` if the second does not have it, or the storage was not opened for moves; `store.checksum_mismatch`
+    /// if what is there is something else; `store.*` and `credential.*`.
+    async fn let_go(&self, digest: &Digest) -> Result<(), Fault>;
 }
 
 /// Opens storages.
 #[async_trait]
 pub trait Storages: Send + Sync {
-    /// Assumes the organization's role and yields the way from one of its storages to another.
+    /// Assumes the organization's role and yields the way from one of its storages to another. `moving`: with a session
+    /// that the first storage lets recordings go for; none other is.
     ///
     /// # Errors
     /// `credential.refused`, `credential.unreachable`.
-    async fn between(&self, scope: &OrgScope, from: Storage, to: Storage) -> Result<Arc<dyn Between>, Fault>;
+    async fn between(
+        &self,
+        scope: &OrgScope,
+        from: Storage,
+        to: Storage,
+        moving: bool,
+    ) -> Result<Arc<dyn Between>, Fault>;
 }

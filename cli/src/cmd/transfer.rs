@@ -1,4 +1,4 @@
-//! `leadline transfer`: copies recordings between an organization's own storages.
+//! `leadline transfer`: copies or moves recordings between an organization's own storages.
 
 use crate::Global;
 use crate::connect::Site;
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Environment.
     #[arg(long)]
     env: EnvId,
-    /// From this storage of the organization: data or processing.
+    /// From this storage of the organization: data, processing or archive.
     #[arg(long)]
     from: String,
     /// To this one.
@@ -28,7 +28,8 @@ pub(crate) struct Args {
     /// Only this recording: its id, as in its message.
     #[arg(long, value_name = "ID")]
     recording: Option<String>,
-    /// Remove from the first storage what was copied. Refused for data, from which nothing is ever removed.
+    /// Remove from the first storage what is in the second, verified. From processing only: data and archive keep what
+    /// they have.
     #[arg(long = "move")]
     moved: bool,
 }
@@ -41,11 +42,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         from: Storage::parse(&a.from)?,
         to: Storage::parse(&a.to)?,
         selection: selection(&a)?,
+        moved: a.moved,
     };
     // Also decided where the work is done; here it costs nothing.
-    transfer.allowed(&org.storage.names(), a.moved)?;
+    transfer.allowed(&org.storage.names())?;
     let engine = Engine::new(site.temporal().await?);
-    output::note(&format!("copying from {} to {}; a worker of {} does it", a.from, a.to, a.env));
+    let doing = if a.moved { "moving" } else { "copying" };
+    output::note(&format!("{doing} from {} to {}; a worker of {} does it", a.from, a.to, a.env));
     let report = engine.transfer(&site.environment().scope().main_queue(), &a.env, &transfer).await?;
     match g.output {
         Format::Json => output::json(&report),
@@ -67,8 +70,9 @@ fn selection(a: &Args) -> Result<Selection, Failure> {
 }
 
 fn summary(r: &TransferReport) -> String {
+    let removed = if r.removed > 0 { format!("; {} removed where they were", r.removed) } else { String::new() };
     format!(
-        "{} recordings copied, {}; {} were there already; all verified by digest",
+        "{} recordings copied, {}; {} were there already; all verified by digest{removed}",
         r.copied,
         output::bytes(r.bytes),
         r.there

@@ -33,12 +33,12 @@ pub(crate) struct InMemory {
 
 #[async_trait]
 impl Intake for InMemory {
-    async fn take(&self, received: Received) -> Result<(), Fault> {
+    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
         if let Some(f) = self.fault.lock().unwrap().clone() {
             return Err(f);
         }
         self.taken.lock().unwrap().push(received);
-        Ok(())
+        Ok(None)
     }
     async fn keep(&self, _: &OrgId, _: Ingress, _: &StagedName, _: Bytes) -> Result<Kept, Fault> {
         unreachable!("an object is its own message")

@@ -123,7 +123,7 @@ pub(crate) async fn keep(
         declared: Some(digest),
     };
     match tokio::time::timeout(TAKE, intake.take(received)).await {
-        Ok(Ok(())) => Ok(digest),
+        Ok(Ok(_)) => Ok(digest),
         Ok(Err(fault)) => {
             tracing::warn!(%org, %fault, "DICOM object not taken in");
             Err(refused_for(&fault))

@@ -68,7 +68,7 @@ async fn message(app: &App, body: &str) -> Result<(), Fault> {
             continue;
         };
         match finish(app, &org, &p.name).await {
-            Ok(()) => METRICS.event("taken"),
+            Ok(_) => METRICS.event("taken"),
             // It will not become another one by coming again. The sender is told when it asks.
             Err(fault) if fault.class() == FaultClass::Rejected => {
                 METRICS.event("refused");

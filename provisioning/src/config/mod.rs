@@ -25,7 +25,7 @@ pub use organization::{
 };
 pub use outcomes::OutcomeReports;
 pub use promotion::{Promotion, PromotionRule};
-pub use storage::{OrgStorages, ProcessingStorage};
+pub use storage::{ArchiveStorage, OrgStorages, ProcessingStorage};
 
 pub(crate) use organization::normal_path;
 

@@ -12,7 +12,15 @@ pub struct OrgStorages {
     /// Copies for the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processing: Option<ProcessingStorage>,
+    /// Copies that are kept, apart from the originals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveStorage>,
 }
+
+/// A storage of copies that are kept. Nothing removes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveStorage {}
 
 /// A storage of copies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +41,7 @@ impl OrgStorages {
     /// Those there are.
     #[must_use]
     pub fn names(&self) -> BTreeSet<Storage> {
-        self.processing.iter().map(|_| Storage::Processing).collect()
+        let processing = self.processing.iter().map(|_| Storage::Processing);
+        processing.chain(self.archive.iter().map(|_| Storage::Archive)).collect()
     }
 }

@@ -5,7 +5,7 @@ mod settings;
 
 pub use leadline_domain::drift::DriftKind;
 pub use names::Names;
-pub use settings::{Notification, compares, notification, notification_parts, wanted, why_not};
+pub use settings::{Notification, compares, cors_rule, notification, notification_parts, wanted, why_not};
 
 use super::diff::paths;
 use leadline_domain::drift::{Difference, NotCompared};
@@ -209,6 +209,25 @@ mod tests {
             ]
         );
         assert_eq!(look(&template(), &template(), None), [("Bucket.".to_owned(), DriftKind::Drifted)], "gone");
+    }
+
+    /// CloudFormation's words and S3's for the same rules; no rules and no configuration.
+    #[test]
+    fn which_pages_may_send_is_compared() {
+        let mut t = template();
+        let rule = json!({"AllowedOrigins": ["https://b", "https://a"], "AllowedMethods": ["PUT", "POST"],
+            "AllowedHeaders": ["*"], "ExposedHeaders": ["ETag"], "MaxAge": 3600});
+        t["Resources"]["Bucket"]["Properties"]["CorsConfiguration"] = json!({ "CorsRules": [rule] });
+        let rule = |origins| cors_rule(origins, vec!["POST", "PUT"], vec!["*"], vec!["ETag"], Some(3600));
+        let mut l = live();
+        l["cors"] = json!([rule(vec!["https://a", "https://b"])]);
+        assert_eq!(look(&t, &t, Some(l.clone())), []);
+        l["cors"] = json!([rule(vec!["*"])]);
+        let drifted = [("Bucket.cors".to_owned(), DriftKind::Drifted)];
+        assert_eq!(look(&t, &t, Some(l.clone())), drifted);
+        assert_eq!(look(&template(), &template(), Some(l.clone())), drifted);
+        l["cors"] = json!([]);
+        assert_eq!(look(&template(), &template(), Some(l)), []);
     }
 
     #[test]

@@ -8,8 +8,8 @@ mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{
-    Comparison, Drift, DriftKind, Names, Notification, compare, compares, drift, notification, notification_parts,
-    wanted, why_not,
+    Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, notification,
+    notification_parts, wanted, why_not,
 };
 pub use identity::Identity;
 

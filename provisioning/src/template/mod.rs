@@ -13,6 +13,7 @@ mod iam;
 mod keys;
 mod org_bucket;
 mod org_key;
+mod org_storages;
 mod organization;
 mod resources;
 mod value;

@@ -2,12 +2,11 @@
 
 use super::bucket::{ABANDONED_DAYS, DATA, abandoned_uploads};
 use super::iam::{Policy, Statement, tls_only};
-use super::resources::{Bucket, BucketPolicy, RolePolicy};
+use super::resources::{Bucket, BucketPolicy};
 use super::value::Text;
 use super::{Builder, Stage, env_queues, tags};
 use crate::config::{Environment, Organization};
 use leadline_domain::OrgScope;
-use leadline_domain::transfer::Storage;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -65,57 +64,7 @@ fn browsers(env: &Environment, org: &Organization) -> Option<Value> {
     }] }))
 }
 
-/// The storage of copies for the processor. Protected as the organization's data is; copies go by a rule.
-pub(crate) fn add_processing(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, keep_days: u32) {
-    let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
-    let lifecycle = json!({ "Rules": [
-        {
-            "Id": "copies",
-            "Status": "Enabled",
-            "Prefix": "recordings/",
-            "ExpirationInDays": keep_days,
-            "NoncurrentVersionExpiration": { "NoncurrentDays": 1 },
-        },
-        { "Id": "copies-markers", "Status": "Enabled", "Prefix": "recordings/", "ExpiredObjectDeleteMarker": true },
-        abandoned_uploads(),
-    ] });
-    let name = scope.storage_bucket(Storage::Processing);
-    let bucket = Bucket { lifecycle_configuration: lifecycle, ..Bucket::private(name, "Key", &tags) };
-    t.add("ProcessingBucket", &bucket, &[]);
-    let (bucket, objects) = (Text::att("ProcessingBucket", "Arn"), Text::sub("${ProcessingBucket.Arn}/*"));
-    let recordings = || Text::sub("${ProcessingBucket.Arn}/recordings/*");
-    let mut statements = vec![
-        own_role_only(scope, [bucket.clone(), objects.clone()]),
-        written_once([recordings()]),
-        Statement::deny("RecordingsAreNotDeleted", &["s3:DeleteObject", "s3:DeleteObjectVersion"]).on([recordings()]),
-    ];
-    statements.extend(tls_only(env, "s3:*", [bucket.clone(), objects]));
-    let policy = Policy::new(statements);
-    t.add(
-        "ProcessingBucketPolicy",
-        &BucketPolicy { bucket: Text::reference("ProcessingBucket"), policy_document: policy },
-        &[],
-    );
-    t.add(
-        "ProcessingRolePolicy",
-        &RolePolicy {
-            policy_name: "own-copies".into(),
-            roles: vec![Text::reference("Role")],
-            policy_document: Policy::new(vec![
-                Statement::allow("List", &["s3:ListBucket", "s3:ListBucketMultipartUploads"]).on([bucket]),
-                Statement::allow(
-                    "Objects",
-                    &["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
-                )
-                .on([recordings()]),
-            ]),
-        },
-        &[],
-    );
-    t.output("ProcessingBucketName", "Copies for the processor", Text::reference("ProcessingBucket"));
-}
-
-fn own_role_only(scope: &OrgScope, on: [Text; 2]) -> Statement {
+pub(crate) fn own_role_only(scope: &OrgScope, on: [Text; 2]) -> Statement {
     let sessions = format!("arn:aws:sts::{}:assumed-role/{}/*", scope.account(), scope.role_name());
     Statement::deny("OwnRoleOnly", DATA)
         .on(on)
@@ -127,7 +76,7 @@ fn own_role_only(scope: &OrgScope, on: [Text; 2]) -> Statement {
 /// Invariant L5. Creating and filling a multipart upload takes no condition header (its completion does), which is what
 /// ObjectCreationOperation tells apart; a plain copy is refused unless conditional, so staged objects are copied as
 /// parts.
-fn written_once<const N: usize>(on: [Text; N]) -> Statement {
+pub(crate) fn written_once<const N: usize>(on: [Text; N]) -> Statement {
     Statement::deny("RecordingsAreWrittenOnce", &["s3:PutObject"]).on(on).when("Null", "s3:if-none-match", "true").when(
         "Bool",
         "s3:ObjectCreationOperation",

@@ -3,7 +3,7 @@
 use super::iam::{Policy, Principal, Statement};
 use super::resources::{Parameter, Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
-use super::{Builder, Stage, logical, org_bucket, org_key, tags};
+use super::{Builder, Stage, logical, org_bucket, org_key, org_storages, tags};
 use crate::config::{Environment, Organization, ehr_key_name};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
@@ -35,9 +35,7 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
     role(&mut t, &env.scope(), scope, &org.jurisdiction, stage);
     org_key::add(&mut t, scope, &org.jurisdiction);
     org_bucket::add(&mut t, env, scope, org, stage);
-    if let Some(p) = &org.storage.processing {
-        org_bucket::add_processing(&mut t, env, scope, &org.jurisdiction, p.keep_days);
-    }
+    org_storages::add(&mut t, env, scope, org);
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
         t.add(

@@ -17,7 +17,7 @@ use leadline_workflows::ids;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const LIMIT: Duration = Duration::from_secs(900);
+pub(super) const LIMIT: Duration = Duration::from_secs(900);
 
 /// About 50 KB, whole, and different from every other.
 fn file(seed: u64) -> Vec<u8> {
@@ -27,16 +27,16 @@ fn file(seed: u64) -> Vec<u8> {
 }
 
 /// Names and contents; `from` keeps phases apart.
-fn files(n: u64, from: u64) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files(n: u64, from: u64) -> Vec<(String, Vec<u8>)> {
     (from..from + n).map(|s| (format!("ecg-{s:06}.dcm"), file(s))).collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // counts of files and bytes stay far below 2^52
-fn rate(n: u64, took: Duration) -> f64 {
+pub(super) fn rate(n: u64, took: Duration) -> f64 {
     n as f64 / took.as_secs_f64()
 }
 
-fn digests(files: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+pub(super) fn digests(files: &[(String, Vec<u8>)]) -> BTreeSet<String> {
     files.iter().map(|f| Digest::of(&f.1).to_hex()).collect()
 }
 

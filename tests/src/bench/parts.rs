@@ -29,7 +29,7 @@ impl Parts<'_> {
         EnvScope::new(&facts("test"))
     }
 
-    async fn aws(&self) -> Aws {
+    pub(super) async fn aws(&self) -> Aws {
         let settings =
             AwsSettings { endpoint_url: Some(self.stack.aws.url()), assume_worker_role: true, profile: None };
         Aws::connect_as(&Self::env(), &settings, ACCOUNT, "test").await

@@ -2,8 +2,9 @@
 #![expect(clippy::print_stdout, reason = "a program that shows something")]
 #![expect(clippy::print_stderr, reason = "its progress")]
 
-use leadline_tests::bench::{Parts, Rows, backlog, large, latency, organizations, singles};
+use leadline_tests::bench::{Parts, Rows, backlog, ingress, large, latency, organizations, singles};
 use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::ways_in::{WaysIn, open_to};
 
 const SETTLE: &str = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 200, stalled_after_ms = 86400000 }";
 
@@ -17,9 +18,11 @@ async fn main() {
     let (files, ones, paced, mib) =
         (number("--files", 5_000), number("--singles", 500), number("--paced", 300), number("--large-mib", 1_024));
     let orgs = usize::try_from(number("--orgs", 200)).expect("a number of organizations");
-    let clinic = Clinic::new("st-mary", "ward").with(SETTLE);
+    let received = number("--ingress", 200);
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE).with(&open_to("MARY"));
     note("starting Temporal, an AWS endpoint and a Samba server on loopback; provisioning");
     let stack = Stack::start(std::slice::from_ref(&clinic));
+    let ports = WaysIn::configure(&stack);
     let p = Parts { stack: &stack, clinic: &clinic };
     let mut worker = stack.worker();
     let _ = stack.device("st-mary").await;
@@ -38,6 +41,10 @@ async fn main() {
     if paced > 0 {
         note(&format!("{paced} files, one every 150 ms"));
         latency(&p, paced, &mut rows.0).await;
+    }
+    if received > 0 {
+        note(&format!("{received} files by each of the other ways in"));
+        ingress(&p, ports, received, &mut rows.0).await;
     }
     if mib > 0 {
         note(&format!("one file of {mib} MiB"));

@@ -1,8 +1,40 @@
 //! Whoever changes things past leadline: the account's root, with the services' own requests.
 
 use super::stack::ACCOUNT;
-use aws_config::{BehaviorVersion, Region};
+use crate::rig::facts;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use leadline_domain::{EnvScope, OrgScope};
+
+/// An S3 client of a session of an organization's role, taken as the worker of the environment `test` takes it, with a
+/// name of one's own for the session.
+pub async fn session_of(url: &str, org: &OrgScope, session: &str) -> aws_sdk_s3::Client {
+    let root = root(url).await;
+    let taken = async |from: &SdkConfig, role: String, name: &str, external_id: Option<String>| {
+        let mut taken = AssumeRoleProvider::builder(role).session_name(name).configure(from);
+        if let Some(id) = external_id {
+            taken = taken.external_id(id);
+        }
+        let provider = SharedCredentialsProvider::new(taken.build().await);
+        from.to_builder().credentials_provider(provider).build()
+    };
+    let worker = EnvScope::new(&facts("test")).worker_role_arn();
+    let worker = taken(&root, worker, "leadline-worker", None).await;
+    let config = taken(&worker, org.role_arn(), session, Some(org.external_id())).await;
+    let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+    aws_sdk_s3::Client::from_conf(s3)
+}
+
+async fn root(url: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(url)
+        .credentials_provider(Credentials::new(ACCOUNT, "test", None, None, "test"))
+        .load()
+        .await
+}
 
 /// Clients of the account's root on a local endpoint.
 pub struct PastUs {
@@ -19,12 +51,7 @@ pub struct PastUs {
 impl PastUs {
     /// Of the endpoint at this address.
     pub async fn new(url: &str) -> Self {
-        let c = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(url)
-            .credentials_provider(Credentials::new(ACCOUNT, "test", None, None, "test"))
-            .load()
-            .await;
+        let c = root(url).await;
         let s3 = aws_sdk_s3::config::Builder::from(&c).force_path_style(true).build();
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3),

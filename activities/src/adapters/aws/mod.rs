@@ -1,6 +1,7 @@
 //! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
 
 mod cloudformation;
+mod copy;
 mod emptying;
 mod errors;
 mod export;

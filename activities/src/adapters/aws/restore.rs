@@ -60,6 +60,7 @@ impl AwsSettingsReader {
             }
             "encryption" => self.put_encryption(name, wanted).await,
             "notifications" => self.put_notifications(name, wanted).await,
+            "cors" => self.put_cors(name, wanted).await,
             other => Err(unknown(other)),
         }
     }
@@ -103,6 +104,29 @@ impl AwsSettingsReader {
         let put = self.s3.put_bucket_notification_configuration().bucket(name).notification_configuration(all.build());
         let r = put.send().await;
         r.map(drop).map_err(|e| fault(Service::S3, "PutBucketNotificationConfiguration", &e))
+    }
+
+    /// Which pages may send to a bucket. To none is a configuration that is not there: S3 takes no empty one.
+    async fn put_cors(&self, name: &str, wanted: &Value) -> Result<(), Fault> {
+        let list = |v: &Value| -> Vec<String> { v.as_array().into_iter().flatten().map(text).collect() };
+        let mut rules = Vec::new();
+        for r in wanted.as_array().into_iter().flatten() {
+            let rule = s3::CorsRule::builder()
+                .set_allowed_origins(Some(list(&r["origins"])))
+                .set_allowed_methods(Some(list(&r["methods"])))
+                .set_allowed_headers(Some(list(&r["headers"])))
+                .set_expose_headers(Some(list(&r["exposed"])))
+                .set_max_age_seconds(r["max_age_s"].as_i64().and_then(|n| i32::try_from(n).ok()))
+                .build();
+            rules.push(rule.map_err(|_| wrong("cors"))?);
+        }
+        if rules.is_empty() {
+            let r = self.s3.delete_bucket_cors().bucket(name).send().await;
+            return r.map(drop).map_err(|e| fault(Service::S3, "DeleteBucketCors", &e));
+        }
+        let all = s3::CorsConfiguration::builder().set_cors_rules(Some(rules)).build().map_err(|_| wrong("cors"))?;
+        let r = self.s3.put_bucket_cors().bucket(name).cors_configuration(all).send().await;
+        r.map(drop).map_err(|e| fault(Service::S3, "PutBucketCors", &e))
     }
 
     pub(super) async fn put_key(&self, id: &str, setting: &str, wanted: &Value) -> Result<(), Fault> {

@@ -5,12 +5,12 @@ use super::sts::Aws;
 use crate::ports::checks::{LiveSettings, Physical};
 use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{Event, FilterRule, NotificationConfigurationFilter};
+use aws_sdk_s3::types::{CorsRule, Event, FilterRule, NotificationConfigurationFilter};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use leadline_domain::{Fault, FaultCode};
-use leadline_provisioning::plan::notification;
+use leadline_provisioning::plan::{cors_rule, notification};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -78,6 +78,15 @@ impl AwsSettingsReader {
             lines.extend(n.event_bridge_configuration().map(|_| "all to EventBridge".to_owned()));
         }
         lines.sort();
+        let r = self.s3.get_bucket_cors().bucket(name).send().await;
+        let cors = there(Service::S3, "GetBucketCors", &["NoSuchCORSConfiguration"], r)?;
+        let rule = |r: &CorsRule| {
+            let list = |l: &[String]| l.to_vec();
+            let (origins, methods) = (list(r.allowed_origins()), list(r.allowed_methods()));
+            let seconds = r.max_age_seconds().map(i64::from);
+            cors_rule(origins, methods, list(r.allowed_headers()), list(r.expose_headers()), seconds)
+        };
+        let cors: Vec<Value> = cors.iter().flat_map(|c| c.cors_rules()).map(rule).collect();
         Ok(Some(json!({
             "policy": policy,
             "public_access_block": block,
@@ -88,6 +97,7 @@ impl AwsSettingsReader {
                 "bucket_key": rule.as_ref().and_then(|r| r.bucket_key_enabled()),
             },
             "notifications": lines,
+            "cors": cors,
         })))
     }
 

@@ -15,6 +15,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
+use leadline_domain::transfer::MOVING_SESSION;
 use leadline_domain::{EnvScope, Fault, FaultCode, OrgScope};
 use std::collections::HashMap;
 use std::fmt;
@@ -38,7 +39,7 @@ pub struct Aws {
     base: SdkConfig,
     worker: SdkConfig,
     counts: Arc<RequestCounts>,
-    organizations: Arc<Mutex<HashMap<String, Arc<OrgClients>>>>,
+    organizations: Arc<Mutex<HashMap<(String, &'static str), Arc<OrgClients>>>>,
 }
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -49,6 +50,8 @@ const READ: Duration = Duration::from_secs(30);
 const READ_BULK: Duration = Duration::from_secs(600);
 /// Attempts of the SDK. More is the workflow's business, which waits durably.
 const ATTEMPTS: u32 = 2;
+/// Names sessions. Seen in CloudTrail; what tells organizations apart there is the role itself.
+const SESSION_NAME: &str = "leadline-worker";
 /// STS: role chaining allows sessions of an hour at most.
 const SESSION: i32 = 3600;
 /// A session is renewed when it has less than this left: more than what is presigned with it is good for, since that
@@ -115,7 +118,7 @@ impl Aws {
         let base = loader.load().await;
         let counts: Arc<RequestCounts> = Arc::default();
         let worker = if settings.assume_worker_role {
-            let role = Role::new(&base, &counts, scope.worker_role_arn(), None);
+            let role = Role::new(&base, &counts, scope.worker_role_arn(), None, SESSION_NAME);
             with_role(&base, &role)
         } else {
             base.clone()
@@ -145,14 +148,19 @@ impl Aws {
 
     /// As an organization. Makes no request.
     pub(super) fn organization(&self, scope: &OrgScope) -> Arc<OrgClients> {
+        self.organization_as(scope, SESSION_NAME)
+    }
+
+    /// The same, in a session of this name.
+    fn organization_as(&self, scope: &OrgScope, session: &'static str) -> Arc<OrgClients> {
         let mut known = self.organizations.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || {
-            let role = Role::new(&self.worker, &self.counts, scope.role_arn(), Some(scope.external_id()));
+            let role = Role::new(&self.worker, &self.counts, scope.role_arn(), Some(scope.external_id()), session);
             let region = Region::new(scope.region().to_owned());
             let config = with_role(&self.worker, &role).into_builder().region(region).build();
             Arc::new(OrgClients::new(&config, &self.counting(), role, scope.bucket()))
         };
-        Arc::clone(known.entry(scope.role_arn()).or_insert_with(made))
+        Arc::clone(known.entry((scope.role_arn(), session)).or_insert_with(made))
     }
 }
 
@@ -198,6 +206,7 @@ pub(super) struct Role {
     sts: aws_sdk_sts::Client,
     arn: String,
     external_id: Option<String>,
+    name: &'static str,
     // Held while a session is taken: everybody else waits for that one.
     session: tokio::sync::Mutex<Option<Session>>,
 }
@@ -216,10 +225,16 @@ impl Session {
 }
 
 impl Role {
-    fn new(from: &SdkConfig, counts: &Arc<RequestCounts>, arn: String, external_id: Option<String>) -> Arc<Self> {
+    fn new(
+        from: &SdkConfig,
+        counts: &Arc<RequestCounts>,
+        arn: String,
+        external_id: Option<String>,
+        name: &'static str,
+    ) -> Arc<Self> {
         let config = aws_sdk_sts::config::Builder::from(from).interceptor(Counting(Arc::clone(counts))).build();
         let sts = aws_sdk_sts::Client::from_conf(config);
-        Arc::new(Self { sts, arn, external_id, session: tokio::sync::Mutex::default() })
+        Arc::new(Self { sts, arn, external_id, name, session: tokio::sync::Mutex::default() })
     }
 
     /// The session, taken or renewed when needed.
@@ -261,8 +276,7 @@ impl Role {
             .sts
             .assume_role()
             .role_arn(&self.arn)
-            // Seen in CloudTrail. What tells organizations apart there is the role itself.
-            .role_session_name("leadline-worker")
+            .role_session_name(self.name)
             .duration_seconds(SESSION)
             .set_external_id(self.external_id.clone())
             .send()
@@ -314,6 +328,13 @@ impl AwsOrgStores {
     pub(super) async fn opened(&self, scope: &OrgScope) -> Result<S3OrgStore, Fault> {
         let org = self.aws.organization(scope);
         // Here rather than in the first request: a role that cannot be taken is reported as itself.
+        org.role.credentials().await?;
+        Ok(S3OrgStore::new(org))
+    }
+
+    /// In the session that storages which let go of recordings ask for.
+    pub(super) async fn opened_to_move(&self, scope: &OrgScope) -> Result<S3OrgStore, Fault> {
+        let org = self.aws.organization_as(scope, MOVING_SESSION);
         org.role.credentials().await?;
         Ok(S3OrgStore::new(org))
     }

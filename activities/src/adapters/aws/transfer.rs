@@ -1,17 +1,15 @@
-//! Copies between an organization's buckets: server-side, by parts as promotions are (see `multipart`), completed only
-//! if nothing is there, and believed only when the digest is known.
+//! Copies and moves between an organization's storages: server-side (see `copy`), believed only when the digest is
+//! known; what is moved is removed afterwards, with a session that is for this alone.
 
+use super::copy::{Copy, Dress, Made, Object};
 use super::errors::status;
 use super::outcomes::digest_of;
-use super::s3::{CONFLICTS, S3OrgStore, bulk, conflict, no_winner, taken};
+use super::s3::{CONFLICTS, S3OrgStore, bulk, no_winner};
 use super::sts::{AwsOrgStores, OrgClients};
-use crate::ports::transfer::{Between, Copied, Storages};
+use crate::ports::transfer::{Between, Copied, Storages, Version};
 use async_trait::async_trait;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Object,
-};
+use aws_sdk_s3::types::{ChecksumMode, Object as Listed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use leadline_domain::message::recording_key;
@@ -21,21 +19,12 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 const RECORDINGS: &str = "recordings/sha256/";
-/// Largest part that is copied as one (S3: 5 GiB). Of such a copy S3 says the digest.
-const COPY_PART: u64 = 5 * 1024 * 1024 * 1024;
 
 struct S3Between {
     store: S3OrgStore,
     from: String,
     to: String,
-}
-
-enum Made {
-    Created,
-    /// Something is there already.
-    Taken,
-    /// Another conditional write is under way, or the store lost our upload.
-    Again,
+    moving: bool,
 }
 
 impl S3Between {
@@ -49,93 +38,6 @@ impl S3Between {
             Ok(h) => Ok(Some(h)),
             Err(e) if status(&e) == 404 => Ok(None),
             Err(e) => Err(self.store.fail("HeadObject", &e).await),
-        }
-    }
-
-    /// Copies once. `Created` if S3 says that what it made has this digest, `Taken` where somebody has to look.
-    async fn make(&self, key: &str, digest: &Digest, source: &HeadObjectOutput) -> Result<Made, Fault> {
-        let begun = self
-            .org()
-            .s3
-            .create_multipart_upload()
-            .bucket(&self.to)
-            .key(key)
-            .set_metadata(source.metadata().cloned())
-            .set_content_type(source.content_type().map(str::to_owned))
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .checksum_type(ChecksumType::Composite)
-            .send()
-            .await;
-        let id = match begun {
-            Ok(m) => m.upload_id().unwrap_or_default().to_owned(),
-            Err(e) => return Err(self.store.fail("CreateMultipartUpload", &e).await),
-        };
-        let made = self.fill(key, &id, digest, size_of(source)).await;
-        if !matches!(made, Ok(Made::Created)) {
-            // The lifecycle rule for incomplete uploads takes what stays.
-            let given_up = self.org().s3.abort_multipart_upload().bucket(&self.to).key(key).upload_id(&id).send().await;
-            if let Err(e) = given_up {
-                let fault = self.store.fail("AbortMultipartUpload", &e).await;
-                tracing::warn!(%fault, "a copy was not given up");
-            }
-        }
-        made
-    }
-
-    async fn fill(&self, key: &str, id: &str, digest: &Digest, size: u64) -> Result<Made, Fault> {
-        let mut parts = Vec::new();
-        for n in 0..size.div_ceil(COPY_PART) {
-            let (first, last) = (n * COPY_PART, ((n + 1) * COPY_PART).min(size) - 1);
-            let number = i32::try_from(n + 1).unwrap_or(i32::MAX);
-            let copied = self
-                .org()
-                .s3
-                .upload_part_copy()
-                .bucket(&self.to)
-                .key(key)
-                .upload_id(id)
-                .copy_source(format!("{}/{key}", self.from))
-                .set_copy_source_range((size > COPY_PART).then(|| format!("bytes={first}-{last}")))
-                .part_number(number)
-                .customize()
-                .config_override(bulk())
-                .send()
-                .await;
-            let part = match copied {
-                Ok(c) => c.copy_part_result.unwrap_or_else(|| aws_sdk_s3::types::CopyPartResult::builder().build()),
-                Err(e) if e.code() == Some("NoSuchUpload") => return Ok(Made::Again),
-                Err(e) => return Err(self.store.fail("UploadPartCopy", &e).await),
-            };
-            if size <= COPY_PART && part.checksum_sha256().is_some_and(|c| c != BASE64.encode(digest.as_bytes())) {
-                return Err(mismatch("UploadPartCopy"));
-            }
-            parts.push(
-                CompletedPart::builder()
-                    .part_number(number)
-                    .set_e_tag(part.e_tag().map(str::to_owned))
-                    .set_checksum_sha256(part.checksum_sha256().map(str::to_owned))
-                    .build(),
-            );
-        }
-        let done = self
-            .org()
-            .s3
-            .complete_multipart_upload()
-            .bucket(&self.to)
-            .key(key)
-            .upload_id(id)
-            .if_none_match("*")
-            .set_mpu_object_size(i64::try_from(size).ok())
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-            .customize()
-            .config_override(bulk())
-            .send()
-            .await;
-        match done {
-            Ok(_) => Ok(Made::Created),
-            Err(e) if taken(&e) => Ok(Made::Taken),
-            Err(e) if conflict(&e) || e.code() == Some("NoSuchUpload") => Ok(Made::Again),
-            Err(e) => Err(self.store.fail("CompleteMultipartUpload", &e).await),
         }
     }
 
@@ -198,8 +100,8 @@ impl Between for S3Between {
                 Err(e) => return Err(self.store.fail("ListObjectsV2", &e).await),
             };
             let found: Vec<Digest> =
-                page.contents().iter().filter_map(Object::key).filter_map(|k| digest_of(k, RECORDINGS)).collect();
-            match page.contents().last().and_then(Object::key) {
+                page.contents().iter().filter_map(Listed::key).filter_map(|k| digest_of(k, RECORDINGS)).collect();
+            match page.contents().last().and_then(Listed::key) {
                 // Keys that are none of ours: go on behind them.
                 Some(last) if found.is_empty() => from = Some(last.to_owned()),
                 _ => return Ok(found),
@@ -214,21 +116,54 @@ impl Between for S3Between {
         }
         for _ in 0..CONFLICTS {
             let Some(source) = self.head(&self.from, &key).await? else { return Ok(Copied::Missing) };
-            match self.make(&key, digest, &source).await? {
-                Made::Created if self.verify(&key, digest).await? => return Ok(Copied::New(size_of(&source))),
+            let size = size_of(&source);
+            let dress = Dress {
+                metadata: source.metadata().cloned().unwrap_or_default(),
+                content_type: source.content_type().map(str::to_owned),
+            };
+            let (from, to) = (Object { bucket: &self.from, key: &key }, Object { bucket: &self.to, key: &key });
+            match self.store.copy_once(&Copy { from, to, size, digest: Some(digest), dress }).await? {
+                Made::Created if self.verify(&key, digest).await? => return Ok(Copied::New(size)),
                 Made::Taken if self.verify(&key, digest).await? => return Ok(Copied::There),
-                Made::Created | Made::Taken | Made::Again => {}
+                // Gone since it was looked at: the next look tells.
+                Made::Created | Made::Taken | Made::Again | Made::NoSource => {}
             }
         }
         Err(no_winner())
+    }
+
+    async fn source(&self, digest: &Digest) -> Result<Option<Version>, Fault> {
+        let head = self.head(&self.from, &recording_key(digest)).await?;
+        Ok(head.map(|h| Version {
+            id: h.version_id().unwrap_or_default().to_owned(),
+            stored_ms: h.last_modified().and_then(|t| t.to_millis().ok()).unwrap_or_default(),
+        }))
+    }
+
+    async fn let_go(&self, digest: &Digest) -> Result<(), Fault> {
+        let key = recording_key(digest);
+        if !self.moving || !self.verify(&key, digest).await? {
+            return Err(Fault::new(FaultCode::BugInvariant, "a recording was to be removed that is not elsewhere"));
+        }
+        // Without a version: a delete marker, under which the recording stays until the storage's rule takes it.
+        match self.org().s3.delete_object().bucket(&self.from).key(&key).send().await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.store.fail("DeleteObject", &e).await),
+        }
     }
 }
 
 #[async_trait]
 impl Storages for AwsOrgStores {
-    async fn between(&self, scope: &OrgScope, from: Storage, to: Storage) -> Result<Arc<dyn Between>, Fault> {
-        let store = self.opened(scope).await?;
-        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to) }))
+    async fn between(
+        &self,
+        scope: &OrgScope,
+        from: Storage,
+        to: Storage,
+        moving: bool,
+    ) -> Result<Arc<dyn Between>, Fault> {
+        let store = if moving { self.opened_to_move(scope).await? } else { self.opened(scope).await? };
+        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to), moving }))
     }
 }
 

@@ -137,8 +137,7 @@ pub(crate) async fn complete(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<UploadStatus>), Problem> {
     let name = rules::parse_name(&id)?;
-    finish(&app, &caller.org, &name).await?;
-    let report = app.intake().report(&caller.org, Ingress::Web, &name).await?;
+    let report = finish(&app, &caller.org, &name).await?;
     Ok((StatusCode::ACCEPTED, Json(status(&app, &caller, name.as_str(), report).await?)))
 }
 

@@ -6,22 +6,24 @@ use crate::http::metrics::METRICS;
 use crate::intake::{Content, Received};
 use leadline_activities::ports::uploads::OrgUploads;
 use leadline_domain::{Fault, FaultCode, Ingress, OrgId, StagedName};
+use leadline_workflows::recording_lifecycle::FileReport;
 
 /// Takes in what is at `staging/<name>`, if it is what was declared; what is not is removed. Any number of times and
-/// from any number of sides, it is one lifecycle.
+/// from any number of sides, it is one lifecycle. Gives where that stands, if it has ended or is all there is; `None`
+/// while it is under way.
 ///
 /// # Errors
 /// `upload.unknown` if there is nothing and never was; `file.empty`, `file.too_large`, `file.checksum_mismatch`; what
 /// [`crate::intake::Intake::take`] and the store say.
-pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<(), Fault> {
+pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<Option<FileReport>, Fault> {
     let rules = app.directory().uploads(org)?;
     let store = app.uploads().open(&rules.scope).await?;
     let Some(object) = store.staged(name).await? else {
         // Taken in before, and moved to its place since.
-        return app.intake().report(org, Ingress::Web, name).await?.map(|_| ()).ok_or_else(unknown);
+        return app.intake().report(org, Ingress::Web, name).await?.map(Some).ok_or_else(unknown);
     };
     if let Err(f) = fits(object.size, declared_size(name), rules.max_bytes) {
-        return refuse(store.as_ref(), name, f).await;
+        return Err(refuse(store.as_ref(), name, f).await);
     }
     let received = Received {
         org: org.clone(),
@@ -31,22 +33,22 @@ pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<(), Fau
         declared: object.declared,
     };
     match app.intake().take(received).await {
-        Ok(()) => {
+        Ok(report) => {
             METRICS.upload("taken");
-            Ok(())
+            Ok(report)
         }
-        Err(f) if f.code == FaultCode::FileChecksumMismatch => refuse(store.as_ref(), name, f).await,
+        Err(f) if f.code == FaultCode::FileChecksumMismatch => Err(refuse(store.as_ref(), name, f).await),
         Err(f) => Err(f),
     }
 }
 
-async fn refuse(store: &dyn OrgUploads, name: &StagedName, why: Fault) -> Result<(), Fault> {
+async fn refuse(store: &dyn OrgUploads, name: &StagedName, why: Fault) -> Fault {
     METRICS.upload("refused");
     if let Err(fault) = store.remove(name).await {
         // The bucket's lifecycle rule takes what stays.
         tracing::warn!(%fault, "a refused upload was not removed");
     }
-    Err(why)
+    why
 }
 
 /// Whether an object has the length that was declared, and one that is taken at all.

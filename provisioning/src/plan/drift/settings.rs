@@ -54,6 +54,7 @@ pub(super) fn of_template(template: &Value, id: &str, names: &Names) -> Option<V
                     "bucket_key": sse["BucketKeyEnabled"],
                 },
                 "notifications": notifications(&p["NotificationConfiguration"]),
+                "cors": cors(&p["CorsConfiguration"]),
             })
         }
         "AWS::KMS::Key" => {
@@ -117,6 +118,34 @@ fn notifications(n: &Value) -> Value {
     }
     lines.sort();
     json!(lines)
+}
+
+/// One rule a list member, with the members that a rule has.
+fn cors(c: &Value) -> Value {
+    let rule = |r: &Value| {
+        let list = |name: &str| r[name].as_array().cloned().unwrap_or_default();
+        // CloudFormation calls it `ExposedHeaders`, S3 `ExposeHeaders`.
+        cors_rule(list("AllowedOrigins"), list("AllowedMethods"), list("AllowedHeaders"), list("ExposedHeaders"), {
+            r["MaxAge"].as_i64()
+        })
+    };
+    json!(c["CorsRules"].as_array().into_iter().flatten().map(rule).collect::<Vec<_>>())
+}
+
+/// How a rule of which pages may send to a bucket is written. `max_age_s`: how long browsers remember it, seconds.
+#[must_use]
+pub fn cors_rule<T: Into<Value>>(
+    origins: Vec<T>,
+    methods: Vec<T>,
+    headers: Vec<T>,
+    exposed: Vec<T>,
+    max_age_s: Option<i64>,
+) -> Value {
+    let list = |l: Vec<T>| Value::Array(l.into_iter().map(Into::into).collect());
+    json!({
+        "origins": list(origins), "methods": list(methods), "headers": list(headers), "exposed": list(exposed),
+        "max_age_s": max_age_s,
+    })
 }
 
 fn text(v: &Value) -> &str {
