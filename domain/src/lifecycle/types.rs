@@ -177,6 +177,20 @@ pub enum StoreOutcome {
     Gone,
 }
 
+impl StoreOutcome {
+    /// The same, as it may leave the process: nothing more is compared.
+    #[must_use]
+    pub fn without_marks(mut self) -> Self {
+        match &mut self {
+            Self::Claimed { structure, .. } | Self::Duplicate { structure, .. } | Self::Incomplete { structure } => {
+                structure.marks = Box::default();
+            }
+            Self::Changed { .. } | Self::Gone => {}
+        }
+        self
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
