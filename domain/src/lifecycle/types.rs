@@ -5,7 +5,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::ids::{Digest, RecordingId};
 use crate::message::Delivery;
 use crate::observe::Observation;
-use crate::related::Related;
+use crate::related::{Marks, Related};
 use crate::settle::{Basis, Structure, WaitReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,7 +183,7 @@ impl StoreOutcome {
     pub fn without_marks(mut self) -> Self {
         match &mut self {
             Self::Claimed { structure, .. } | Self::Duplicate { structure, .. } | Self::Incomplete { structure } => {
-                structure.marks = Box::default();
+                *structure.marks = Marks::default();
             }
             Self::Changed { .. } | Self::Gone => {}
         }

@@ -184,7 +184,8 @@ impl Dataset {
             self.facts.waveform_sequence |= tag == WAVEFORM_SEQUENCE;
         }
         if len == UNDEFINED {
-            let fragments = explicit && matches!(&vr, b"OB" | b"OW");
+            // Pixel Data is never a sequence (PS3.5 A.4); some writers have it so in implicit VR.
+            let fragments = tag == PIXEL_DATA || explicit && matches!(&vr, b"OB" | b"OW");
             let kind = if fragments { Kind::Fragments } else { Kind::Sequence };
             // PS3.5 section 6.2.2: the items of an undefined length UN element are implicit.
             let inner = explicit && &vr != b"UN";
