@@ -78,6 +78,7 @@ fn structure(i: &Inspection) -> Structure {
         acquisition: opaque(&i.identity.acquisition),
         // A digest already; the word before the colon says of what.
         waveform: i.identity.waveform.clone(),
+        trace: i.identity.trace.clone(),
         revision: opaque(&i.identity.revision),
     });
     Structure { format: name(i), verdict, evidence, identity: strongest, marks }
@@ -90,6 +91,7 @@ pub fn relate(a: &Marks, b: &Marks) -> Option<Relation> {
         native: m.native.clone(),
         acquisition: m.acquisition.clone(),
         waveform: m.waveform.clone(),
+        trace: m.trace.clone(),
         revision: m.revision.clone(),
     };
     match leadline_formats::relate(&of(a), &of(b)) {

@@ -161,6 +161,7 @@ mod tests {
             limits: (1, 1),
             formats: BTreeSet::new(),
             storages: BTreeSet::new(),
+            link_encodings: false,
         };
         let orgs = [(org.clone(), config)].into();
         let outcomes = Some(OutcomeRule { within_ms: 100, look_back_ms: 1_000 });

@@ -110,6 +110,8 @@ pub struct OrgConfig {
     pub formats: BTreeSet<String>,
     /// Its storages besides the one of its data.
     pub storages: BTreeSet<Storage>,
+    /// Whether a recording that came in another encoding is looked for: one request more for each.
+    pub link_encodings: bool,
 }
 
 /// Everything, as it was when it was read.

@@ -322,6 +322,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 limits: (o.limits.small_file_bytes, o.limits.max_file_bytes),
                 formats: o.formats.clone(),
                 storages: o.storage.names(),
+                link_encodings: o.links_encodings(),
             },
         );
     }

@@ -33,9 +33,23 @@ pub struct Structure {
     /// Opaque identity of the recording inside the content, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// By what it is compared with other recordings. It stays in the process that read the content.
-    #[serde(skip)]
+    /// By what it is compared with other recordings. It stays in the process that read the content, but for members of a
+    /// set, whose identity another step claims.
+    #[serde(default, skip_serializing_if = "none")]
     pub marks: Box<Marks>,
+}
+
+fn none(marks: &Marks) -> bool {
+    *marks == Marks::default()
+}
+
+impl Structure {
+    /// The same, as it may leave the process.
+    #[must_use]
+    pub fn without_marks(mut self) -> Self {
+        self.marks = Box::default();
+        self
+    }
 }
 
 /// How long a file has to be quiet before it counts as done: data in the organization's file. All in milliseconds.

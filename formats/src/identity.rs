@@ -19,6 +19,10 @@ pub struct Identity {
     /// the colon names the form: digests of different forms say nothing about each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waveform: Option<String>,
+    /// Digest of the course of the first lead: the same in every encoding that keeps the measured numbers, up to a whole
+    /// factor and an offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Version or edit mark of the same recording, hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -63,7 +67,7 @@ pub fn relate(a: &Identity, b: &Identity) -> Relation {
         Relation::Merge
     } else if native && (comparable || (a.revision.is_some() && b.revision.is_some() && a.revision != b.revision)) {
         Relation::Revision
-    } else if native || waveform || same(&a.acquisition, &b.acquisition) {
+    } else if native || waveform || same(&a.trace, &b.trace) || same(&a.acquisition, &b.acquisition) {
         Relation::Link
     } else {
         Relation::Unrelated

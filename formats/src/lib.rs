@@ -30,6 +30,7 @@ mod inspector;
 mod quick;
 mod signal;
 mod sniff;
+mod trace;
 mod verdict;
 mod xml;
 

@@ -130,6 +130,7 @@ mod tests {
             limits: (1, 1),
             formats: BTreeSet::new(),
             storages: BTreeSet::new(),
+            link_encodings: false,
         };
         let orgs = [(org.clone(), config)].into();
         let stores = Arc::new(FakeOutcomeStores::default());

@@ -484,7 +484,8 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
     let orgs = config.organizations(&here.env).map(|o| {
         let shares = BTreeMap::from([(share_id(), share())]);
         let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
-        (o.id.clone(), OrgConfig { scope: scope(o.id.as_str()), shares, limits, formats, storages: BTreeSet::new() })
+        let (scope, storages, link_encodings) = (scope(o.id.as_str()), BTreeSet::new(), o.links_encodings());
+        (o.id.clone(), OrgConfig { scope, shares, limits, formats, storages, link_encodings })
     });
     let orgs = orgs.collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };

@@ -149,6 +149,7 @@ impl Rig {
                     limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
                     storages: BTreeSet::new(),
+                    link_encodings: true,
                 },
             );
         }

@@ -1,5 +1,6 @@
 //! The same recording by every way in, with the real gateway, Samba, Temporal and AWS endpoint: one message, and links.
 
+use leadline_domain::Digest;
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::stack::{Clinic, Stack};
@@ -63,6 +64,23 @@ async fn one_recording_by_every_way() {
     assert!(ways.c_store("MARY", &file), "storescu is told that it is stored");
     assert!(!ways.c_store("NOBODY", &file), "a title that nobody has");
     wait_for("it is delivered", LIMIT, || states(&stack).contains(&("dicom".into(), "delivered".into())));
+
+    // Another encoding of the same measurement has another identifier, and is linked all the same.
+    let xml = recording(SynthFormat::Aecg, 11);
+    assert_eq!(ways.fhir(ORG, "urn-11", "application/xml", &xml), 201);
+    let scp = recording(SynthFormat::Scp, 11);
+    device.put("in/DOE_JANE.scp", &scp).await.expect("written");
+    for (ingress, content) in [("fhir", &xml), ("smb", &scp)] {
+        wait_for("it is delivered", LIMIT, || states(&stack).contains(&(ingress.into(), "delivered".into())));
+        let files = stack.files();
+        let of = files.iter().find(|f| f["ingress"] == ingress && f["state"] == "delivered").expect("listed");
+        let shown =
+            stack.ok(&["file", "show", of["file"].as_str().expect("a key"), "--env", "test", "--output", "json"]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        assert!(shown.to_string().contains(&Digest::of(content).to_hex()), "{shown}");
+        let id = format!("{ORG}.{}", Digest::of(&bytes).to_hex());
+        assert_eq!(shown["related"], serde_json::json!([{ "recording": id, "how": "link" }]), "{shown}");
+    }
 
     // What is not whole is refused in the sender's own protocol, and what cannot be refused there is kept.
     let cut = &bytes[..bytes.len() / 2];

@@ -9,7 +9,7 @@ use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
 use leadline_domain::set::{Manifest, MemberRole};
 use leadline_domain::settle::{Basis, StructureVerdict};
-use leadline_domain::{ArchiveRule, Digest, EnvId, Fault, Fingerprint, LedgerEntry, OrgId, ShareId};
+use leadline_domain::{ArchiveRule, Digest, EnvId, Fault, Fingerprint, LedgerEntry, Marks, OrgId, Related, ShareId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use temporalio_common::ActivityError;
@@ -95,14 +95,22 @@ pub struct ClaimInput {
     pub manifest: Manifest,
     /// The same for a repeat, other for other files with the same content.
     pub claim: String,
+    /// By what its primary member is compared with other recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Marks>,
 }
 
 /// What came of claiming a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetClaim {
     /// It is ours.
     Claimed,
+    /// It is ours, and of a recording that seems to be there already.
+    Linked {
+        /// Which, and how.
+        related: Vec<Related>,
+    },
     /// The organization has this very set already.
     Duplicate,
 }

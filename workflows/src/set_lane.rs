@@ -254,6 +254,11 @@ impl Lanes {
         (objects, claim(&versions))
     }
 
+    /// The lifecycle of the member that the set is named after; of several, the first.
+    pub(crate) fn primary(&mut self) -> Option<&mut Lifecycle> {
+        self.contents().find(|l| l.member.role == MemberRole::Primary).map(|l| &mut l.lifecycle)
+    }
+
     /// What the members said of each other goes on record with the primary one.
     pub(crate) fn testify(&mut self, evidence: &[String]) {
         let primary = self.lanes.iter_mut().filter(|l| l.member.role == MemberRole::Primary);

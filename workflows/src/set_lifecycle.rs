@@ -317,7 +317,8 @@ impl Set {
             claimed_at_ms,
         };
         let recording = RecordingId::new(&input.org, &delivery.digest);
-        let claim = ClaimInput { org: input.org.clone(), manifest, claim };
+        let marks = self.lanes.primary().and_then(|l| l.structure.as_ref()).map(|s| (*s.marks).clone());
+        let claim = ClaimInput { org: input.org.clone(), manifest, claim, marks };
         let mut attempts = 0;
         let claimed = loop {
             match ctx.execute_local_activity(Ingest::claim_set, claim.clone(), short()).await {
@@ -325,10 +326,16 @@ impl Set {
                 Err(e) => self.failed(ctx, fault_of(&e), &mut attempts).await?,
             }
         };
-        if claimed == SetClaim::Claimed {
+        let ours = claimed != SetClaim::Duplicate;
+        if let SetClaim::Linked { related } = claimed
+            && let Some(primary) = self.lanes.primary()
+        {
+            primary.related = related;
+        }
+        if ours {
             self.send(ctx, EnqueueInput { org: input.org.clone(), deliveries: vec![delivery] }).await?;
         }
-        self.released(ctx, &recording, claimed == SetClaim::Claimed);
+        self.released(ctx, &recording, ours);
         Ok(())
     }
 

@@ -42,7 +42,7 @@ pub(super) async fn examine(deps: &Deps, file: &FileRef) -> Result<Examination, 
     let digest = Digest::of(&bytes);
     let seen = FileRef { fingerprint: Fingerprint { path: path.clone(), stat: look.stat.clone() }, ..file.clone() };
     deps.cache.put(version_key(&seen).as_str(), Content { bytes, digest, structure: structure.clone() });
-    Ok(Examination::Seen { look, structure: Some(structure), digest: Some(digest) })
+    Ok(Examination::Seen { look, structure: Some(structure.without_marks()), digest: Some(digest) })
 }
 
 /// Judges a large file by its first and last bytes: certainly partial, or worth reading as a whole.
@@ -50,7 +50,7 @@ async fn head_and_tail(share: &dyn Share, path: &SharePath, size: u64) -> Result
     let window = inspect::WINDOW.min(size);
     let head = range(share, path, 0, window).await?;
     let tail = range(share, path, size - window, window).await?;
-    Ok(inspect::quick_look(&head, &tail, size))
+    Ok(inspect::quick_look(&head, &tail, size).without_marks())
 }
 
 async fn range(share: &dyn Share, path: &SharePath, offset: u64, len: u64) -> Result<BytesMut, Fault> {

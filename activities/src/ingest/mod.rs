@@ -5,6 +5,7 @@
 
 mod archive;
 mod examine;
+mod identity;
 mod send;
 mod set;
 mod store;
@@ -52,7 +53,7 @@ impl IngestActivities {
         _ctx: ActivityContext,
         input: StoreInput,
     ) -> Result<StoreOutcome, ActivityError> {
-        let r = store::store(&self.deps, &input).await;
+        let r = store::store(&self.deps, &input).await.map(|o| leaving(&input, o));
         ended("store", self.watch_logon(&input.file, r))
     }
 
@@ -64,7 +65,7 @@ impl IngestActivities {
         input: StoreInput,
     ) -> Result<StoreOutcome, ActivityError> {
         let r = tokio::select! {
-            r = store_large::store_large(&self.deps, &ctx, &input) => r,
+            r = store_large::store_large(&self.deps, &ctx, &input) => r.map(|o| leaving(&input, o)),
             () = ctx.cancelled() => return Err(ActivityError::cancelled()),
         };
         ended("store_large", self.watch_logon(&input.file, r))
@@ -157,6 +158,11 @@ async fn conclude(deps: &Deps, input: ConcludeInput) -> Result<Concluded, Fault>
     // The copy is dealt with: what is left to do is told, and not a failure of this.
     let recorded = matches!(send::record(deps, &[entry]).await.as_deref(), Ok([None]));
     Ok(Concluded { archive, recorded })
+}
+
+/// What the workflow gets to know. By what a recording is compared only the step that claims a set still needs.
+fn leaving(input: &StoreInput, outcome: StoreOutcome) -> StoreOutcome {
+    if store::in_set(input) { outcome } else { outcome.without_marks() }
 }
 
 pub(crate) fn version_key(f: &FileRef) -> VersionKey {

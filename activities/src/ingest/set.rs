@@ -1,5 +1,6 @@
 //! What the files of a set say of each other, and the manifest that claims a set.
 
+use super::identity;
 use crate::deps::Deps;
 use crate::inspect;
 use crate::metrics::METRICS;
@@ -28,14 +29,17 @@ pub(super) async fn claim(deps: &Deps, input: &ClaimInput) -> Result<SetClaim, F
         shelf: Shelf::Recordings,
     };
     let store = deps.store(&input.org).await?;
-    Ok(match store.put_recording(&input.manifest.digest(), text, &meta).await? {
-        Put::Created => {
-            METRICS.stored(size);
-            SetClaim::Claimed
-        }
-        Put::Exists { claim, .. } if claim == input.claim => SetClaim::Claimed,
-        Put::Exists { .. } => SetClaim::Duplicate,
-    })
+    let digest = input.manifest.digest();
+    match store.put_recording(&digest, text, &meta).await? {
+        Put::Created => METRICS.stored(size),
+        Put::Exists { claim, .. } if claim == input.claim => {}
+        Put::Exists { .. } => return Ok(SetClaim::Duplicate),
+    }
+    let related = match &input.marks {
+        Some(marks) => identity::claim(deps, store.as_ref(), &input.org, digest, marks).await?,
+        None => Vec::new(),
+    };
+    Ok(if related.is_empty() { SetClaim::Claimed } else { SetClaim::Linked { related } })
 }
 
 /// Judges a WFDB record: the files that the header names are there, have the length that it implies and, as far as they

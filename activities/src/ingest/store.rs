@@ -1,21 +1,16 @@
 //! Stores a small file: one conditional write of bytes that were looked at before and after they were read.
 
-use super::version_key;
+use super::{identity, version_key};
 use crate::content_cache::Content;
 use crate::deps::Deps;
 use crate::inspect;
 use crate::metrics::METRICS;
 use crate::ports::share::Share;
-use crate::ports::staging::Once;
 use crate::ports::store::{OrgStore, Put, RecordingMeta, Shelf};
-use bytes::Bytes;
 use leadline_domain::lifecycle::StoreOutcome;
 use leadline_domain::message::media_type;
-use leadline_domain::related::IdentityClaim;
 use leadline_domain::settle::Basis;
-use leadline_domain::{
-    Digest, Fault, FaultCode, Observation, RecordingId, Related, Structure, StructureVerdict, Writer,
-};
+use leadline_domain::{Digest, Fault, FaultCode, Observation, Structure, StructureVerdict, Writer};
 use leadline_workflows::contracts::{InSet, StoreInput};
 
 pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcome, Fault> {
@@ -54,25 +49,19 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     let meta = meta(input, claim.as_str(), &content.structure);
     let put = store.put_recording(&content.digest, content.bytes.clone(), &meta).await?;
     let stored = outcome(put, &meta, content.digest, size, content.structure)?;
-    identify(store.as_ref(), input, stored).await
+    identify(deps, store.as_ref(), input, stored).await
 }
 
-/// Claims the identity of a recording that is claimed, or finds the recording that had it first.
+/// Claims the identity of a recording that is claimed.
 pub(super) async fn identify(
+    deps: &Deps,
     store: &dyn OrgStore,
     input: &StoreInput,
     mut stored: StoreOutcome,
 ) -> Result<StoreOutcome, Fault> {
     let StoreOutcome::Claimed { digest, structure, related, .. } = &mut stored else { return Ok(stored) };
-    let Some(name) = structure.marks.claim().filter(|_| !in_set(input)) else { return Ok(stored) };
-    let ours = IdentityClaim { digest: *digest, marks: (*structure.marks).clone() };
-    let text = serde_json::to_string(&ours).unwrap_or_default();
-    if let Put::Exists { claim, .. } = store.put_once(Once::Identities, &name, Bytes::new(), &text).await?
-        && let Ok(first) = serde_json::from_str::<IdentityClaim>(&claim)
-        && first.digest != ours.digest
-        && let Some(how) = inspect::relate(&first.marks, &ours.marks)
-    {
-        related.push(Related { recording: RecordingId::new(&input.file.org, &first.digest), how });
+    if !in_set(input) {
+        *related = identity::claim(deps, store, &input.file.org, *digest, &structure.marks).await?;
     }
     Ok(stored)
 }
@@ -88,7 +77,7 @@ pub(super) fn declared(input: &StoreInput, digest: &Digest) -> Result<(), Fault>
 }
 
 /// Whether it is stored as an object of a set.
-fn in_set(input: &StoreInput) -> bool {
+pub(super) fn in_set(input: &StoreInput) -> bool {
     matches!(input.set, Some(InSet::Member | InSet::Vouched))
 }
 
@@ -188,7 +177,7 @@ async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome
     let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(otherwise) };
     let store = deps.store(&input.file.org).await?;
     match claimed_before(store.as_ref(), input, digest).await? {
-        Some(stored) => identify(store.as_ref(), input, stored).await,
+        Some(stored) => identify(deps, store.as_ref(), input, stored).await,
         None => Ok(otherwise),
     }
 }

@@ -66,7 +66,7 @@ async fn attempt(
         r => r?,
     };
     if Ingress::of_share(&file.share) != Ingress::Smb {
-        return received(ctx, input, store, reader).await;
+        return received(deps, ctx, input, store, reader).await;
     }
     let (upload, held) = begin(store.as_ref(), claim.as_str()).await?;
     let size = file.fingerprint.stat.size;
@@ -112,12 +112,13 @@ async fn attempt(
     store.complete_upload(&upload, &parts).await?;
     let meta = meta(input, claim.as_str(), &structure);
     let put = store.promote(&upload.name, size, &digest, &meta).await?;
-    identify(store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
+    identify(deps, store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
 }
 
 /// The same for what is in staging already: it is read once, and copied by the store itself. It stays there until the
 /// message is on the queue, so that a repeat finds it.
 async fn received(
+    deps: &Deps,
     ctx: &ActivityContext,
     input: &StoreInput,
     store: &Arc<dyn OrgStore>,
@@ -139,7 +140,7 @@ async fn received(
     declared(input, &digest)?;
     let meta = meta(input, version_key(&input.file).as_str(), &structure);
     let put = store.adopt(input.file.fingerprint.path.expose(), size, &digest, &meta).await?;
-    identify(store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
+    identify(deps, store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.

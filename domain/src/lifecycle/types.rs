@@ -5,7 +5,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::ids::{Digest, RecordingId};
 use crate::message::Delivery;
 use crate::observe::Observation;
-use crate::related::Related;
+use crate::related::{Marks, Related};
 use crate::settle::{Basis, Structure, WaitReason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -175,6 +175,20 @@ pub enum StoreOutcome {
     },
     /// The file is not there any more: nothing was claimed.
     Gone,
+}
+
+impl StoreOutcome {
+    /// The same, as it may leave the process: nothing more is compared.
+    #[must_use]
+    pub fn without_marks(mut self) -> Self {
+        match &mut self {
+            Self::Claimed { structure, .. } | Self::Duplicate { structure, .. } | Self::Incomplete { structure } => {
+                *structure.marks = Marks::default();
+            }
+            Self::Changed { .. } | Self::Gone => {}
+        }
+        self
+    }
 }
 
 /// What happened.

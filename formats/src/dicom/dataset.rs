@@ -4,6 +4,7 @@ use super::anchors::{Facts, Group};
 use crate::document::pdf::Pdf;
 use crate::engine::{Driver, End, Machine, NulWatch, Report, Step};
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Format, Part};
 
 /// How elements are written.
@@ -50,6 +51,7 @@ struct Frame {
 enum Use {
     Nothing,
     Wave,
+    FirstWave,
     Document,
 }
 
@@ -59,6 +61,7 @@ pub(crate) struct Dataset {
     facts: Facts,
     group: Option<Group>,
     digest: WaveDigest,
+    trace: Option<Trace>,
     pdf: Option<Box<(Driver<Pdf>, NulWatch)>>,
     /// Bytes of the current value that are still to come, and what to do with them.
     left: u64,
@@ -80,6 +83,7 @@ impl Dataset {
             facts: Facts::default(),
             group: None,
             digest: WaveDigest::new("dicom"),
+            trace: None,
             pdf: None,
             left: 0,
             value_use: Use::Nothing,
@@ -180,7 +184,8 @@ impl Dataset {
             self.facts.waveform_sequence |= tag == WAVEFORM_SEQUENCE;
         }
         if len == UNDEFINED {
-            let fragments = explicit && matches!(&vr, b"OB" | b"OW");
+            // Pixel Data is never a sequence (PS3.5 A.4); some writers have it so in implicit VR.
+            let fragments = tag == PIXEL_DATA || explicit && matches!(&vr, b"OB" | b"OW");
             let kind = if fragments { Kind::Fragments } else { Kind::Sequence };
             // PS3.5 section 6.2.2: the items of an undefined length UN element are implicit.
             let inner = explicit && &vr != b"UN";
@@ -263,7 +268,14 @@ impl Dataset {
                 self.value_use = Use::Wave;
                 if let Some(group) = &mut self.group {
                     group.data = Some(u64::from(len));
-                    self.digest.shape(&[group.channels.unwrap_or(0), group.samples.unwrap_or(0)]);
+                    let channels = group.channels.unwrap_or(0);
+                    self.digest.shape(&[channels, group.samples.unwrap_or(0)]);
+                    let (words, big) = (group.bits == Some(16), self.encoding.big);
+                    // The first multiplex group is the rhythm; others are what was made of it.
+                    if words && self.trace.is_none() {
+                        self.trace = Some(Trace::new(Layout { big, ..Layout::interleaved(channels) }));
+                        self.value_use = Use::FirstWave;
+                    }
                 }
             }
             _ => {}
@@ -308,9 +320,18 @@ impl Dataset {
         let bytes = &window[..len];
         match self.value_use {
             Use::Nothing => {}
-            Use::Wave => {
+            Use::Wave | Use::FirstWave => {
                 let words = self.group.as_ref().is_some_and(|group| group.bits == Some(16));
-                if self.encoding.big && words { self.digest.swapped(bytes) } else { self.digest.bytes(bytes) }
+                if self.encoding.big && words {
+                    self.digest.swapped(bytes)
+                } else {
+                    self.digest.bytes(bytes)
+                }
+                if self.value_use == Use::FirstWave
+                    && let Some(trace) = &mut self.trace
+                {
+                    trace.push(bytes);
+                }
             }
             Use::Document => {
                 let (pdf, nul) = &mut **self
@@ -367,6 +388,7 @@ impl Machine for Dataset {
             report.identity.acquisition = identity::opaque("acquisition", &[&facts.serial, &facts.acquired]);
         }
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
 
         if let Some(fact) = self.bad {
             report.malformed(fact);

@@ -2,6 +2,7 @@
 
 use crate::engine::{End, Machine, Report, Step};
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Format, Part};
 
 const FIXED: usize = 256;
@@ -12,6 +13,7 @@ pub(crate) struct Edf {
     width: u64,
     header: Option<Header>,
     digest: WaveDigest,
+    trace: Option<Trace>,
     bad: Option<Evidence>,
     tal: Option<Evidence>,
     /// The last byte that is not zero.
@@ -43,7 +45,7 @@ impl Edf {
     }
 
     fn new(width: u64) -> Self {
-        Self { width, header: None, digest: WaveDigest::new("edf"), bad: None, tal: None, last: 0 }
+        Self { width, header: None, digest: WaveDigest::new("edf"), trace: None, bad: None, tal: None, last: 0 }
     }
 
     fn fail(&mut self, offset: u64) -> Step {
@@ -71,6 +73,7 @@ impl Edf {
         let plus = window[192..236].starts_with(b"EDF+") || window[192..236].starts_with(b"BDF+");
         let signals = signals as usize;
         let (mut record, mut annotations) = (0u64, None);
+        let mut first = None;
         for i in 0..signals {
             let at = 256 + signals * 216 + i * 8;
             let Some(samples) = number(&window[at..at + 8]).and_then(|n| u64::try_from(n).ok()) else {
@@ -81,8 +84,14 @@ impl Edf {
             if list && plus && annotations.is_none() && samples > 0 {
                 annotations = Some(record);
             }
-            record = record.saturating_add(samples.saturating_mul(self.width));
+            let next = record.saturating_add(samples.saturating_mul(self.width));
+            if !list && first.is_none() {
+                first = Some((record, next));
+            }
+            record = next;
         }
+        let width = self.width as usize;
+        self.trace = first.map(|(from, to)| Trace::new(Layout { width, frame: record, from, to, ..Layout::WORDS }));
         self.header = Some(Header {
             bytes,
             records,
@@ -156,6 +165,9 @@ impl Machine for Edf {
             self.last = *last;
         }
         self.digest.bytes(window);
+        if let Some(trace) = &mut self.trace {
+            trace.push(window);
+        }
         Step::Take(window.len())
     }
 
@@ -179,6 +191,7 @@ impl Machine for Edf {
         };
         report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
         if header.records < 0 {
             // The count is unknown while recording and is corrected afterwards.
             report.partial(Evidence::InProgress { part: Part::Header });

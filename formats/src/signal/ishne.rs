@@ -4,6 +4,7 @@ use super::{u16_le, u32_le};
 use crate::engine::checksum::Ccitt;
 use crate::engine::{End, Machine, Report, Step};
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Part};
 
 /// The fixed part, from the magic to the end of the 512-byte block that the checksum starts in.
@@ -15,6 +16,7 @@ pub(crate) struct Ishne {
     annotations: bool,
     header: Option<Header>,
     digest: WaveDigest,
+    trace: Option<Trace>,
     at: u64,
     bad: Option<Evidence>,
 }
@@ -38,7 +40,7 @@ impl Ishne {
     }
 
     fn new(annotations: bool) -> Self {
-        Self { annotations, header: None, digest: WaveDigest::new("ishne"), at: 0, bad: None }
+        Self { annotations, header: None, digest: WaveDigest::new("ishne"), trace: None, at: 0, bad: None }
     }
 
     fn header(&mut self, window: &[u8]) -> Step {
@@ -57,10 +59,12 @@ impl Ishne {
         }
         let mut sum = Ccitt::new();
         sum.push(&window[10..whole]);
+        let leads = u64::from(u16_le(window, 156)).clamp(1, 12);
+        self.trace = (!self.annotations).then(|| Trace::new(Layout::interleaved(leads)));
         self.header = Some(Header {
             offset,
             samples: signed(14),
-            leads: u64::from(u16_le(window, 156)).clamp(1, 12),
+            leads,
             agrees: sum.0 == u16_le(window, 8),
             acquired: [&window[138..144], &window[150..156]].concat(),
             recorder: window[232..272].to_vec(),
@@ -75,6 +79,9 @@ impl Machine for Ishne {
             return self.header(window);
         }
         self.digest.bytes(window);
+        if let Some(trace) = &mut self.trace {
+            trace.push(window);
+        }
         self.at = at + window.len() as u64;
         Step::Take(window.len())
     }
@@ -92,6 +99,7 @@ impl Machine for Ishne {
         };
         report.identity.acquisition = identity::opaque("acquisition", &[&header.recorder, &header.acquired]);
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
         if !header.agrees {
             report.suspect(Evidence::FailedChecksum { part: Part::Header, offset: 10 });
         }

@@ -4,12 +4,15 @@ use super::{u16_le, u32_le};
 use crate::engine::checksum::Ccitt;
 use crate::engine::{End, Machine, Report, Step};
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Part};
 
 /// Sections 0 to 12 and a few of a manufacturer (128 and up); more is not a pointer table.
 const SECTIONS: usize = 1024;
 /// Section 1 holds the header tags; names and remarks fit in this many times over.
 const TAGS: usize = 64 << 10;
+/// Of section 6: its header, a length for each of at most 255 leads, and enough of the first one.
+const RHYTHM: usize = 6 + 2 * 255 + (8 << 10);
 const SECTION_HEADER: u64 = 16;
 
 /// `SCPECG` in the reserved bytes of section 0 (5.3.3), or a pointer to section 0 at index 7 (5.4.3.1).
@@ -36,6 +39,8 @@ pub(crate) struct Scp {
     sections: Vec<Section>,
     tags: Vec<u8>,
     digest: WaveDigest,
+    leads: Vec<u8>,
+    rhythm: Vec<u8>,
     bad: Option<Evidence>,
 }
 
@@ -48,6 +53,8 @@ impl Scp {
             sections: Vec::new(),
             tags: Vec::new(),
             digest: WaveDigest::new("scp"),
+            leads: Vec::new(),
+            rhythm: Vec::new(),
             bad: None,
         }
     }
@@ -90,7 +97,7 @@ impl Scp {
                 self.bad = self.bad.or(Some(Evidence::Contradiction { part: Part::SectionPointer, offset: at as u64 }));
                 break;
             }
-            let used = matches!(id, 1 | 6) && !self.sections.iter().any(|section| section.id == id);
+            let used = matches!(id, 1 | 3 | 6) && !self.sections.iter().any(|section| section.id == id);
             self.sections.push(Section { id, used, from, to, stored: 0, sum: Ccitt::new() });
         }
         if size < table as u64 {
@@ -111,8 +118,12 @@ impl Scp {
             let content = clip(window, at, section.from + SECTION_HEADER, section.to);
             match section.id {
                 _ if !section.used => {}
-                1 => self.tags.extend_from_slice(&content[..content.len().min(TAGS.saturating_sub(self.tags.len()))]),
-                6 => self.digest.bytes(content),
+                1 => keep(&mut self.tags, content, TAGS),
+                3 => keep(&mut self.leads, content, 1),
+                6 => {
+                    self.digest.bytes(content);
+                    keep(&mut self.rhythm, content, RHYTHM);
+                }
                 _ => {}
             }
         }
@@ -131,6 +142,38 @@ impl Scp {
         }
         &[]
     }
+
+    /// The first lead of section 6 (5.9): amplitude and time of a sample, how samples are encoded, whether they are
+    /// compressed in two ways, the length of each lead, and the leads.
+    fn trace(&self) -> Option<String> {
+        let present = |id: u16| self.sections.iter().any(|section| section.id == id);
+        // A table of codes, or mean beats that were taken away from the samples.
+        if present(2) || present(4) || self.rhythm.len() < 6 {
+            return None;
+        }
+        let from = 6 + 2 * usize::from(*self.leads.first()?);
+        let bytes = usize::from(u16_le(self.rhythm.get(6..8)?, 0));
+        let lead = self.rhythm.get(from..(from + bytes).min(self.rhythm.len()))?;
+        let (mut trace, mut last, mut before) = (Trace::new(Layout::WORDS), 0i32, 0i32);
+        for (n, two) in lead.chunks_exact(2).enumerate() {
+            let word = i32::from(i16::from_le_bytes([two[0], two[1]]));
+            // 5.9.4: plain, first or second differences; these begin with one or two plain samples.
+            let value = match self.rhythm[4] {
+                0 => word,
+                1 if n >= 1 => last.wrapping_add(word),
+                2 if n >= 2 => last.wrapping_mul(2).wrapping_sub(before).wrapping_add(word),
+                1 | 2 => word,
+                _ => return None,
+            };
+            trace.sample(value);
+            (before, last) = (last, value);
+        }
+        trace.mark()
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, content: &[u8], most: usize) {
+    kept.extend_from_slice(&content[..content.len().min(most.saturating_sub(kept.len()))]);
 }
 
 /// The part of a window at `at` that lies in `from..to`.
@@ -155,6 +198,7 @@ impl Machine for Scp {
             report.identity.acquisition = identity::opaque("acquisition", &[device, date, time, sequence]);
         }
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace();
         let size = match self.size {
             Some(size) => size,
             None if rest.len() >= 6 => u64::from(u32_le(rest, 2)),

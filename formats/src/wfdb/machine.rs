@@ -24,7 +24,9 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
         let (Some(_), Some(next)) = (words.next(), words.next()) else {
             return name.contains('/') || head.len() < 4096;
         };
+        // A format with its modifiers, `212x2:1+24`, or a number of samples.
         next.bytes().next().is_some_and(|c| c.is_ascii_digit())
+            && next.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'x' | b':' | b'+'))
     });
     named && count.bytes().all(|c| c.is_ascii_digit()) && second && parses(&format!("{first}\n"))
 }

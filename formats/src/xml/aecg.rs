@@ -91,6 +91,7 @@ impl Sink for Aecg {
             report.identity.acquisition = identity::opaque("acquisition", &[&self.device, &self.time]);
         }
         report.identity.waveform = self.numbers.finish();
+        report.identity.trace = self.numbers.trace();
         if closed && !self.numbers.any {
             report.unverifiable(Evidence::NoWaveform);
         }

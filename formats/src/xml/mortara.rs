@@ -5,6 +5,7 @@ use super::sink::Sink;
 use crate::engine::Report;
 use crate::engine::base64::Base64;
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Format, Part};
 
 pub(super) struct Mortara {
@@ -14,6 +15,7 @@ pub(super) struct Mortara {
     channels: u64,
     recognized: bool,
     digest: WaveDigest,
+    trace: Trace,
     bad: Option<Evidence>,
 }
 
@@ -26,6 +28,7 @@ impl Mortara {
             channels: 0,
             recognized: false,
             digest: WaveDigest::new("mortara"),
+            trace: Trace::new(Layout::WORDS),
             bad: None,
         }
     }
@@ -41,8 +44,13 @@ impl Mortara {
             return;
         }
         let mut data = Base64::default();
-        let digest = &mut self.digest;
-        data.push(text, |bytes| digest.bytes(bytes));
+        let (digest, trace, first) = (&mut self.digest, &mut self.trace, self.channels == 1);
+        data.push(text, |bytes| {
+            digest.bytes(bytes);
+            if first {
+                trace.push(bytes);
+            }
+        });
         if !data.closed() {
             self.bad = self.bad.or(Some(Evidence::Undecodable { part: Part::LeadData, offset: self.channels - 1 }));
         }
@@ -93,6 +101,7 @@ impl Sink for Mortara {
             report.identity.acquisition = identity::opaque("acquisition", &[&self.serial, &self.time, &self.sequence]);
         }
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.mark();
         if let Some(fact) = self.bad {
             report.malformed(fact);
         }

@@ -4,6 +4,7 @@ use super::sink::{Field, Sink};
 use crate::engine::Report;
 use crate::engine::base64::Base64;
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Part};
 
 #[derive(Default)]
@@ -21,6 +22,9 @@ pub(super) struct Muse {
     field: Field,
     fields: [Vec<u8>; FIELDS.len()],
     digest: WaveDigest,
+    /// Of the rhythm's first lead; the mean beats come before it.
+    trace: Option<Trace>,
+    rhythm: bool,
     leads: u64,
     failed: u64,
     bad: Option<Evidence>,
@@ -34,6 +38,7 @@ enum Current {
     Count,
     Sum,
     Id,
+    Kind,
     Field(usize),
 }
 
@@ -56,6 +61,8 @@ impl Muse {
             field: Field::default(),
             fields: Default::default(),
             digest: WaveDigest::new("muse"),
+            trace: None,
+            rhythm: false,
             leads: 0,
             failed: 0,
             bad: None,
@@ -98,6 +105,7 @@ impl Sink for Muse {
             b"LeadByteCountTotal" => Current::Count,
             b"LeadDataCRC32" => Current::Sum,
             b"LeadID" => Current::Id,
+            b"WaveformType" => Current::Kind,
             name => FIELDS.iter().position(|field| *field == name).map_or(Current::Nothing, Current::Field),
         };
     }
@@ -107,9 +115,13 @@ impl Sink for Muse {
             (Current::Nothing, _) => {}
             (Current::Data, Some(lead)) => {
                 let (digest, sum) = (&mut self.digest, &mut lead.sum);
+                let mut trace = self.trace.as_mut().filter(|_| self.rhythm);
                 lead.data.push(text, |bytes| {
                     digest.bytes(bytes);
                     sum.update(bytes);
+                    if let Some(trace) = &mut trace {
+                        trace.push(bytes);
+                    }
                 });
             }
             _ => self.field.push(text),
@@ -118,9 +130,16 @@ impl Sink for Muse {
 
     fn end(&mut self, _depth: usize, name: &[u8]) {
         match (self.current, &mut self.lead) {
-            (Current::Data, Some(lead)) => lead.any = true,
+            (Current::Data, Some(lead)) => {
+                lead.any = true;
+                self.rhythm = false;
+            }
             (Current::Count, Some(lead)) => lead.declared = self.field.number(),
             (Current::Sum, Some(lead)) => lead.crc = self.field.number(),
+            (Current::Kind, _) if self.trace.is_none() && self.field.value().eq_ignore_ascii_case(b"rhythm") => {
+                self.trace = Some(Trace::new(Layout::WORDS));
+                self.rhythm = true;
+            }
             (Current::Id, Some(_)) => self.digest.shape(&[self.field.value().len() as u64]),
             (Current::Field(index), _) if self.fields[index].is_empty() => {
                 self.fields[index] = self.field.value().to_vec();
@@ -141,6 +160,7 @@ impl Sink for Muse {
         }
         report.identity.revision = identity::opaque("muse-edit", &[edited, status]);
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
         if let Some(fact) = self.bad {
             report.malformed(fact);
         }

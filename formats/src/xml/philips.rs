@@ -5,6 +5,7 @@ use super::sink::{Field, Sink};
 use crate::engine::Report;
 use crate::engine::base64::Base64;
 use crate::identity::{self, WaveDigest};
+use crate::trace::{Layout, Trace};
 use crate::{Evidence, Part};
 
 pub(super) struct Philips {
@@ -15,6 +16,7 @@ pub(super) struct Philips {
     time: Vec<u8>,
     waves: Option<Waves>,
     digest: WaveDigest,
+    trace: Trace,
     any: bool,
     bad: Option<Evidence>,
 }
@@ -75,6 +77,7 @@ impl Philips {
             time: Vec::new(),
             waves: None,
             digest: WaveDigest::new("sierra"),
+            trace: Trace::new(Layout::WORDS),
             any: false,
             bad: None,
         }
@@ -145,9 +148,13 @@ impl Sink for Philips {
             Current::Name => self.field.push(text),
             Current::Waves => {
                 let Some(waves) = &mut self.waves else { return };
-                let (digest, chunks) = (&mut self.digest, &mut waves.chunks);
+                let (digest, chunks, trace) = (&mut self.digest, &mut waves.chunks, &mut self.trace);
+                let plain = !waves.compressed;
                 waves.data.push(text, |bytes| {
                     digest.bytes(bytes);
+                    if plain {
+                        trace.push(bytes);
+                    }
                     chunks.push(bytes);
                 });
             }
@@ -171,6 +178,7 @@ impl Sink for Philips {
             report.identity.acquisition = identity::opaque("acquisition", &[&self.machine, &self.time]);
         }
         report.identity.waveform = self.digest.finish();
+        report.identity.trace = self.trace.mark();
         if let Some(fact) = self.bad {
             report.malformed(fact);
         }

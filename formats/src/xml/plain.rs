@@ -35,6 +35,10 @@ impl Sink for Cardiosoft {
         self.field.clear();
         self.in_time |= name == b"ObservationDateTime";
         self.in_data |= name == b"WaveformData";
+        // Mean beats may come before the strip of the whole recording.
+        if name == b"StripData" {
+            self.numbers.first_is_next();
+        }
         self.target = match name {
             b"DICOMStudyUID" => Some(0),
             b"SerialNumber" | b"DeviceID" => Some(1),
@@ -73,6 +77,7 @@ impl Sink for Cardiosoft {
             report.identity.acquisition = identity::opaque("acquisition", &[&self.device, &self.time]);
         }
         report.identity.waveform = self.numbers.finish();
+        report.identity.trace = self.numbers.trace();
         if closed && !self.numbers.any {
             report.unverifiable(Evidence::NoWaveform);
         }

@@ -3,6 +3,7 @@
 use crate::Format;
 use crate::engine::Report;
 use crate::identity::WaveDigest;
+use crate::trace::{Layout, Trace};
 
 /// Receives the events. Text may arrive in any number of pieces.
 pub(super) trait Sink: Send {
@@ -58,20 +59,35 @@ impl Field {
 pub(super) struct Numbers {
     digest: WaveDigest,
     block: Vec<u8>,
+    trace: Trace,
+    number: Number,
+    lists: u32,
     gap: bool,
     pub(super) any: bool,
 }
 
 impl Numbers {
     pub(super) fn new(form: &'static str) -> Self {
-        Self { digest: WaveDigest::new(form), block: Vec::with_capacity(4096), gap: false, any: false }
+        Self {
+            digest: WaveDigest::new(form),
+            block: Vec::with_capacity(4096),
+            trace: Trace::new(Layout::WORDS),
+            number: Number::default(),
+            lists: 0,
+            gap: false,
+            any: false,
+        }
     }
 
     pub(super) fn push(&mut self, text: &[u8]) {
         for byte in text {
             if byte.is_ascii_whitespace() || *byte == b',' {
                 self.gap = true;
+                self.close_number();
                 continue;
+            }
+            if self.lists == 0 {
+                self.number.push(*byte);
             }
             if self.gap && self.any {
                 self.block.push(b' ');
@@ -89,7 +105,9 @@ impl Numbers {
     /// The end of one list.
     pub(super) fn end(&mut self) {
         self.gap = false;
+        self.close_number();
         if self.any {
+            self.lists += 1;
             self.block.push(b';');
         }
         self.digest.bytes(&self.block);
@@ -98,5 +116,55 @@ impl Numbers {
 
     pub(super) fn finish(&self) -> Option<String> {
         if self.any { self.digest.finish() } else { None }
+    }
+
+    /// Forgets the first list: what counts as the first lead comes now.
+    pub(super) fn first_is_next(&mut self) {
+        self.trace = Trace::new(Layout::WORDS);
+        self.lists = 0;
+    }
+
+    /// The mark of the first list of whole numbers.
+    pub(super) fn trace(&self) -> Option<String> {
+        self.trace.mark()
+    }
+
+    fn close_number(&mut self) {
+        if let Some(value) = std::mem::take(&mut self.number).value() {
+            self.trace.sample(value);
+        }
+    }
+}
+
+/// A whole number that arrives in pieces; a fraction of zeros is let pass.
+#[derive(Default)]
+struct Number {
+    digits: i32,
+    any: bool,
+    negative: bool,
+    fraction: bool,
+    other: bool,
+}
+
+impl Number {
+    fn push(&mut self, byte: u8) {
+        match byte {
+            b'-' if !self.any && !self.negative => self.negative = true,
+            b'+' if !self.any && !self.negative => {}
+            b'.' if !self.fraction => self.fraction = true,
+            b'0' if self.fraction => {}
+            b'0'..=b'9' if !self.fraction => {
+                self.any = true;
+                match self.digits.checked_mul(10).and_then(|n| n.checked_add(i32::from(byte - b'0'))) {
+                    Some(n) => self.digits = n,
+                    None => self.other = true,
+                }
+            }
+            _ => self.other = true,
+        }
+    }
+
+    fn value(&self) -> Option<i32> {
+        (self.any && !self.other).then_some(if self.negative { -self.digits } else { self.digits })
     }
 }

@@ -103,6 +103,7 @@ fn resolve(r: &Read<OrganizationFile>, env: &EnvId, findings: &mut Findings) -> 
             limits: f.limits,
             shares: f.shares,
             gateway: f.gateway,
+            link_encodings: f.link_encodings,
             storage: f.storage,
         }),
         Err(e) => {

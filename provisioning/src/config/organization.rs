@@ -44,6 +44,10 @@ pub struct OrganizationFile {
     /// Its storages besides the one of its data.
     #[serde(default)]
     pub storage: super::OrgStorages,
+    /// Whether a recording is linked to what came before of the same measurement in another encoding. That costs one S3
+    /// request more for each. Not said: if more than one way in is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_encodings: Option<bool>,
     /// What differs in an environment, by its id. Keys that are not named stay as they are above.
     #[serde(default, rename = "environment")]
     pub overrides: BTreeMap<EnvId, OrganizationOverride>,
@@ -282,6 +286,9 @@ pub struct Organization {
     pub gateway: super::OrgGateway,
     /// Its storages besides the one of its data.
     pub storage: super::OrgStorages,
+    /// Whether other encodings are linked, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_encodings: Option<bool>,
 }
 
 impl Organization {
@@ -297,6 +304,15 @@ impl Organization {
     pub fn has_secret(&self, name: &ShareId) -> bool {
         let ehr = self.gateway.fhir.as_ref().is_some_and(|f| f.client_id.is_some());
         self.shares.contains_key(name) || (ehr && super::ehr_key_name().as_ref() == Some(name))
+    }
+    /// Whether a recording is linked to another encoding of it: as the file says, or if more than one way in is open.
+    #[must_use]
+    pub fn links_encodings(&self) -> bool {
+        self.link_encodings.unwrap_or_else(|| {
+            let g = &self.gateway;
+            let open = [g.uploads.is_some(), g.hl7.is_some(), g.fhir.is_some(), g.dicom.is_some()];
+            open.into_iter().filter(|o| *o).count() + usize::from(self.watched().next().is_some()) > 1
+        })
     }
     /// The shares that are watched.
     pub fn watched(&self) -> impl Iterator<Item = (&ShareId, &Share)> {
