@@ -71,9 +71,10 @@ pub struct Stack {
     _keep: Option<tempfile::TempDir>,
 }
 
-/// A test that fails leaves its state behind and tells the end of its worker's log: what is rare must be told the first
-/// time.
+/// A test that fails leaves its state behind and tells the end of its worker's log: what happens seldom must be seen the
+/// first time.
 impl Drop for Stack {
+    #[expect(clippy::print_stderr, reason = "this is what the test's runner shows")]
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
