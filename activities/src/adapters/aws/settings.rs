@@ -80,13 +80,13 @@ impl AwsSettingsReader {
         lines.sort();
         let r = self.s3.get_bucket_cors().bucket(name).send().await;
         let cors = there(Service::S3, "GetBucketCors", &["NoSuchCORSConfiguration"], r)?;
-        let rule = |r: &CorsRule| {
+        let allowed = |r: &CorsRule| {
             let list = |l: &[String]| l.to_vec();
             let (origins, methods) = (list(r.allowed_origins()), list(r.allowed_methods()));
             let seconds = r.max_age_seconds().map(i64::from);
             cors_rule(origins, methods, list(r.allowed_headers()), list(r.expose_headers()), seconds)
         };
-        let cors: Vec<Value> = cors.iter().flat_map(|c| c.cors_rules()).map(rule).collect();
+        let cors: Vec<Value> = cors.iter().flat_map(|c| c.cors_rules()).map(allowed).collect();
         Ok(Some(json!({
             "policy": policy,
             "public_access_block": block,
