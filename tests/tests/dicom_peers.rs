@@ -1,56 +1,28 @@
 //! The DICOM listener with other people's senders: dcmtk's `echoscu` and `storescu`, and pynetdicom. What is kept is
 //! held in memory: this is about the protocol. That it becomes a delivery is for the tests with the whole stack.
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
 use leadline_activities::metrics::METRICS;
-use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::{Verdict, inspect_bytes, synth};
 use leadline_gateway::dicom::{Ae, DicomLimits, Titles, serve};
-use leadline_gateway::intake::{Content, Intake, Kept, Received};
+use leadline_gateway::intake::{Content, Received};
+use leadline_gateway::intake_fake::{FakeIntake, Planned};
 use leadline_gateway::tls::TlsFiles;
 use leadline_tests::harness::tools::{root, tools};
-use leadline_workflows::recording_lifecycle::FileReport;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-#[derive(Default)]
-struct InMemory {
-    taken: Mutex<Vec<Received>>,
-    fails: Mutex<Option<FaultCode>>,
-}
-
-#[async_trait]
-impl Intake for InMemory {
-    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
-        let fails = *self.fails.lock().unwrap();
-        match fails {
-            Some(code) => Err(Fault::new(code, "as told")),
-            None => {
-                self.taken.lock().unwrap().push(received);
-                Ok(None)
-            }
-        }
-    }
-    async fn keep(&self, _: &OrgId, _: Ingress, _: &StagedName, _: Bytes) -> Result<Kept, Fault> {
-        Ok(Kept::New)
-    }
-    async fn report(&self, _: &OrgId, _: Ingress, _: &StagedName) -> Result<Option<FileReport>, Fault> {
-        Ok(None)
-    }
-}
-
 struct Site {
     port: u16,
-    intake: Arc<InMemory>,
+    intake: Arc<FakeIntake>,
     dir: tempfile::TempDir,
     _stop: watch::Sender<bool>,
 }
@@ -65,7 +37,7 @@ async fn site_with(tls: Option<&TlsFiles>, titles: Vec<Ae>) -> Site {
     let tls = tls.map(|t| t.acceptor().expect("files of TLS"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let intake = Arc::new(InMemory::default());
+    let intake = FakeIntake::new();
     let titles = move || Titles::new(titles.clone());
     let (stop, stopped) = watch::channel(false);
     let limits = DicomLimits::new(8, Duration::from_secs(20), 64 << 20);
@@ -81,7 +53,7 @@ impl Site {
     }
 
     fn taken(&self) -> Vec<Received> {
-        self.intake.taken.lock().unwrap().clone()
+        self.intake.received()
     }
 
     /// One of dcmtk's tools, as `calling` to `called`.
@@ -148,7 +120,7 @@ async fn dcmtk_is_refused_by_title() {
 #[tokio::test]
 async fn dcmtk_hears_of_a_failure() {
     let s = site().await;
-    *s.intake.fails.lock().unwrap() = Some(FaultCode::StoreUnreachable);
+    s.intake.plan(Planned::Fails(Fault::new(FaultCode::StoreUnreachable, "as told")));
     let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(22)).unwrap());
     let out = s.dcmtk("storescu", "CART7", "MARY", &["-R", "-v"], &[&ecg]).await;
     let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
