@@ -122,7 +122,7 @@ fn main() -> std::process::ExitCode {
         match cli.command {
             Command::Worker(a) => cmd::worker::run(g, a).await,
             Command::Gateway(a) => cmd::gateway::run(g, a).await,
-            Command::Dev(a) => cmd::dev::run(a).await,
+            Command::Dev(a) => cmd::dev::run(g, a).await,
             Command::DevIssuer(a) => cmd::dev_issuer::run(a).await,
             Command::CodecServer(a) => cmd::codec_server::run(g, a).await,
             Command::Doctor(a) => cmd::doctor::run(g, a).await,

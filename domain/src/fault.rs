@@ -180,6 +180,8 @@ codes! {
     Hl7ControlIdReused = "hl7.control_id_reused", Rejected;
     /// No organization has the certificate that the sender came with.
     Hl7SenderUnknown = "hl7.sender_unknown", Blocked;
+    /// A DICOM peer's certificate is not one of the organization whose title it calls, or not for the title it has.
+    DicomSenderUnknown = "dicom.sender_unknown", Blocked;
     /// The sender fell silent, or too slow, in the middle of a message.
     Hl7SenderStalled = "hl7.sender_stalled", Transient;
     /// An attachment cannot be decoded, or its size or hash is not what was declared.

@@ -48,6 +48,12 @@ impl FakeIntake {
         self.state().received.clone()
     }
 
+    /// How many raw messages are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.state().kept.len()
+    }
+
     /// How many lifecycles there are.
     #[must_use]
     pub fn lifecycles(&self) -> usize {

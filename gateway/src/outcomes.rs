@@ -187,6 +187,42 @@ mod tests {
         assert_eq!(r.queue.depth().await.unwrap(), (0, 0));
     }
 
+    /// By HTTP: the same as through the queue, for whoever may, and for its own organization only.
+    #[tokio::test]
+    async fn a_report_by_http_is_the_same_report() {
+        use crate::http::auth::Caller;
+        use crate::http::reports::{SCOPE, record};
+        let r = rig();
+        r.store.recording(Digest::of(b"x"), 0);
+        let caller = |org: &str, scope: &str| Caller {
+            org: OrgId::parse(org).unwrap(),
+            subject: "processor".into(),
+            scopes: BTreeSet::from([scope.to_owned()]),
+        };
+        let own = caller("st-mary", SCOPE);
+        let good = report(&r.org, b"x", "r1");
+        let first = record(&r.outcomes, &own, good.as_bytes()).await.unwrap();
+        // Once more, and through the queue: nothing new is kept, and the entry is the same.
+        assert_eq!(record(&r.outcomes, &own, good.as_bytes()).await.unwrap().0, first.0);
+        put(&r, &[good.clone()]).await;
+        assert_eq!(once(&r.outcomes, 0).await.unwrap().recorded, 1);
+        let entries: BTreeSet<String> = r.audit.accepted().into_iter().map(|m| m.dedup_id).collect();
+        assert_eq!((r.store.kept().len(), entries), (1, BTreeSet::from([first.0.entry])));
+        for (who, body, status) in [
+            (caller("kings-road", SCOPE), good.clone(), 403),
+            (caller("st-mary", "openid"), good.clone(), 403),
+            (own.clone(), good.replace("p/1", "p/2"), 409),
+            (own.clone(), report(&r.org, b"not there", "r1"), 404),
+            (own.clone(), "{}".into(), 422),
+            (own, "John Doe".into(), 422),
+        ] {
+            let told = record(&r.outcomes, &who, body.as_bytes()).await.unwrap_err();
+            assert_eq!(told.status().as_u16(), status, "{body}");
+            assert!(!told.body().detail.unwrap_or_default().contains("Doe"));
+        }
+        assert_eq!(r.store.kept().len(), 1);
+    }
+
     #[tokio::test]
     async fn a_stop_ends_the_loop() {
         let r = rig();

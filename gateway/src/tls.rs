@@ -1,6 +1,7 @@
 //! TLS of listeners whose clients come with certificates: 1.2 and 1.3 (BCP 195; for DICOM PS3.15 B.9 and B.10).
 
 use leadline_domain::{Fault, FaultCode};
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -9,6 +10,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 /// Files of TLS, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,14 @@ fn bad(what: &str, why: impl std::fmt::Display) -> Fault {
 fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(|e| bad(what, e))?.collect();
     all.map_err(|e| bad(what, e))
+}
+
+/// SHA-256 of the certificate (DER) that the peer came with. Which organization it is, the certificate itself says and not
+/// who signed it, so that a root that signs for several organizations gives none of them another's name.
+#[must_use]
+pub fn peer<S>(stream: &TlsStream<S>) -> Option<[u8; 32]> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    chain.first().map(|c| Sha256::digest(c).into())
 }
 
 impl TlsFiles {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Uses the upload page as a clinician does: stock Uppy in a headless Chromium against the real gateway and store.
 
-Arguments: URL FOLDER CHROMIUM. FOLDER has whole.pdf, again.pdf (the same bytes), cut.pdf and video.mp4 (24 MiB), and
-gets screenshots. Prints a line for each thing that was seen; fails at the first that was not.
+Arguments: URL FOLDER CHROMIUM. FOLDER has whole.pdf, again.pdf (the same bytes), cut.pdf, video.mp4 and second.mp4
+(24 MiB each), and gets screenshots. Prints a line for each thing that was seen; fails at the first that was not.
 """
 
 import re
@@ -115,6 +115,40 @@ def resumed(page):
     seen("resumed: no part was sent twice")
 
 
+def offline(page):
+    """The network goes away while the second part is under way, and comes back."""
+    sent, away = [], [True]
+    refused = []
+
+    def part(route):
+        n = number(route.request.url)
+        if n == 2 and away[0]:
+            refused.append(n)
+            route.abort("internetdisconnected")
+            return
+        if route.request.method == "PUT":
+            sent.append(n)
+        route.continue_()
+
+    page.unroute_all()
+    page.route(re.compile("partNumber="), part)
+    choose(page, "second.mp4")
+    deadline = time.monotonic() + 60
+    while not (refused and 1 in sent) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    until(page, "window.leadlineUppy.getFiles().some(f => f.s3Multipart && f.progress.bytesUploaded >= 8 * 2 ** 20)")
+    page.context.set_offline(True)
+    expect(page.locator("#problem")).to_have_text(re.compile("^The network is away. Uploads go on by themselves"))
+    page.screenshot(path=str(FOLDER / "offline.png"), full_page=True)
+    seen("the network is away, and it says so")
+    away[0] = False
+    page.context.set_offline(False)
+    expect(page.locator("#problem")).to_be_hidden()
+    expect(outcome(page, "second.mp4")).to_have_text(re.compile("^Delivered"), timeout=SLOW)
+    assert 1 in sent and sent.count(1) == 1 and set(sent) == {1, 2, 3}, sent
+    seen("back, and gone on where it was: delivered")
+
+
 def main():
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -129,6 +163,7 @@ def main():
             log_in(page)
             small_files(page)
             resumed(page)
+            offline(page)
         finally:
             page.screenshot(path=str(FOLDER / "page.png"), full_page=True)
             print("console:", complaints, flush=True)

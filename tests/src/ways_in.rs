@@ -172,9 +172,19 @@ listen = "127.0.0.1:{dicom}"
     /// When the issuer gives none.
     #[must_use]
     pub fn token(&self, org: &str) -> String {
+        self.token_for(org, "")
+    }
+
+    /// The same, for what a scope is asked for.
+    ///
+    /// # Panics
+    /// When the issuer gives none.
+    #[must_use]
+    pub fn token_for(&self, org: &str, scope: &str) -> String {
         let who = format!("loader-{org}:{SECRET}");
         let url = format!("http://127.0.0.1:{}/token", self.ports.issuer);
-        let (status, body) = self.curl(&[&url, "-u", &who, "-d", "grant_type=client_credentials"]);
+        let (status, body) =
+            self.curl(&[&url, "-u", &who, "-d", "grant_type=client_credentials", "-d", &format!("scope={scope}")]);
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
         let token: Value = serde_json::from_slice(&body).expect("JSON");
         token["access_token"].as_str().expect("a token").to_owned()

@@ -1,71 +1,44 @@
 //! The DICOM listener with other people's senders: dcmtk's `echoscu` and `storescu`, and pynetdicom. What is kept is
 //! held in memory: this is about the protocol. That it becomes a delivery is for the tests with the whole stack.
 
-use async_trait::async_trait;
+use base64::Engine as _;
 use bytes::Bytes;
-use leadline_domain::staged::{Ingress, StagedName};
+use leadline_activities::metrics::METRICS;
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::{Verdict, inspect_bytes, synth};
 use leadline_gateway::dicom::{Ae, DicomLimits, Titles, serve};
-use leadline_gateway::intake::{Content, Intake, Kept, Received};
+use leadline_gateway::intake::{Content, Received};
+use leadline_gateway::intake_fake::{FakeIntake, Planned};
 use leadline_gateway::tls::TlsFiles;
 use leadline_tests::harness::tools::{root, tools};
-use leadline_workflows::recording_lifecycle::FileReport;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-#[derive(Default)]
-struct InMemory {
-    taken: Mutex<Vec<Received>>,
-    fails: Mutex<Option<FaultCode>>,
-}
-
-#[async_trait]
-impl Intake for InMemory {
-    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
-        let fails = *self.fails.lock().unwrap();
-        match fails {
-            Some(code) => Err(Fault::new(code, "as told")),
-            None => {
-                self.taken.lock().unwrap().push(received);
-                Ok(None)
-            }
-        }
-    }
-    async fn keep(&self, _: &OrgId, _: Ingress, _: &StagedName, _: Bytes) -> Result<Kept, Fault> {
-        Ok(Kept::New)
-    }
-    async fn report(&self, _: &OrgId, _: Ingress, _: &StagedName) -> Result<Option<FileReport>, Fault> {
-        Ok(None)
-    }
-}
-
 struct Site {
     port: u16,
-    intake: Arc<InMemory>,
+    intake: Arc<FakeIntake>,
     dir: tempfile::TempDir,
     _stop: watch::Sender<bool>,
 }
 
 async fn site() -> Site {
-    site_with(None).await
+    let org = OrgId::parse("st-mary").unwrap();
+    let ae = Ae { org, called: "MARY".into(), calling: ["CART7".to_owned()].into(), certificates: [].into() };
+    site_with(None, vec![ae]).await
 }
 
-async fn site_with(tls: Option<&TlsFiles>) -> Site {
+async fn site_with(tls: Option<&TlsFiles>, titles: Vec<Ae>) -> Site {
     let tls = tls.map(|t| t.acceptor().expect("files of TLS"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let intake = Arc::new(InMemory::default());
-    let titles = || {
-        let org = OrgId::parse("st-mary").unwrap();
-        Titles::new(vec![Ae { org, called: "MARY".into(), calling: ["CART7".to_owned()].into() }])
-    };
+    let intake = FakeIntake::new();
+    let titles = move || Titles::new(titles.clone());
     let (stop, stopped) = watch::channel(false);
     let limits = DicomLimits::new(8, Duration::from_secs(20), 64 << 20);
     tokio::spawn(serve(listener, tls, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
@@ -80,7 +53,7 @@ impl Site {
     }
 
     fn taken(&self) -> Vec<Received> {
-        self.intake.taken.lock().unwrap().clone()
+        self.intake.received()
     }
 
     /// One of dcmtk's tools, as `calling` to `called`.
@@ -147,7 +120,7 @@ async fn dcmtk_is_refused_by_title() {
 #[tokio::test]
 async fn dcmtk_hears_of_a_failure() {
     let s = site().await;
-    *s.intake.fails.lock().unwrap() = Some(FaultCode::StoreUnreachable);
+    s.intake.plan(Planned::Fails(Fault::new(FaultCode::StoreUnreachable, "as told")));
     let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(22)).unwrap());
     let out = s.dcmtk("storescu", "CART7", "MARY", &["-R", "-v"], &[&ecg]).await;
     let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
@@ -188,6 +161,15 @@ fn certificate(dir: &Path, name: &str, root: &CertifiedIssuer<'_, KeyPair>) -> [
     })
 }
 
+/// SHA-256 of a certificate, as the organization's file names it.
+fn digest_of(pem: &str) -> [u8; 32] {
+    let text = std::fs::read_to_string(pem).unwrap();
+    let body: String = text.lines().filter(|l| !l.starts_with("-----")).collect();
+    *Digest::of(&base64::engine::general_purpose::STANDARD.decode(body).unwrap()).as_bytes()
+}
+
+const COUNTED: &str = "leadline_faults_total{code=\"dicom.sender_unknown\"}";
+
 fn root_certificate() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, "root");
@@ -205,7 +187,16 @@ async fn dcmtk_over_tls_needs_a_certificate_of_the_root() {
     let [device, device_key] = certificate(dir.path(), "device", &root);
     let [foreign, foreign_key] = certificate(dir.path(), "foreign", &other);
     let tls = TlsFiles { certificate: server.into(), key: server_key.into(), client_roots: roots.clone() };
-    let s = site_with(Some(&tls)).await;
+    let [kings, kings_key] = certificate(dir.path(), "kings", &root);
+    let [nobodys, nobodys_key] = certificate(dir.path(), "nobodys", &root);
+    let ae = |org: &str, called: &str, file: &str, title: &[&str]| Ae {
+        org: OrgId::parse(org).unwrap(),
+        called: called.into(),
+        calling: [].into(),
+        certificates: [(digest_of(file), title.iter().map(|t| (*t).to_owned()).collect())].into(),
+    };
+    let titles = vec![ae("st-mary", "MARY", &device, &["CART7"]), ae("kings-road", "KING", &kings, &[])];
+    let s = site_with(Some(&tls), titles).await;
     let ecg = s.file("ecg.dcm", &synth::dicom::write_ecg(&synth::Spec::new(24)).unwrap());
     let roots = roots.to_string_lossy();
     let send = async |certificate: &str, key: &str| {
@@ -218,6 +209,24 @@ async fn dcmtk_over_tls_needs_a_certificate_of_the_root() {
     assert!(!send(&foreign, &foreign_key).await.status.success());
     assert!(!s.dcmtk("storescu", "CART7", "MARY", &["-R"], &[&ecg]).await.status.success(), "in clear");
     assert_eq!(s.taken().len(), 1);
+    assert_eq!(METRICS.render().matches(COUNTED).count(), 0, "nobody was refused for a certificate yet");
+    // Its organization is who it sends for: neither another one, nor with a title that the certificate is not for.
+    for (calling, called, certificate, key, reason) in [
+        ("CART7", "KING", &device, &device_key, "Called AE Title Not Recognized"),
+        ("CART8", "MARY", &device, &device_key, "Calling AE Title Not Recognized"),
+        ("CART7", "MARY", &kings, &kings_key, "Called AE Title Not Recognized"),
+        ("CART7", "MARY", &nobodys, &nobodys_key, "Calling AE Title Not Recognized"),
+    ] {
+        let tls = ["-R", "+tls", key, certificate, "+cf", &roots];
+        let out = s.dcmtk("storescu", calling, called, &tls, &[&ecg]).await;
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(!out.status.success() && said.contains(reason), "{calling} {called}: {said}");
+    }
+    assert!(METRICS.render().contains(&format!("{COUNTED} 4\n")), "{}", METRICS.render());
+    let tls_of_kings = ["-R", "+tls", &kings_key, &kings, "+cf", &roots];
+    assert!(s.dcmtk("storescu", "X", "KING", &tls_of_kings, &[&ecg]).await.status.success());
+    let owners: Vec<String> = s.taken().iter().map(|r| r.org.to_string()).collect();
+    assert_eq!(owners, ["st-mary", "kings-road"]);
     let bad = TlsFiles { key: tls.certificate.clone(), ..tls };
     assert_eq!(bad.acceptor().err().map(|f| f.code), Some(FaultCode::ConfigInvalid));
 }

@@ -50,7 +50,9 @@ async fn one_recording_by_every_way() {
     let linked: BTreeSet<&str> = all.iter().filter(|(_, s)| s == "duplicate").map(|(i, _)| i.as_str()).collect();
     assert_eq!(linked, BTreeSet::from(["smb", "hl7v2", "fhir", "dicom", "web"]));
     assert!(ways.upload(ORG, &again).to_string().contains("duplicate"), "{}", ways.upload(ORG, &again));
-    assert_eq!(stack.take_messages("ingest").len(), 1);
+    let messages = stack.take_messages("ingest");
+    assert_eq!(messages.len(), 1);
+    reported_by_http(&stack, &ways, messages[0]["id"].as_str().expect("an id"));
 
     // The same control id with the same message makes no new work, whatever happens to the gateway in between.
     ways.kill_gateway();
@@ -90,6 +92,30 @@ async fn one_recording_by_every_way() {
     wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
     let said = ways.upload(ORG, &upload);
     assert!(said.to_string().contains("incomplete"), "{said}");
+}
+
+/// The processor's report by HTTP: with a token for that, as often as it likes, and it is in the recording's history.
+fn reported_by_http(stack: &Stack, ways: &WaysIn, recording: &str) {
+    let report = serde_json::json!({
+        "schema": "urn:leadline:schema:outcome:v1", "report": "run-1", "recording": recording, "status": "processed",
+        "processor": "by-http/1", "time": "2026-01-02T03:04:05Z",
+    });
+    let send = |scope: &str, report: &Value| {
+        let auth = format!("Authorization: Bearer {}", ways.token_for(ORG, scope));
+        let json = ["-H", "Content-Type: application/json", "-d", &report.to_string()].map(str::to_owned);
+        let args: Vec<&str> = ["/outcomes", "-H", &auth].into_iter().chain(json.iter().map(String::as_str)).collect();
+        let (status, body) = ways.curl(&args);
+        (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
+    };
+    assert_eq!(send("", &report).0, 403, "a token that is for something else");
+    let (status, first) = send("leadline.outcomes", &report);
+    assert_eq!((status, &first["recording"]), (200, &recording.into()), "{first}");
+    assert_eq!(send("leadline.outcomes", &report), (200, first), "a repeat");
+    let mut foreign = report.clone();
+    foreign["recording"] = recording.replace(ORG, "kings-road").into();
+    assert_eq!(send("leadline.outcomes", &foreign).0, 403, "another organization's recording");
+    let shown = stack.ok(&["outcome", "show", recording, "--env", "test"]);
+    assert!(shown.contains("by-http/1"), "{shown}");
 }
 
 /// Rounds of one recording by three ways at once: each round has one delivery, whoever wins.

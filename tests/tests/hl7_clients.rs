@@ -1,47 +1,20 @@
 //! HL7 v2 by other people's software: hl7apy builds messages, and holds our acknowledgements against the standard.
 
-use async_trait::async_trait;
 use base64::Engine as _;
-use bytes::Bytes;
-use leadline_domain::staged::{Ingress, StagedName};
-use leadline_domain::{Fault, OrgId};
+use leadline_domain::OrgId;
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_gateway::hl7::{Desk, Senders};
-use leadline_gateway::intake::{Content, Intake, Kept, Received};
+use leadline_gateway::intake::Content;
+use leadline_gateway::intake_fake::FakeIntake;
 use leadline_gateway::mllp::{Limits, Listen, Server};
 use leadline_gateway::pointers::Web;
 use leadline_tests::harness::tools::{root, tools};
-use leadline_workflows::recording_lifecycle::FileReport;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Keeps in memory: what is tried here is the protocol.
-#[derive(Default)]
-struct Memory {
-    taken: Mutex<BTreeMap<StagedName, Bytes>>,
-    kept: Mutex<BTreeMap<StagedName, Bytes>>,
-}
-
-#[async_trait]
-impl Intake for Memory {
-    async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
-        let Content::Bytes(bytes) = received.content else { unreachable!("HL7 brings bytes") };
-        self.taken.lock().unwrap().insert(received.name, bytes);
-        Ok(None)
-    }
-    async fn keep(&self, _: &OrgId, _: Ingress, name: &StagedName, raw: Bytes) -> Result<Kept, Fault> {
-        let mut kept = self.kept.lock().unwrap();
-        let old = kept.entry(name.clone()).or_insert_with(|| raw.clone()).clone();
-        Ok(if old == raw { Kept::Same } else { Kept::Other })
-    }
-    async fn report(&self, _: &OrgId, _: Ingress, _: &StagedName) -> Result<Option<FileReport>, Fault> {
-        Ok(None)
-    }
-}
 
 /// A client that is up.
 struct Client {
@@ -79,9 +52,9 @@ impl Drop for Client {
 }
 
 /// A server for one organization, and what it took in.
-async fn serve() -> (String, Arc<Memory>) {
+async fn serve() -> (String, Arc<FakeIntake>) {
     let org = OrgId::parse("north").unwrap();
-    let memory = Arc::new(Memory::default());
+    let memory = FakeIntake::new();
     let web = Arc::new(Web::new(Duration::from_secs(5)));
     let desk = Desk::new(memory.clone(), web, BTreeMap::from([(org.clone(), Senders::default())]), 1 << 20);
     let listen = Listen { tls: None, plain: BTreeMap::from([(org, "127.0.0.1:0".parse().unwrap())]) };
@@ -107,7 +80,7 @@ async fn two_hundred_megabytes_are_passed_over_and_answered() {
     let read = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);
     assert!(answer.contains("MSA|AR|9|hl7.too_long: it is longer than 67108864 bytes"), "{answer}");
-    assert!(memory.kept.lock().unwrap().is_empty());
+    assert_eq!(memory.kept(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +122,7 @@ async fn hl7apy_sends_and_understands_the_answers() {
             assert_eq!(answers[0]["error"], "102");
         }
     }
-    let taken = memory.taken.lock().unwrap();
-    assert!(taken.len() == 5 && taken.values().all(|bytes| *bytes == pdf), "{} documents", taken.len());
-    assert_eq!(memory.kept.lock().unwrap().len(), 7);
+    let whole = |c: &Content| matches!(c, Content::Bytes(bytes) if *bytes == pdf);
+    assert!(memory.received().iter().all(|r| whole(&r.content)));
+    assert_eq!((memory.lifecycles(), memory.kept()), (5, 7));
 }

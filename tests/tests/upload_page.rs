@@ -28,6 +28,7 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
     write("again.pdf", whole);
     write("cut.pdf", b"%PDF-1.7\ncut");
     write("video.mp4", &vec![7; (24 << 20) - 1]);
+    write("second.mp4", &vec![9; (24 << 20) - 1]);
     let recording = RecordingId::new(&org("clinic-a"), &Digest::of(whole));
     let cut = Structure {
         format: "pdf".into(),
@@ -44,11 +45,11 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
     c.arg(root().join("tests/browser/upload_page.py")).arg(&r.url).arg(dir.path()).arg(chromium());
     let out = tokio::task::spawn_blocking(move || c.output().expect("python runs")).await.unwrap();
     if let Some(keep) = std::env::var_os("LEADLINE_SCREENSHOTS") {
-        for name in ["page.png", "uploading.png"] {
+        for name in ["page.png", "uploading.png", "offline.png"] {
             let _ = std::fs::copy(dir.path().join(name), PathBuf::from(&keep).join(name));
         }
     }
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(r.intake.lifecycles(), 4, "{said}");
+    assert_eq!(r.intake.lifecycles(), 5, "{said}");
 }

@@ -1,12 +1,17 @@
-//! `leadline dev`: a local Temporal server and AWS endpoint in the foreground, the ones that tests and the demo use.
+//! `leadline dev`: a local Temporal server and AWS endpoint in the foreground, the ones that tests and the demo use; an
+//! issuer of tokens and the gateway with them, where the environment has one.
 
+use super::dev_ways::Ways;
+use crate::Global;
 use crate::exit::{Code, Done, Failure};
 use crate::output;
+use leadline_domain::EnvId;
 use leadline_workflows::ids::SEARCH_ATTRIBUTES;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 /// The launcher of the AWS endpoint; written into the state folder, so that the binary needs no checkout.
 const LAUNCHER: &str = include_str!("../../../script/aws-endpoint.py");
@@ -31,9 +36,12 @@ pub(crate) struct Args {
     /// Port of the AWS endpoint.
     #[arg(long, default_value_t = 4566)]
     aws_port: u16,
+    /// The environment whose gateway and issuer are started too.
+    #[arg(long, default_value = "test")]
+    env: EnvId,
 }
 
-pub(crate) async fn run(a: Args) -> Done {
+pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let tools = a.tools.clone().or_else(default_tools).ok_or_else(|| Failure::new("no HOME: say --tools"))?;
     let temporal = tools.join("bin/temporal");
     if !temporal.exists() {
@@ -42,6 +50,8 @@ pub(crate) async fn run(a: Args) -> Done {
     std::fs::create_dir_all(a.state.join("aws")).map_err(|e| Failure::new(format!("state folder: {e}")))?;
     let launcher = a.state.join("aws-endpoint.py");
     std::fs::write(&launcher, LAUNCHER).map_err(|e| Failure::new(format!("state folder: {e}")))?;
+
+    let ways = Ways::bind(g, &a.env).await?;
 
     let mut server = Command::new(&temporal);
     server.args(["server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]);
@@ -64,13 +74,35 @@ pub(crate) async fn run(a: Args) -> Done {
     output::note(&format!("Temporal      127.0.0.1:{}", a.temporal_port));
     output::note(&format!("Temporal UI   http://127.0.0.1:{}", a.ui_port));
     output::note(&format!("AWS endpoint  http://127.0.0.1:{}", a.aws_port));
+    if let Some(w) = &ways {
+        w.tell();
+    }
     output::note(&format!("state         {}; Ctrl-C stops all of it", a.state.display()));
+    let a_gateway = ways.is_some();
+    let (told, stopped) = watch::channel(false);
+    let log = a.state.join("gateway.log");
+    let serving = async {
+        match ways {
+            Some(w) => w.serve(g, &log, stopped).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut serving = std::pin::pin!(serving);
     let [(_, _, t), (_, _, w)] = &mut running;
     let ended = tokio::select! {
         () = super::worker::signal() => None,
         r = t.wait() => Some(("Temporal", r)),
         r = w.wait() => Some(("the AWS endpoint", r)),
+        r = &mut serving => {
+            r?;
+            None
+        }
     };
+    let _ = told.send(true);
+    if a_gateway {
+        // The gateway first: what it has begun ends while there is something to end it on.
+        let _ = tokio::time::timeout(GRACE, serving).await;
+    }
     for (_, _, child) in &mut running {
         stop(child).await;
     }
@@ -110,7 +142,7 @@ async fn ready(name: &str, port: u16, child: &mut Child) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn stop(child: &mut Child) {
+pub(super) async fn stop(child: &mut Child) {
     let Some(pid) = child.id() else { return };
     let _ = Command::new("kill").arg(pid.to_string()).status().await;
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {

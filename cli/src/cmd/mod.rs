@@ -6,6 +6,7 @@ pub(crate) mod checks;
 pub(crate) mod codec_server;
 pub(crate) mod dev;
 pub(crate) mod dev_issuer;
+mod dev_ways;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;

@@ -9,6 +9,7 @@ use super::{command, wire};
 use crate::intake::Intake;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, AbortRQSource, PDataValue, PDataValueType};
+use leadline_activities::metrics::METRICS;
 use leadline_domain::OrgId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,11 +69,12 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. `certificate`: what the peer came with, SHA-256 (DER); `None` without TLS.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     stream: S,
     shared: &Shared,
     titles: &Titles,
+    certificate: Option<[u8; 32]>,
     mut stop: watch::Receiver<bool>,
 ) -> End {
     let idle = shared.limits.idle;
@@ -92,6 +94,12 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
             return End::Refused;
         }
     };
+    if let Err((rj, fault)) = negotiate::certified(&rq, titles, certificate.as_ref()) {
+        METRICS.fault(fault.code);
+        tracing::warn!(%fault, "DICOM association refused");
+        wire.last(&Pdu::AssociationRJ(rj)).await;
+        return End::Refused;
+    }
     let Some(_seat) = Seat::take(shared, &agreed.org) else {
         tracing::info!(org = %agreed.org, "DICOM association refused: the organization has too many");
         wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;

@@ -44,11 +44,18 @@ pub struct Ae {
     pub called: String,
     /// Titles they have. Empty: any.
     pub calling: BTreeSet<String>,
+    /// Certificates they come with, by SHA-256 (DER), and the titles that each may have; none: any of those above.
+    /// Without one, whoever the listener lets in may call.
+    pub certificates: BTreeMap<[u8; 32], BTreeSet<String>>,
 }
 
 /// All AE titles of an environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Titles(BTreeMap<String, Ae>);
+pub struct Titles {
+    by_title: BTreeMap<String, Ae>,
+    /// Whose each certificate is; `None` if two organizations say that it is theirs.
+    owners: BTreeMap<[u8; 32], Option<OrgId>>,
+}
 
 impl Titles {
     /// Of these. A title that two organizations claim belongs to neither: the check of the configuration tells, and
@@ -59,13 +66,27 @@ impl Titles {
         for ae in &all {
             *count.entry(ae.called.clone()).or_default() += 1;
         }
-        Self(all.into_iter().filter(|ae| count[&ae.called] == 1).map(|ae| (ae.called.clone(), ae)).collect())
+        let mut owners: BTreeMap<[u8; 32], Option<OrgId>> = BTreeMap::new();
+        for (ae, certificate) in all.iter().flat_map(|ae| ae.certificates.keys().map(move |c| (ae, c))) {
+            let owner = owners.entry(*certificate).or_insert_with(|| Some(ae.org.clone()));
+            if owner.as_ref() != Some(&ae.org) {
+                *owner = None;
+            }
+        }
+        let by_title = all.into_iter().filter(|ae| count[&ae.called] == 1).map(|ae| (ae.called.clone(), ae)).collect();
+        Self { by_title, owners }
+    }
+
+    /// Whose a certificate is: an organization's, nobody's that could be named (`Some(None)`), or unknown.
+    #[must_use]
+    pub fn owner(&self, certificate: &[u8; 32]) -> Option<Option<&OrgId>> {
+        self.owners.get(certificate).map(Option::as_ref)
     }
 
     /// Who is called by this title.
     #[must_use]
     pub fn called(&self, title: &str) -> Option<&Ae> {
-        self.0.get(title)
+        self.by_title.get(title)
     }
 }
 
@@ -79,10 +100,13 @@ mod tests {
             org: OrgId::parse(org).unwrap(),
             called: called.into(),
             calling: BTreeSet::new(),
+            certificates: BTreeMap::from([([1; 32], BTreeSet::new()), ([org.as_bytes()[0]; 32], BTreeSet::new())]),
         };
         let t = Titles::new(vec![ae("aa", "ONE"), ae("bb", "ONE"), ae("cc", "TWO")]);
         assert!(t.called("ONE").is_none());
         assert_eq!(t.called("TWO").unwrap().org.as_str(), "cc");
+        assert_eq!((t.owner(&[1; 32]), t.owner(&[2; 32])), (Some(None), None), "a certificate of several is nobody's");
+        assert_eq!(t.owner(&[b'c'; 32]), Some(Some(&OrgId::parse("cc").unwrap())));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use dicom_ul::pdu::{
     AssociationRJServiceUserReason as Reason, AssociationRJSource, AssociationRQ, MAXIMUM_PDU_SIZE, MINIMUM_PDU_SIZE,
     PresentationContextResult, PresentationContextResultReason, UserVariableItem,
 };
-use leadline_domain::OrgId;
+use leadline_domain::{Fault, FaultCode, OrgId};
 use std::collections::BTreeMap;
 
 /// Longest P-DATA-TF that peers may send, bytes: fewer round trips for a large object, and a bound on what one holds.
@@ -81,6 +81,36 @@ pub(crate) fn negotiate(rq: &AssociationRQ, titles: &Titles) -> Result<(Agreed, 
     Ok((Agreed { org: ae.org.clone(), contexts, peer_max_pdu: peer_max_pdu(rq) }, ac))
 }
 
+/// Whether the peer may call this title as what it is: decided by its certificate, by SHA-256 (DER); `None` where there is
+/// no TLS.
+///
+/// The refusals are those of PS3.8 9.3.4, table 9-21. Whoever comes with a certificate of another organization is told
+/// what it would be told of a title that is not there.
+///
+/// # Errors
+/// What the peer is told, and `dicom.sender_unknown`.
+pub(crate) fn certified(
+    rq: &AssociationRQ,
+    titles: &Titles,
+    certificate: Option<&[u8; 32]>,
+) -> Result<(), (AssociationRJ, Fault)> {
+    let Some(ae) = titles.called(&rq.called_ae_title) else { return Ok(()) };
+    let (reason, why) = match (certificate, certificate.and_then(|c| titles.owner(c))) {
+        (Some(c), Some(Some(owner))) if *owner == ae.org => match ae.certificates.get(c) {
+            Some(its) if !its.is_empty() && !its.contains(rq.calling_ae_title.as_str()) => {
+                (Reason::CallingAETitleNotRecognized, "is not for the title that the peer has")
+            }
+            _ => return Ok(()),
+        },
+        (_, Some(_)) => (Reason::CalledAETitleNotRecognized, "is another organization's"),
+        (_, None) if ae.certificates.is_empty() => return Ok(()),
+        (_, None) => (Reason::CallingAETitleNotRecognized, "is nobody's"),
+    };
+    let hex = certificate.map_or_else(|| "(none)".to_owned(), hex::encode);
+    let detail = format!("calling {}: certificate {hex} {why}", ae.org);
+    Err((refusal(reason), Fault::new(FaultCode::DicomSenderUnknown, detail)))
+}
+
 /// 0 is "no limit" (PS3.8 D.1.1); answers are short, so a small limit would only be a mistake of the peer's.
 fn peer_max_pdu(rq: &AssociationRQ) -> u32 {
     let said = rq.user_variables.iter().find_map(|v| match v {
@@ -116,6 +146,7 @@ pub(crate) mod tests {
             org: OrgId::parse(org).unwrap(),
             called: called.into(),
             calling: calling.iter().map(|s| (*s).to_owned()).collect(),
+            certificates: BTreeMap::new(),
         };
         Titles::new(vec![ae("st-mary", "MARY", &[]), ae("uni-clinic", "UNI", &["CART 7"])])
     }
@@ -146,6 +177,50 @@ pub(crate) mod tests {
         assert_eq!(rq("UNI", "CART 8"), Err(refusal(Reason::CallingAETitleNotRecognized)));
         assert_eq!(rq("mary", "X"), Err(refusal(Reason::CalledAETitleNotRecognized)));
         assert_eq!(rq("", "X"), Err(refusal(Reason::CalledAETitleNotRecognized)));
+    }
+
+    /// Every peer at every title: certificates of A (one of them for one title only), of B, of nobody, and none at all.
+    #[test]
+    fn a_certificate_says_whose_it_is() {
+        use super::super::config::Ae;
+        let org = |s: &str| leadline_domain::OrgId::parse(s).unwrap();
+        let ae = |name: &str, called: &str, certificates: &[([u8; 32], &[&str])]| Ae {
+            org: org(name),
+            called: called.into(),
+            calling: Default::default(),
+            certificates: certificates.iter().map(|(c, t)| (*c, t.iter().map(|t| (*t).to_owned()).collect())).collect(),
+        };
+        let (any, one, of_b, nobodys) = ([1; 32], [2; 32], [3; 32], [4; 32]);
+        let titles = Titles::new(vec![
+            ae("org-a", "AAA", &[(any, &[]), (one, &["CART7"])]),
+            ae("org-b", "BBB", &[(of_b, &[])]),
+            ae("org-c", "CCC", &[]),
+        ]);
+        let told = |called: &str, calling: &str, c: Option<[u8; 32]>| {
+            let said = certified(&request(called, calling, &[]), &titles, c.as_ref());
+            said.map_err(|(rj, fault)| {
+                assert_eq!(fault.code, FaultCode::DicomSenderUnknown);
+                rj
+            })
+        };
+        let (called, calling) =
+            (Err(refusal(Reason::CalledAETitleNotRecognized)), Err(refusal(Reason::CallingAETitleNotRecognized)));
+        for (title, device, certificate, wanted) in [
+            ("AAA", "X", Some(any), &Ok(())),
+            ("AAA", "CART7", Some(one), &Ok(())),
+            ("AAA", "X", Some(one), &calling),
+            ("AAA", "X", Some(of_b), &called),
+            ("AAA", "X", Some(nobodys), &calling),
+            ("AAA", "X", None, &calling),
+            ("BBB", "CART7", Some(one), &called),
+            ("BBB", "X", Some(any), &called),
+            // Who names no certificates takes whom the root lets in, and still nobody who is somebody else.
+            ("CCC", "X", Some(nobodys), &Ok(())),
+            ("CCC", "X", None, &Ok(())),
+            ("CCC", "X", Some(of_b), &called),
+        ] {
+            assert_eq!(&told(title, device, certificate), wanted, "{title} {device} {certificate:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::exchange::Budget;
 use super::negotiate::{self, MAX_PDU};
 use super::wire::Wire;
 use crate::intake::Intake;
+use crate::tls;
 use dicom_ul::Pdu;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -67,10 +68,13 @@ pub async fn serve(
             let (shared, titles, stop, tls) = (Arc::clone(&shared), titles(), stop.clone(), tls.clone());
             running.spawn(async move {
                 let end = match tls {
-                    None => association::run(stream, &shared, &titles, stop).await,
+                    None => association::run(stream, &shared, &titles, None, stop).await,
                     // A peer that does not shake hands in time, or without a good certificate, is hung up on.
                     Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => association::run(stream, &shared, &titles, stop).await,
+                        Ok(Ok(stream)) => {
+                            let certificate = tls::peer(&stream);
+                            association::run(stream, &shared, &titles, certificate, stop).await
+                        }
                         Ok(Err(error)) => {
                             tracing::info!(%error, "DICOM connection without the TLS that it needs");
                             End::Refused

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod outbound;
 mod page;
 pub mod problem;
+pub mod reports;
 mod server;
 pub mod sweep;
 pub mod uploads;

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the code: `docs/openapi.json`, `GET /openapi.json`, `leadline schema openapi`.
 
-use super::{health, uploads};
+use super::{health, reports, uploads};
 use axum::Json;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -23,12 +23,14 @@ use utoipa::OpenApi;
         uploads::sign_batch,
         uploads::complete_parts,
         uploads::abort,
+        reports::record,
         health::healthz,
         health::readyz,
     ),
     tags(
         (name = "uploads", description = "For programs."),
         (name = "uppy", description = "For Uppy's S3 plugin, in the shapes of its Companion."),
+        (name = "processor", description = "For whoever processes recordings, besides the outcome queue."),
         (name = "service", description = "For whoever runs it."),
     ),
 )]

@@ -75,8 +75,8 @@ pub fn status(code: FaultCode) -> StatusCode {
         F::RequestForbidden | F::ConfigUnknownOrg | F::OrgOffboarding => StatusCode::FORBIDDEN,
         F::RequestInvalid => StatusCode::BAD_REQUEST,
         F::RequestTooLarge | F::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        F::UploadUnknown | F::StoreUploadLost => StatusCode::NOT_FOUND,
-        F::UploadPartsWrong => StatusCode::CONFLICT,
+        F::UploadUnknown | F::StoreUploadLost | F::OutcomeUnknownRecording => StatusCode::NOT_FOUND,
+        F::UploadPartsWrong | F::OutcomeConflict => StatusCode::CONFLICT,
         _ => match code.class() {
             FaultClass::Transient | FaultClass::Throttled | FaultClass::Blocked => StatusCode::SERVICE_UNAVAILABLE,
             FaultClass::Rejected => StatusCode::UNPROCESSABLE_ENTITY,

@@ -152,7 +152,7 @@ pub(super) async fn token(
                     && of("client_id") == i.0.config.client_id
             };
             match grant.filter(fits) {
-                Some(g) => answer(&i, &g.subject, &g.org, g.nonce.as_deref()),
+                Some(g) => answer(&i, &g.subject, &g.org, g.nonce.as_deref(), ""),
                 None => error("invalid_grant"),
             }
         }
@@ -165,7 +165,8 @@ pub(super) async fn token(
                 None => (of("client_id"), of("client_secret")),
             };
             match i.0.config.systems.get(id) {
-                Some((s, org)) if s == secret => answer(&i, id, org, None),
+                // RFC 6749 section 3.3: what was asked for is granted, for this issuer lets in whoever asks.
+                Some((s, org)) if s == secret => answer(&i, id, org, None, of("scope")),
                 _ => error("invalid_client"),
             }
         }
@@ -173,11 +174,12 @@ pub(super) async fn token(
     }
 }
 
-fn answer(i: &Issuer, subject: &str, org: &OrgId, nonce: Option<&str>) -> Response {
+fn answer(i: &Issuer, subject: &str, org: &OrgId, nonce: Option<&str>, scope: &str) -> Response {
     let other = nonce.map_or_else(|| json!({}), |n| json!({ "nonce": n, "aud": i.0.config.client_id }));
     let id = i.sign(&i.claims(subject, org, &other));
+    let granted = if scope.is_empty() { json!({}) } else { json!({ "scope": scope }) };
     Json(json!({
-        "access_token": i.token(subject, org),
+        "access_token": i.sign(&i.claims(subject, org, &granted)),
         "id_token": id,
         "token_type": "Bearer",
         "expires_in": LIFETIME_S,

@@ -2,11 +2,12 @@
 
 use super::finding::{Findings, Severity::Error, Severity::Warning};
 use super::{Folder, Placed, Read};
-use crate::config::{Environment, OrganizationFile};
-use leadline_domain::{EnvId, OrgId};
+use crate::config::{Environment, OrgDicom, OrganizationFile};
+use leadline_domain::{Digest, EnvId, OrgId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+const CERTIFICATES: &str = "gateway.dicom.client_certificates";
 const TITLE: &str = "gateway.dicom.called_ae_title";
 
 pub(super) fn check(folder: &Folder, placed: &Placed, findings: &mut Findings) {
@@ -16,6 +17,8 @@ pub(super) fn check(folder: &Folder, placed: &Placed, findings: &mut Findings) {
             let titled =
                 orgs.values().filter_map(|o| Some((&o.id, o.gateway.dicom.as_ref()?.called_ae_title.as_str())));
             titles(folder, &e.value, titled, findings);
+            let certified = orgs.values().filter_map(|o| Some((&o.id, o.gateway.dicom.as_ref()?)));
+            certificates(folder, &e.value, certified, findings);
         }
     }
 }
@@ -59,6 +62,45 @@ fn titles<'a>(
                 others.join(", ")
             );
             at(folder, env, org, findings, Error, &message, "an AE title of its own for each organization".into());
+        }
+    }
+}
+
+/// Whose a certificate is, and where it can be shown.
+fn certificates<'a>(
+    folder: &Folder,
+    environment: &Environment,
+    certified: impl Iterator<Item = (&'a OrgId, &'a OrgDicom)>,
+    findings: &mut Findings,
+) {
+    let env = &environment.id;
+    let tls = environment.gateway.dicom.as_ref().is_some_and(|d| d.tls.is_some());
+    let mut owners: BTreeMap<&str, Vec<&OrgId>> = BTreeMap::new();
+    let mut wrong = |org: &OrgId, message: &str, help: &str| {
+        let Some(r) = folder.organizations.iter().find(|r| r.value.id == *org) else { return };
+        findings.at(Error, &r.parsed, CERTIFICATES, message, help);
+    };
+    for (org, dicom) in certified {
+        if !dicom.client_certificates.is_empty() && !tls {
+            let help = format!("add [gateway.dicom.tls] to {env}.toml, or take the certificates out");
+            wrong(org, &format!("in {env} no device can show a certificate: all would be refused"), &help);
+        }
+        for certificate in dicom.client_certificates.keys() {
+            owners.entry(certificate).or_default().push(org);
+            if Digest::parse(certificate).is_err() {
+                wrong(
+                    org,
+                    "is no SHA-256 of a certificate",
+                    "64 hexadecimal digits: openssl x509 -outform DER | sha256sum",
+                );
+            }
+        }
+    }
+    for orgs in owners.values().filter(|o| o.len() > 1) {
+        for org in orgs {
+            let others: Vec<&str> = orgs.iter().filter(|o| o != &org).map(|o| o.as_str()).collect();
+            let message = format!("in {env}, {} has the same certificate: it would be nobody's", others.join(", "));
+            wrong(org, &message, "a certificate of its own for each organization");
         }
     }
 }

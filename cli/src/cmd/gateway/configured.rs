@@ -58,7 +58,16 @@ pub(super) fn titles(now: &ConfigNow) -> Titles {
     let (config, env) = now.get();
     let ae = |o: &leadline_provisioning::config::Organization| {
         let d = o.gateway.dicom.as_ref()?;
-        Some(Ae { org: o.id.clone(), called: d.called_ae_title.clone(), calling: d.calling_ae_titles.clone() })
+        // The check of the configuration has seen to the form.
+        let certificate = |(c, titles): (&String, &BTreeSet<String>)| {
+            Some((*leadline_domain::Digest::parse(c).ok()?.as_bytes(), titles.clone()))
+        };
+        Some(Ae {
+            org: o.id.clone(),
+            called: d.called_ae_title.clone(),
+            calling: d.calling_ae_titles.clone(),
+            certificates: d.client_certificates.iter().filter_map(certificate).collect(),
+        })
     };
     Titles::new(config.organizations(&env).filter_map(ae).collect())
 }

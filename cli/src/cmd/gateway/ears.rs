@@ -18,6 +18,7 @@ use leadline_gateway::fhir::{Named, Service, routes};
 use leadline_gateway::hl7::Desk;
 use leadline_gateway::http::App;
 use leadline_gateway::http::auth::Caller;
+use leadline_gateway::http::reports;
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
@@ -108,7 +109,7 @@ pub(super) async fn dicom(
     Ok(())
 }
 
-/// FHIR below `/fhir`, STOW-RS below `/dicom-web`.
+/// FHIR below `/fhir`, STOW-RS below `/dicom-web`, and reports of the processor at `/outcomes`.
 pub(super) async fn protocols(
     site: &Site,
     gateway: &Gateway,
@@ -123,7 +124,8 @@ pub(super) async fn protocols(
     let fhir: Router<App> = routes::<App, Asking>(Arc::new(service));
     let object = gateway.dicom.as_ref().map_or(256 << 20, |d| d.max_object_bytes);
     let stow = Arc::new(Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE));
-    Ok(Router::new().nest("/fhir", fhir).nest("/dicom-web", stow_routes(&stow, intake)))
+    let all = Router::new().nest("/fhir", fhir).nest("/dicom-web", stow_routes(&stow, intake));
+    Ok(all.merge(reports::routes(deps.outcomes.clone())))
 }
 
 /// The EHRs that notify us, by organization. One whose key is missing leaves its organization without pulls, and the

@@ -7,6 +7,7 @@ const FOLLOWED = 'leadline-followed'
 const DIGEST_UP_TO = 64 * 2 ** 20 // the browser digests in memory only
 const PARTS_FROM = 16 * 2 ** 20 // what is cut off later than this is resumed, not begun anew
 const MIB = 2 ** 20
+const AWAY = 'The network is away. Uploads go on by themselves when it is back; leave this page open.'
 
 const problem = (text) => { $('problem').textContent = text; $('problem').hidden = !text }
 const clock = (t) => t.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
@@ -190,7 +191,14 @@ async function uploader () {
   // What has arrived is told below; the place to drop files is free for the next ones.
   uppy.on('complete', ({ successful }) => successful.forEach((file) => uppy.removeFile(file.id)))
   uppy.on('upload-error', (file, error) => { $('live').textContent = `${file.name}: ${error.message}` })
-  window.addEventListener('online', () => uppy.retryAll())
+  const back = () => {
+    if ($('problem').textContent === AWAY) problem('')
+    $('live').textContent = 'The network is back. Uploads go on where they were.'
+    // What was given up meanwhile; what was not goes on by itself.
+    uppy.retryAll()
+  }
+  window.addEventListener('offline', () => problem(AWAY))
+  window.addEventListener('online', back)
   window.leadlineUppy = uppy
 }
 

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the gateway accepts DICOM associations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +52,10 @@ pub struct OrgDicom {
     #[serde(default)]
     #[schemars(inner(regex(pattern = "^[ -\\[\\]-~]{1,16}$")))]
     pub calling_ae_titles: BTreeSet<String>,
+    /// Certificates its devices come with, as SHA-256 (DER) in hexadecimal, and the AE titles that each may have; none:
+    /// any of the above. If there is one, no connection without one of them is taken.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub client_certificates: BTreeMap<String, BTreeSet<String>>,
 }
 
 fn max_associations() -> u32 {
