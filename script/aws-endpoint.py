@@ -217,6 +217,15 @@ def patch_refusals(P, iam, kms):
     P._kms_alias_target = alias_target
 
 
+def patch_drift(drift, cloudwatch):
+    """Drift detection sees an alarm that is gone, as AWS does; MiniStack does not look at alarms."""
+
+    def read(physical_id, _props):
+        return {} if physical_id in cloudwatch._alarms else None
+
+    drift._DRIFT_READERS["AWS::CloudWatch::Alarm"] = (read, frozenset())
+
+
 def patch_secrets(P, sm):
     """Ref of a secret is its ARN; the handlers beneath know secrets by name."""
     handler = P._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
@@ -762,15 +771,17 @@ def main():
     environment(options)
 
     import ministack.app as app
+    import ministack.services.cloudformation.drift as drift
     import ministack.services.cloudformation.provisioners as provisioners
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.core import iam_actions, responses
-    from ministack.services import iam, kms, s3, secretsmanager
+    from ministack.services import cloudwatch, iam, kms, s3, secretsmanager
 
     patch_buckets(provisioners, s3)
     patch_refusals(provisioners, iam, kms)
     patch_secrets(provisioners, secretsmanager)
+    patch_drift(drift, cloudwatch)
     patch_access_keys(provisioners, iam)
     patch_batch_actions(iam_actions)
     patch_form_signers(s3, responses)

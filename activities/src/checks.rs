@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
 use crate::metrics::METRICS;
+use crate::ports::registration::Check;
 use futures::{StreamExt, TryStreamExt};
 use leadline_domain::isolation::{self, Evidence, Verdict};
 use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId};
@@ -151,10 +152,11 @@ async fn others(deps: &Deps, input: &ProbeOthers) -> Result<Vec<Evidence>, Fault
 async fn schedule(deps: &Deps, engine: &Engine, org: Option<&OrgId>) -> Result<Vec<String>, Fault> {
     let env = deps.registry.env();
     let queue = env.main_queue();
-    let mut made = vec![engine.schedule_drift(&queue, env.env(), org).await?];
-    if let Some(org) = org {
-        made.push(engine.schedule_isolation(&queue, env.env(), org).await?);
-        made.push(engine.schedule_outcomes(&queue, env.env(), org).await?);
+    let all: &[Check] =
+        if org.is_some() { &[Check::Drift, Check::Isolation, Check::Outcomes] } else { &[Check::Drift] };
+    let mut made = Vec::new();
+    for check in all {
+        made.push(deps.registrations.schedule(engine, &queue, env.env(), org, *check).await?);
     }
     Ok(made)
 }

@@ -8,7 +8,9 @@ use crate::deps::Deps;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::queue::Outgoing;
+use crate::ports::store::Held;
 use crate::provision::{belongs_here, execute, grant, now_ms, prepare};
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, FaultCode, OrgId, OrgScope};
 use leadline_provisioning::config::ehr_key_name;
 use leadline_workflows::contracts::StackPlan;
@@ -63,8 +65,13 @@ impl DeletionActivities {
     #[activity(definition = definitions::CountContents)]
     pub async fn count_contents(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Contents, ActivityError> {
         let work = async {
-            let held = self.deps.store(&org).await?.count_all().await?;
-            Ok(Contents { versions: held.versions, bytes: held.bytes, markers: held.markers })
+            let mut contents = of(self.deps.store(&org).await?.count_all().await?);
+            let config = self.deps.registry.org(&org)?;
+            for storage in &config.storages {
+                let held = there(self.deps.storages.alone(&config.scope, *storage).await?.count_all().await)?;
+                contents.storages.insert(config.scope.storage_bucket(*storage), of(held));
+            }
+            Ok(contents)
         };
         ended("count_contents", until_cancelled(&ctx, work).await?)
     }
@@ -73,6 +80,15 @@ impl DeletionActivities {
     #[activity(definition = definitions::DeleteContents)]
     pub async fn delete_contents(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Locked, ActivityError> {
         let work = async {
+            let config = self.deps.registry.org(&org)?;
+            for storage in &config.storages {
+                let stuck = there(self.deps.storages.alone(&config.scope, *storage).await?.delete_all().await)?;
+                // Nobody can lock anything there, for the bucket has no object lock.
+                if stuck.versions > 0 {
+                    let detail = format!("{} versions of storage {storage} are locked", stuck.versions);
+                    return Err(Fault::new(FaultCode::StoreAccessDenied, detail));
+                }
+            }
             let s = self.deps.store(&org).await?.delete_all().await?;
             let (versions, bytes, until_ms) = (s.versions, s.bytes, s.until_ms);
             Ok(Locked { versions, bytes, until_ms, legal_hold: s.legal_hold, named: s.named })
@@ -101,6 +117,18 @@ impl DeletionActivities {
     }
 }
 
+fn of(held: Held) -> Contents {
+    Contents { versions: held.versions, bytes: held.bytes, markers: held.markers, ..Contents::default() }
+}
+
+/// A storage whose bucket is gone holds nothing.
+fn there<T: Default>(r: Result<T, Fault>) -> Result<T, Fault> {
+    match r {
+        Err(f) if f.code == FaultCode::StoreBucketMissing => Ok(T::default()),
+        r => r,
+    }
+}
+
 fn plan(deps: &Deps, input: &DeletionInput) -> Result<DeletionPlan, Fault> {
     in_time(input.kept_until_ms)?;
     let plan = deps.plans.opening(&input.org, &input.certificate)?;
@@ -112,6 +140,7 @@ fn plan(deps: &Deps, input: &DeletionInput) -> Result<DeletionPlan, Fault> {
         template: plan.template_text(),
         tags: plan.tags().clone(),
         repairs: plan.repairs().to_vec(),
+        remakes: plan.remakes().to_vec(),
         deletes: plan.deletes().map(str::to_owned),
         digest: plan.digest().to_owned(),
     };
@@ -160,14 +189,11 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
         out.removed.push(format!("secret {}", scope.share_secret(&ehr)));
     }
     for storage in &config.storages {
-        out.kept.push(Kept {
-            what: format!("bucket {}", scope.storage_bucket(*storage)),
-            why: "its copies go by its own rule, and cannot be read once the key is gone; an administrator deletes it"
-                .into(),
-        });
+        delete_bucket(deps, scope, *storage).await?;
+        out.removed.push(format!("bucket {}", scope.storage_bucket(*storage)));
     }
     if input.locked.versions == 0 {
-        delete_bucket(deps, scope).await?;
+        delete_bucket(deps, scope, Storage::Data).await?;
         out.removed.push(format!("bucket {}", scope.bucket()));
         deps.removal.key(scope, KEY_DAYS).await?;
         out.removed.push(format!("key {}, deleted by KMS {KEY_DAYS} days from now", scope.key_alias()));
@@ -220,15 +246,15 @@ async fn delete_stack(deps: &Deps, stack: &str) -> Result<(), Fault> {
     }
 }
 
-async fn delete_bucket(deps: &Deps, scope: &OrgScope) -> Result<(), Fault> {
+async fn delete_bucket(deps: &Deps, scope: &OrgScope, storage: Storage) -> Result<(), Fault> {
     for _ in 1..BUCKET_LOOKS {
-        match deps.removal.bucket(scope).await {
+        match deps.removal.bucket(scope, storage).await {
             Ok(_) => return Ok(()),
             Err(f) => tracing::warn!(fault = %f, "the bucket is not deleted yet"),
         }
         tokio::time::sleep(POLL).await;
     }
-    deps.removal.bucket(scope).await.map(drop)
+    deps.removal.bucket(scope, storage).await.map(drop)
 }
 
 async fn record(deps: &Deps, certificate: &DeletionCertificate) -> Result<(), Fault> {

@@ -5,8 +5,10 @@ use crate::content_cache::ContentCache;
 use crate::outcomes::Outcomes;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
+use crate::ports::registration::Registrations;
 use crate::ports::removal::Removal;
 use crate::ports::share::Share;
+use crate::ports::signing::Signing;
 use crate::ports::stacks::{Secrets, Stacks};
 use crate::ports::store::{OrgStore, OrgStores};
 use crate::ports::transfer::Storages;
@@ -57,8 +59,12 @@ pub struct Deps {
     pub isolation: Arc<dyn Isolation>,
     /// Settings as the services have them.
     pub settings: Arc<dyn LiveSettings>,
+    /// What onboarding leaves in Temporal.
+    pub registrations: Arc<dyn Registrations>,
     /// Removes what a deleted stack leaves.
     pub removal: Arc<dyn Removal>,
+    /// The environment's key for evidence.
+    pub signing: Arc<dyn Signing>,
     /// Stacks as they should be.
     pub plans: Arc<dyn Plans>,
     /// Organizations' storages, for copies between them.

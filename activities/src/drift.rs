@@ -3,7 +3,7 @@
 use crate::deps::Deps;
 use leadline_domain::drift::{Difference, DriftKind, NotCompared};
 use leadline_domain::{DriftReport, Fault, FaultCode, OrgId};
-use leadline_provisioning::plan::{Names, compare, compares};
+use leadline_provisioning::plan::{Names, compare, compares, noticed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -39,7 +39,11 @@ pub async fn find(deps: &Deps, org: Option<&OrgId>) -> Result<DriftReport, Fault
             not_compared.push(NotCompared { resource: id.clone(), resource_type, why: why.to_owned() });
         }
     }
+    let noticed: Vec<String> =
+        resources.iter().filter(|(_, r)| noticed(&r.resource_type)).map(|(id, _)| id.clone()).collect();
+    let missing = deps.settings.missing(&stack, &noticed).await?;
     let mut found = compare(&planned.template, &applied, &live, &names);
+    found.differences.extend(missing.into_iter().map(|id| vanished(id, &planned.template, &applied, &names)));
     tags(&planned.tags, &state.tags, &mut found.differences);
     not_compared.extend(found.not_compared);
     Ok(DriftReport {
@@ -50,6 +54,29 @@ pub async fn find(deps: &Deps, org: Option<&OrgId>) -> Result<DriftReport, Fault
         differences: found.differences,
         not_compared,
     })
+}
+
+/// A resource that is not compared, and is not there any more.
+fn vanished(id: String, planned: &Value, applied: &Value, names: &Names) -> Difference {
+    let of = |t: &Value| t["Resources"].get(&id).map(|r| r["Properties"].clone());
+    let (planned, applied_as) = (of(planned), of(applied));
+    let resource_type = applied["Resources"][&id]["Type"].as_str().unwrap_or_default().to_owned();
+    let kind = match &planned {
+        None => DriftKind::AlreadyAsPlanned,
+        p if *p == applied_as => DriftKind::Drifted,
+        Some(_) => DriftKind::Conflict,
+    };
+    let name = names.id(&id).unwrap_or_default().to_owned();
+    Difference {
+        resource: id,
+        resource_type,
+        name,
+        setting: String::new(),
+        kind,
+        planned,
+        applied: applied_as,
+        live: None,
+    }
 }
 
 /// CloudFormation has the stack's tags once only: what it has is what was applied.

@@ -101,9 +101,9 @@ impl OffboardActivities {
 }
 
 /// Refuses to begin something new for an organization that is being off-boarded.
-pub(crate) async fn stays(engine: &Engine, plan: &StackPlan) -> Result<(), Fault> {
+pub(crate) async fn stays(deps: &Deps, engine: &Engine, plan: &StackPlan) -> Result<(), Fault> {
     let Some(org) = &plan.org else { return Ok(()) };
-    engine.stays(&plan.env, org).await
+    deps.registrations.stays(engine, &plan.env, org).await
 }
 
 /// An onboarding would start the watches that the off-boarding counts on to have ended.
@@ -120,17 +120,19 @@ async fn nothing_begins(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<(),
 async fn end_checks(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
     let (env, config) = (deps.registry.env(), deps.registry.org(org)?);
     let env = env.env();
-    let (isolation, drift) = (ids::isolation(env, org), ids::drift(env, Some(org)));
-    for schedule in [&isolation, &drift] {
+    let schedules = [ids::isolation(env, org), ids::drift(env, Some(org)), ids::outcomes(env, org)];
+    for schedule in &schedules {
         engine.end_schedule(schedule).await?;
     }
-    let mut running = vec![ids::canary(env, org), isolation.clone(), drift.clone()];
+    let mut running = vec![ids::canary(env, org)];
+    running.extend(schedules.iter().cloned());
     running.extend(config.shares.keys().map(|share| ids::rotate(env, org, share)));
+    running.extend(engine.running_transfers(env, org).await?);
     for id in running {
         engine.terminate(&id, "the organization is being off-boarded").await?;
     }
     // The same in a repeat of this step.
-    Ok([isolation, drift].map(|s| format!("schedule {s}")).to_vec())
+    Ok(schedules.map(|s| format!("schedule {s}")).to_vec())
 }
 
 fn plan(deps: &Deps, org: &OrgId) -> Result<OffboardPlan, Fault> {

@@ -7,11 +7,11 @@ use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
-use crate::ports::stacks::{ChangeSetState, ResourceChange};
-use leadline_domain::gates::{self, Approval, Gates, Request};
+use crate::ports::stacks::{ChangeSetState, ResourceChange, StackEvent};
+use leadline_domain::gates::{self, Approval, Gates, Request, SignedEvidence};
 use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_provisioning::plan::Identity;
-use leadline_workflows::contracts::{ExecuteInput, Prepared, StackPlan, definitions};
+use leadline_workflows::contracts::{ApplyInput, ExecuteInput, Prepared, StackPlan, definitions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl ProvisioningActivities {
         plan: StackPlan,
     ) -> Result<Prepared, ActivityError> {
         let work = async {
-            crate::offboard::stays(&Engine::new(ctx.client()), &plan).await?;
+            crate::offboard::stays(&self.deps, &Engine::new(ctx.client()), &plan).await?;
             prepare(&self.deps, &plan).await
         };
         ended("prepare_stack", until_cancelled(&ctx, work).await?)
@@ -137,6 +137,7 @@ pub(crate) fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
         template: &template,
         tags: &plan.tags,
         repairs: &plan.repairs,
+        remakes: &plan.remakes,
         deletes: plan.deletes.as_deref(),
     };
     if identity.digest() != plan.digest {
@@ -155,21 +156,24 @@ fn change_set(plan: &StackPlan) -> String {
 
 pub(crate) async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
     belongs_here(deps, plan)?;
-    let name = change_set(plan);
     clear_failed_creation(deps, &plan.stack).await?;
-    deps.stacks.create_change_set(&plan.stack, &name, &plan.template, &plan.tags).await?;
+    let changes = computed(deps, plan, &change_set(plan), &plan.template).await?;
+    Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() })
+}
+
+/// Makes a change set of a plan's stack and waits until it is computed; it is gone again if there is nothing to change.
+async fn computed(deps: &Deps, plan: &StackPlan, name: &str, template: &str) -> Result<Vec<ResourceChange>, Fault> {
+    deps.stacks.create_change_set(&plan.stack, name, template, &plan.tags).await?;
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
-        match deps.stacks.change_set(&plan.stack, &name).await? {
-            ChangeSetState::Ready(changes) => {
-                return Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() });
-            }
+        match deps.stacks.change_set(&plan.stack, name).await? {
+            ChangeSetState::Ready(changes) => return Ok(changes),
             ChangeSetState::Empty => {
-                deps.stacks.discard(&plan.stack, &name).await?;
-                return Ok(Prepared { changes: Vec::new(), gates: deps.registry.gates() });
+                deps.stacks.discard(&plan.stack, name).await?;
+                return Ok(Vec::new());
             }
             ChangeSetState::Failed(reason) => {
-                deps.stacks.discard(&plan.stack, &name).await?;
+                deps.stacks.discard(&plan.stack, name).await?;
                 return Err(Fault::new(FaultCode::StackFailed, format!("change set of {}: {reason}", plan.stack)));
             }
             ChangeSetState::Pending if tokio::time::Instant::now() > deadline => {
@@ -233,7 +237,26 @@ fn approve(deps: &Deps, input: &ExecuteInput) -> Result<Approval, Fault> {
     if input.apply.plan.deletes.is_some() {
         return Err(Fault::new(FaultCode::StackPlanMismatch, "a plan that deletes is not applied"));
     }
-    grant(deps.registry.gates().as_ref(), &input.apply.request(&input.approvers))
+    let gates = deps.registry.gates();
+    if let Some(g) = &gates {
+        believe(deps, g, &input.apply)?;
+    }
+    grant(gates.as_ref(), &input.apply.request(&input.approvers))
+}
+
+/// Evidence comes by the hands of whoever asks. It counts only if a worker of the environment it is from signed it, where
+/// the gates name its key, and only if it is about what this worker's own files say.
+fn believe(deps: &Deps, gates: &Gates, input: &ApplyInput) -> Result<(), Fault> {
+    let (Some(org), Some(evidence)) = (&input.plan.org, &input.evidence) else { return Ok(()) };
+    if let Some(key) = &gates.evidence_key {
+        let signature = input.signature.clone().unwrap_or_default();
+        crate::evidence::verify(key, org, &SignedEvidence { evidence: evidence.clone(), signature })?;
+    }
+    if evidence.inputs != deps.plans.inputs(&gates.from, org)? {
+        let detail = format!("it is about other files of {org} than this worker has");
+        return Err(Fault::new(FaultCode::EvidenceRefused, detail));
+    }
+    Ok(())
 }
 
 /// An approval, or the fault of the gates that are closed.
@@ -267,7 +290,21 @@ pub(crate) async fn execute(
     approval: &Approval,
 ) -> Result<BTreeMap<String, String>, Fault> {
     approved(deps, plan, approval)?;
-    deps.stacks.execute(&plan.stack, &change_set(plan)).await?;
+    executed(deps, plan, &change_set(plan)).await
+}
+
+/// Brings a plan's stack to a template on the way to the plan's own. The caller holds the approval. `part` tells this
+/// change set from the plan's others: letters.
+pub(crate) async fn part_way(deps: &Deps, plan: &StackPlan, part: &str, template: &str) -> Result<(), Fault> {
+    let name = format!("{}-{part}", change_set(plan));
+    if !computed(deps, plan, &name, template).await?.is_empty() {
+        executed(deps, plan, &name).await?;
+    }
+    Ok(())
+}
+
+async fn executed(deps: &Deps, plan: &StackPlan, name: &str) -> Result<BTreeMap<String, String>, Fault> {
+    deps.stacks.execute(&plan.stack, name).await?;
     loop {
         let Some(stack) = deps.stacks.describe(&plan.stack).await? else {
             return Err(Fault::new(FaultCode::StackFailed, format!("stack {} is gone", plan.stack)));
@@ -289,7 +326,13 @@ pub(crate) async fn execute(
 
 async fn first_failure(deps: &Deps, stack: &str) -> Option<String> {
     let events = deps.stacks.events(stack).await.ok()?;
-    events.into_iter().rev().find(|e| e.status.ends_with("_FAILED")).map(|e| format!("{}: {}", e.logical_id, e.reason))
+    // Those of this operation only; what failed first is why the others did.
+    let begins = |e: &StackEvent| {
+        e.logical_id == stack && matches!(e.status.as_str(), "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS")
+    };
+    let own = events.iter().rposition(begins).unwrap_or(0);
+    let first = events[own..].iter().find(|e| e.status.ends_with("_FAILED"))?;
+    Some(format!("{}: {}", first.logical_id, first.reason))
 }
 
 async fn outputs(deps: &Deps, stack: &str) -> Result<BTreeMap<String, String>, Fault> {
@@ -316,7 +359,7 @@ async fn register(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<Strin
     let env = deps.registry.env();
     let mut out = Vec::new();
     for (share, config) in &deps.registry.org(org)?.shares {
-        out.push(engine.start_watch(&env.task_queue(&config.group), org, share).await?);
+        out.push(deps.registrations.watch(engine, &env.task_queue(&config.group), org, share).await?);
     }
     Ok(out)
 }

@@ -1,10 +1,12 @@
-//! What was changed past us, put back: only what the approved plan names, to what its template says.
+//! What was changed past us, put back, and what is gone made again: only what the approved plan names, to what its
+//! template says.
 
 use crate::deps::Deps;
 use crate::ports::checks::Physical;
+use crate::provision::part_way;
 use leadline_domain::drift::Difference;
 use leadline_domain::{Fault, FaultCode};
-use leadline_provisioning::plan::{Names, compare, compares, wanted};
+use leadline_provisioning::plan::{Names, compare, compares, wanted, without};
 use leadline_workflows::contracts::StackPlan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +21,16 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) async fn restore(deps: &Deps, plan: &StackPlan) -> Result<Vec<String>, Fault> {
     let template: Value = serde_json::from_str(&plan.template)
         .map_err(|_| Fault::new(FaultCode::StackPlanMismatch, "the template of the plan is not JSON"))?;
+    remake(deps, plan, &template).await?;
     let resources = deps.settings.resources(&plan.stack).await?;
     let env = deps.registry.env();
     let physical = resources.iter().map(|(id, r)| (id.clone(), (r.resource_type.clone(), r.id.clone()))).collect();
     let names = Names::new(env.account(), env.region(), physical);
-    for id in &plan.repairs {
+    // What is made again has the settings of its own type; those that belong to other types are written.
+    let again = plan.remakes.iter().filter(|id| resources.get(*id).is_some_and(|r| compares(&r.resource_type)));
+    let all: Vec<&String> = plan.repairs.iter().chain(again).collect();
+    for id in &all {
+        let id = *id;
         let there = resources.get(id).filter(|r| compares(&r.resource_type));
         let there = there.ok_or_else(|| {
             Fault::new(FaultCode::DriftFound, format!("{id} of stack {} is gone, or is not written", plan.stack))
@@ -33,11 +40,12 @@ pub(crate) async fn restore(deps: &Deps, plan: &StackPlan) -> Result<Vec<String>
     let deadline = tokio::time::Instant::now() + SETTLES;
     loop {
         let mut left = Vec::new();
-        for (id, r) in plan.repairs.iter().filter_map(|id| resources.get_key_value(id)) {
+        for (id, r) in all.iter().filter_map(|id| resources.get_key_value(id.as_str())) {
             left.extend(differences(deps, &template, id, r, &names).await?);
         }
         if left.is_empty() {
-            return Ok(plan.repairs.iter().map(|id| named(id, &names)).collect());
+            let again = plan.remakes.iter().map(|id| format!("{}, made again", named(id, &names)));
+            return Ok(plan.repairs.iter().map(|id| named(id, &names)).chain(again).collect());
         }
         if tokio::time::Instant::now() > deadline {
             let places: Vec<String> = left.iter().map(Difference::place).collect();
@@ -47,10 +55,49 @@ pub(crate) async fn restore(deps: &Deps, plan: &StackPlan) -> Result<Vec<String>
     }
 }
 
+/// CloudFormation makes nothing that it believes to be there: the stack lets go of what is gone, and is given the whole
+/// template again. Cut off in between, the second half is done by the repeat, or shown by the next plan.
+async fn remake(deps: &Deps, plan: &StackPlan, template: &Value) -> Result<(), Fault> {
+    if plan.remakes.is_empty() {
+        return Ok(());
+    }
+    let resources = deps.settings.resources(&plan.stack).await?;
+    let mut gone = Vec::new();
+    for id in &plan.remakes {
+        let Some(r) = resources.get(id) else { continue };
+        let there = if compares(&r.resource_type) {
+            deps.settings.read(r).await?.is_some()
+        } else {
+            !deps.settings.missing(&plan.stack, std::slice::from_ref(id)).await?.contains(id)
+        };
+        if !there {
+            gone.push(id.clone());
+        }
+    }
+    if !gone.is_empty() {
+        let env = deps.registry.env();
+        let physical = resources.iter().map(|(id, r)| (id.clone(), (r.resource_type.clone(), r.id.clone()))).collect();
+        let names = Names::new(env.account(), env.region(), physical);
+        let without = without(template, &gone, &names).map_err(|open| {
+            let detail = format!("{} refer to what is gone in a way that is not known", open.join(", "));
+            Fault::new(FaultCode::DriftFound, detail)
+        })?;
+        tracing::warn!(stack = plan.stack, ?gone, "letting go of what is gone");
+        part_way(deps, plan, "without", &without.to_string()).await?;
+    }
+    if !gone.is_empty() || plan.remakes.iter().any(|id| !resources.contains_key(id)) {
+        part_way(deps, plan, "again", &plan.template).await?;
+    }
+    Ok(())
+}
+
 async fn put_back(deps: &Deps, template: &Value, id: &str, r: &Physical, names: &Names) -> Result<(), Fault> {
     let differ = differences(deps, template, id, r, names).await?;
     if let Some(gone) = differ.iter().find(|d| d.setting.is_empty()) {
-        return Err(Fault::new(FaultCode::DriftFound, format!("{} is gone: it cannot be put back", gone.place())));
+        return Err(Fault::new(
+            FaultCode::DriftFound,
+            format!("{} is gone since the plan was made: plan again", gone.place()),
+        ));
     }
     let wanted = wanted(template, id, names).unwrap_or_default();
     let settings: BTreeSet<&str> = differ.iter().filter_map(|d| d.setting.split('.').next()).collect();

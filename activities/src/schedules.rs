@@ -1,11 +1,14 @@
 //! The schedules of the checks, and the checks that a command asks for.
 
 use crate::engine::{Engine, start_fault, status_fault};
+use crate::ports::registration::{Check, Registrations};
+use async_trait::async_trait;
+use leadline_domain::gates::SignedEvidence;
 use leadline_domain::transfer::{Transfer, TransferReport};
-use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport};
+use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport, ShareId};
 use leadline_workflows::checks::DriftInput;
 use leadline_workflows::transfer::TransferInput;
-use leadline_workflows::{DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
+use leadline_workflows::{CollectEvidence, DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
 use temporalio_client::schedules::{
@@ -32,6 +35,34 @@ fn offset(id: &str, every: Duration) -> Duration {
     let d = leadline_domain::Digest::of(id.as_bytes());
     let n = d.as_bytes()[..4].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
     Duration::from_secs(n % every.as_secs().max(1))
+}
+
+/// Temporal itself.
+pub struct Registered;
+
+#[async_trait]
+impl Registrations for Registered {
+    async fn stays(&self, engine: &Engine, env: &EnvId, org: &OrgId) -> Result<(), Fault> {
+        engine.stays(env, org).await
+    }
+    async fn watch(&self, engine: &Engine, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
+        engine.start_watch(queue, org, share).await
+    }
+    async fn schedule(
+        &self,
+        engine: &Engine,
+        queue: &str,
+        env: &EnvId,
+        org: Option<&OrgId>,
+        check: Check,
+    ) -> Result<String, Fault> {
+        let own = || org.ok_or_else(|| Fault::new(FaultCode::BugInvariant, "only organizations have this check"));
+        match check {
+            Check::Drift => engine.schedule_drift(queue, env, org).await,
+            Check::Isolation => engine.schedule_isolation(queue, env, own()?).await,
+            Check::Outcomes => engine.schedule_outcomes(queue, env, own()?).await,
+        }
+    }
 }
 
 impl Engine {
@@ -113,6 +144,23 @@ impl Engine {
                 Ok(None) => Err(failure(&e)),
                 Err(e) => Err(query_fault(&e)),
             },
+        }
+    }
+
+    /// Has a worker collect what its environment can show of an organization, and sign it; or follows the one that a
+    /// command started before.
+    ///
+    /// # Errors
+    /// What hindered it: `engine.*`, `credential.*`, `config.*`.
+    pub async fn collect_evidence(&self, queue: &str, env: &EnvId, org: &OrgId) -> Result<SignedEvidence, Fault> {
+        let id = ids::evidence(env, org);
+        let started = self.client().start_workflow(CollectEvidence::run, org.clone(), now(queue, &id)).await;
+        started.map_err(start_fault)?;
+        let handle: WorkflowHandle<Client, CollectEvidence> = self.client().get_workflow_handle(&id);
+        match handle.get_result(WorkflowGetResultOptions::default()).await {
+            Ok(signed) => Ok(signed),
+            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => Err(failure(&e)),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::canary::CanaryActivities;
 use crate::checks::CheckActivities;
 use crate::deletion::DeletionActivities;
 use crate::deps::Deps;
+use crate::evidence::EvidenceActivities;
 use crate::ingest::IngestActivities;
 use crate::offboard::OffboardActivities;
 use crate::outcomes::OutcomeActivities;
@@ -13,9 +14,9 @@ use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
-    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
-    TransferRecordings,
+    ApplyEnvironment, CanaryRun, CollectEvidence, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe,
+    OffboardOrganization, OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle,
+    ShareWatch, TransferRecordings,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,7 @@ impl Default for Capacity {
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription, CollectEvidence)
     };
 }
 
@@ -99,6 +100,7 @@ pub fn worker(
         .register_activities(CheckActivities::new(Arc::clone(deps)))
         .register_activities(OutcomeActivities::new(Arc::clone(deps)))
         .register_activities(TransferActivities::new(Arc::clone(deps)))
+        .register_activities(EvidenceActivities::new(Arc::clone(deps)))
         .register_activities(RotationActivities::new(Arc::clone(deps)))
         .register_activities(OffboardActivities::new(Arc::clone(deps)))
         .register_activities(DeletionActivities::new(Arc::clone(deps)))

@@ -2,6 +2,7 @@
 
 use crate::Global;
 use crate::exit::Failure;
+use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
     Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, RequestCounts, SqsQueue,
 };
@@ -11,7 +12,9 @@ use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Planned, Plans};
+use leadline_activities::ports::signing::Signing;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_activities::schedules::Registered;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
@@ -111,6 +114,8 @@ impl Site {
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
             settings: Arc::new(AwsSettingsReader::new(&aws)),
             removal: Arc::new(AwsSettingsReader::new(&aws)),
+            registrations: Arc::new(Registered),
+            signing: Arc::new(self.evidence_key().await),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
             cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
@@ -121,6 +126,12 @@ impl Site {
     /// A secret of the environment; `make` gives its first value.
     pub(crate) async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Failure> {
         Ok(AwsSecrets::new(self.aws().await).environment_secret(name, make).await?)
+    }
+
+    /// The environment's key for evidence; whoever asks first makes it.
+    pub(crate) async fn evidence_key(&self) -> EvidenceKey {
+        let name = format!("leadline/{}/evidence-key", self.env);
+        EvidenceKey { secrets: AwsSecrets::new(self.aws().await), name }
     }
 
     /// The environment's payload keys; whoever asks first makes them.
@@ -237,7 +248,33 @@ impl FolderPlans {
     }
 }
 
+/// The key for evidence, in a secret of the environment.
+pub(crate) struct EvidenceKey {
+    secrets: AwsSecrets,
+    name: String,
+}
+
+#[async_trait]
+impl Signing for EvidenceKey {
+    async fn key(&self) -> Result<String, Fault> {
+        self.secrets.environment_secret(&self.name, leadline_activities::evidence::new_key).await
+    }
+}
+
 impl Plans for FolderPlans {
+    fn inputs(&self, env: &EnvId, org: &OrgId) -> Result<String, Fault> {
+        let (config, findings) = leadline_provisioning::load(&self.dir);
+        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
+        let found = config.environment(env).and_then(|e| Some((e, config.organization(env, org)?)));
+        let (e, o) = found.ok_or_else(|| {
+            Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {org} is not configured in {env}"))
+        })?;
+        leadline_provisioning::inputs(&config, e, o).map_err(|r| match r {
+            Refusal::Residency(f) => f,
+            r => Fault::new(FaultCode::ConfigInvalid, r.to_string()),
+        })
+    }
+
     fn opening(&self, org: &OrgId, certificate: &str) -> Result<Plan, Fault> {
         self.plan(Some(org), |config, env, o| plan_opening(config, env, o, certificate))
     }

@@ -85,9 +85,9 @@ impl DriftReport {
         self.drifted().filter(|d| !d.setting.is_empty()).map(|d| d.resource.clone()).collect()
     }
 
-    /// Resources that are gone, or came past us: there is no setting to put back.
-    pub fn beyond_repair(&self) -> impl Iterator<Item = &Difference> {
-        self.drifted().filter(|d| d.setting.is_empty())
+    /// Resources that are planned, were made, and are gone: there is no setting to put back.
+    pub fn gone(&self) -> impl Iterator<Item = &Difference> {
+        self.drifted().filter(|d| !d.resource.is_empty() && d.is_gone())
     }
 
     /// Whether the plan is ahead of what was applied.
@@ -111,11 +111,23 @@ impl DriftReport {
 }
 
 impl Difference {
+    /// Whether the resource itself is gone, though it is planned.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.setting.is_empty() && self.planned.is_some() && self.applied.is_some() && self.live.is_none()
+    }
+
     /// Where it is, in words.
     #[must_use]
     pub fn place(&self) -> String {
         let resource = if self.resource.is_empty() { "the stack" } else { &self.resource };
-        let setting = if self.setting.is_empty() { String::new() } else { format!(" {}", self.setting) };
+        let setting = if self.is_gone() {
+            " (gone)".to_owned()
+        } else if self.setting.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", self.setting)
+        };
         if self.name.is_empty() {
             format!("{resource}{setting}")
         } else {
@@ -163,13 +175,18 @@ mod tests {
                 difference("B", "policy.Statement.A", DriftKind::Drifted),
                 difference("B", "versioning", DriftKind::Conflict),
                 difference("A", "policy", DriftKind::AlreadyAsPlanned),
-                difference("Gone", "", DriftKind::Drifted),
+                Difference {
+                    planned: Some(Value::Null),
+                    applied: Some(Value::Null),
+                    ..difference("Gone", "", DriftKind::Drifted)
+                },
+                difference("Removed", "", DriftKind::AlreadyAsPlanned),
                 difference("Ahead", "policy", DriftKind::Pending),
                 difference("", "tags", DriftKind::Pending),
             ],
             not_compared: vec![],
         };
         assert_eq!(report.repairable(), BTreeSet::from(["A".to_owned(), "B".to_owned()]));
-        assert_eq!(report.beyond_repair().map(|d| d.resource.as_str()).collect::<Vec<_>>(), ["Gone"]);
+        assert_eq!(report.gone().map(|d| d.resource.as_str()).collect::<Vec<_>>(), ["Gone"]);
     }
 }

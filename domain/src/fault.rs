@@ -130,6 +130,8 @@ codes! {
     StackPlanMismatch = "stack.plan_mismatch", Rejected;
     /// A gate in front of the environment is closed: something was not shown, or too few people agreed.
     GateClosed = "gate.closed", Rejected;
+    /// The evidence was not signed by the environment that has to pass, or is about something else.
+    EvidenceRefused = "evidence.refused", Rejected;
     /// The approval is for another plan, or by someone whose word does not count.
     ApprovalRefused = "approval.refused", Rejected;
     /// Another plan of the same organization or environment is being applied.
@@ -148,6 +150,8 @@ codes! {
     IsolationUnproven = "isolation.unproven", Blocked;
     /// A stack's resources were changed past CloudFormation and past the plan.
     DriftFound = "drift.found", Blocked;
+    /// A resource that held data was deleted past us: an empty one is made only where somebody names it.
+    DriftDataLost = "drift.data_lost", Rejected;
     /// Temporal does not answer.
     EngineUnreachable = "engine.unreachable", Transient;
     /// Temporal refuses the request.

@@ -5,7 +5,7 @@
 //! plan.
 
 use crate::fault::{Fault, FaultCode};
-use crate::ids::EnvId;
+use crate::ids::{EnvId, OrgId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -24,6 +24,10 @@ pub struct Gates {
     pub approvals: u32,
     /// Whoever asks does not count as one of them.
     pub four_eyes: bool,
+    /// Whose signature evidence has to have: the public key (Ed25519, hexadecimal) of `from`. Absent: evidence is believed
+    /// as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_key: Option<String>,
 }
 
 /// Someone who agreed to a plan.
@@ -84,6 +88,22 @@ pub struct Evidence {
     pub canaries: Vec<Canary>,
     /// The last replay of histories.
     pub replay: Option<Run>,
+}
+
+/// Evidence as a worker of the environment it is from gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedEvidence {
+    /// What is shown.
+    pub evidence: Evidence,
+    /// Signature of [`statement`], hexadecimal.
+    pub signature: String,
+}
+
+/// What is signed: the evidence, and whom it is about.
+#[must_use]
+pub fn statement(org: &OrgId, evidence: &Evidence) -> Vec<u8> {
+    // Structs of texts, numbers, lists and sets have no way to fail, and one way to be written.
+    serde_json::to_vec(&("leadline evidence 1", org, evidence)).unwrap_or_default()
 }
 
 /// A gate.

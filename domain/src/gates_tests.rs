@@ -15,6 +15,7 @@ fn gates() -> Gates {
         replay_clean: true,
         approvals: 2,
         four_eyes: true,
+        evidence_key: None,
     }
 }
 

@@ -28,8 +28,10 @@ fn wrong(files: &[SourceFile], keys: &[&str], words: &str) -> Vec<Finding> {
 fn the_repository_has_no_error() {
     let (_, f) = check(&files());
     let said: Vec<String> = f.iter().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0].starts_with("uk.toml:") && said[0].contains("backup.region"), "{said:?}");
+    assert_eq!(said.len(), 3, "{said:#?}");
+    // Keys are each deployment's own.
+    assert!(said[..2].iter().all(|s| s.starts_with("promotion.toml:") && s.contains("evidence-key test")), "{said:?}");
+    assert!(said[2].starts_with("uk.toml:") && said[2].contains("backup.region"), "{said:?}");
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn warnings() {
     let warned = |files: &[SourceFile]| -> Vec<String> {
         let (config, all) = check(files);
         assert!(config.is_some(), "{all:#?}");
-        all.into_iter().filter(|f| f.file != "uk.toml").map(|f| f.key).collect()
+        all.into_iter().filter(|f| f.file != "uk.toml" && f.file != "promotion.toml").map(|f| f.key).collect()
     };
     let org = |from: &str, to: &str| warned(&with("orgs/st-mary.toml", from, to));
     assert_eq!(
@@ -326,6 +328,19 @@ fn warnings() {
     let no_contacts =
         org("[[contacts]]\nname = \"Clinic IT\"\nemail = \"it@st-mary.example.org\"\nrole = \"file server\"\n", "");
     assert_eq!(no_contacts, ["contacts"]);
+}
+
+/// Evidence is signed with a key that is written down, or believed as it comes, which is warned of.
+#[test]
+fn a_key_for_evidence_is_a_key() {
+    let key = |k: &str| with("promotion.toml", "[to.us]", &format!("[to.us]\nevidence_key = \"{k}\""));
+    let left: Vec<String> = findings(&key(&"0f".repeat(32))).into_iter().map(|f| f.key).collect();
+    assert!(left.contains(&"to.uk".to_owned()) && !left.contains(&"to.us".to_owned()), "{left:?}");
+    for no in ["", "0f", &"0F".repeat(32), &"0g".repeat(32)] {
+        let found = findings(&key(no));
+        let wrong = found.iter().find(|f| f.key == "to.us.evidence_key" && f.severity == Severity::Error);
+        assert!(wrong.is_some_and(|f| f.help.contains("[0-9a-f]{64}")), "{no}: {found:#?}");
+    }
 }
 
 #[test]

@@ -208,14 +208,17 @@ fn whoever_carries_a_plan_out_can_compute_its_digest() {
         template: &sent,
         tags: p.tags(),
         repairs: p.repairs(),
+        remakes: p.remakes(),
         deletes: p.deletes(),
     };
     assert_eq!(identity.digest(), p.digest());
+    let remade = ["Key".to_owned()];
     for other in [
         Identity { stack: "x", ..identity },
         Identity { account: "x", ..identity },
         Identity { region: "x", ..identity },
         Identity { repairs: &[], ..identity },
+        Identity { remakes: &remade, ..identity },
         Identity { deletes: Some("x"), ..identity },
     ] {
         assert_ne!(other.digest(), p.digest(), "{other:?}");

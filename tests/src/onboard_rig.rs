@@ -5,6 +5,9 @@ use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::temporal::Temporal;
 use crate::harness::tools::eventually;
+use crate::onboard_faults::{
+    FaultyIsolation, FaultyRegistrations, FaultySecrets, FaultyStacks, FaultyStores, Plights, locked,
+};
 use crate::rig::{facts, scope, share_id};
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
@@ -17,21 +20,20 @@ use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::Engine;
 use leadline_activities::outcomes::Outcomes;
-use leadline_activities::ports::checks::{Isolation, Planned, Plans};
+use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::ports::share::Share;
-use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
-use leadline_activities::ports::store::{OrgStore, OrgStores};
+use leadline_activities::ports::signing::Signing;
+use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, Stacks};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
-use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::{
-    ArchiveRule, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
+    ArchiveRule, EnvId, EnvScope, Fault, FaultCode, OrgId, SettleRule, ShareId, SharePath, WorkerGroup,
 };
 use leadline_provisioning::{Config, Plan};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,177 +42,6 @@ use temporalio_client::{
 };
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
-
-/// What a call shall do, in the order calls are made.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Plight {
-    /// Fail and do nothing.
-    Fail(Fault),
-    /// Do it and fail nevertheless: the answer was lost on its way.
-    FailAfter(Fault),
-    /// Do nothing, and never answer.
-    Hang,
-    /// Do it, and never answer.
-    HangAfter,
-}
-
-type Queues = HashMap<(String, &'static str), VecDeque<Plight>>;
-
-/// What is to come, by organization and operation; and which organizations hang.
-#[derive(Debug, Default)]
-pub struct Plights {
-    coming: Mutex<Queues>,
-    hanging: Mutex<BTreeSet<String>>,
-}
-
-fn locked<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Plights {
-    /// Plans what a later call does.
-    pub fn plan(&self, org: &str, operation: &'static str, what: Plight) {
-        locked(&self.coming).entry((org.to_owned(), operation)).or_default().push_back(what);
-    }
-
-    /// How many planned calls of an organization were not made yet.
-    #[must_use]
-    pub fn left(&self, org: &str) -> usize {
-        locked(&self.coming).iter().filter(|((o, _), _)| o == org).map(|(_, q)| q.len()).sum()
-    }
-
-    /// Organizations a call of which never answers.
-    #[must_use]
-    pub fn hanging(&self) -> BTreeSet<String> {
-        locked(&self.hanging).clone()
-    }
-
-    fn take(&self, key: &(String, &'static str)) {
-        locked(&self.coming).get_mut(key).and_then(VecDeque::pop_front);
-    }
-
-    async fn around<T>(
-        &self,
-        org: &str,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, Fault>> + Send,
-    ) -> Result<T, Fault> {
-        let key = (org.to_owned(), operation);
-        let next = locked(&self.coming).get(&key).and_then(VecDeque::front).cloned();
-        match next {
-            None => call.await,
-            Some(Plight::Fail(f)) => {
-                self.take(&key);
-                Err(f)
-            }
-            Some(Plight::Hang) => {
-                self.take(&key);
-                locked(&self.hanging).insert(org.to_owned());
-                std::future::pending().await
-            }
-            // A call that fails by itself was not done: the plan stands.
-            Some(after) => {
-                let done = call.await?;
-                self.take(&key);
-                if let Plight::FailAfter(f) = after {
-                    return Err(f);
-                }
-                locked(&self.hanging).insert(org.to_owned());
-                drop(done);
-                std::future::pending().await
-            }
-        }
-    }
-}
-
-/// Whose a stack is; empty for those of the environment.
-fn owner(stack: &str) -> &str {
-    stack.strip_prefix("leadline-test-org-").unwrap_or_default()
-}
-
-struct FaultyStacks(CfnStacks, Arc<Plights>);
-
-#[async_trait]
-impl Stacks for FaultyStacks {
-    async fn describe(&self, stack: &str) -> Result<Option<StackState>, Fault> {
-        self.1.around(owner(stack), "describe", self.0.describe(stack)).await
-    }
-    async fn template(&self, stack: &str) -> Result<Option<String>, Fault> {
-        self.0.template(stack).await
-    }
-    async fn create_change_set(
-        &self,
-        stack: &str,
-        name: &str,
-        template: &str,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<(), Fault> {
-        let call = self.0.create_change_set(stack, name, template, tags);
-        self.1.around(owner(stack), "create_change_set", call).await
-    }
-    async fn change_set(&self, stack: &str, name: &str) -> Result<ChangeSetState, Fault> {
-        self.1.around(owner(stack), "change_set", self.0.change_set(stack, name)).await
-    }
-    async fn execute(&self, stack: &str, name: &str) -> Result<(), Fault> {
-        self.1.around(owner(stack), "execute", self.0.execute(stack, name)).await
-    }
-    async fn discard(&self, stack: &str, name: &str) -> Result<(), Fault> {
-        self.1.around(owner(stack), "discard", self.0.discard(stack, name)).await
-    }
-    async fn events(&self, stack: &str) -> Result<Vec<StackEvent>, Fault> {
-        self.0.events(stack).await
-    }
-    async fn delete(&self, stack: &str) -> Result<(), Fault> {
-        self.1.around(owner(stack), "delete", self.0.delete(stack)).await
-    }
-}
-
-struct FaultySecrets(AwsSecrets, Arc<Plights>);
-
-#[async_trait]
-impl Secrets for FaultySecrets {
-    async fn share_credentials(&self, scope: &OrgScope, share: &ShareId) -> Result<ShareCredentials, Fault> {
-        self.1.around(scope.org().as_str(), "share_credentials", self.0.share_credentials(scope, share)).await
-    }
-    fn forget(&self, scope: &OrgScope, share: &ShareId) {
-        self.0.forget(scope, share);
-    }
-    async fn put_share_credentials(&self, s: &OrgScope, share: &ShareId, c: &ShareCredentials) -> Result<(), Fault> {
-        self.0.put_share_credentials(s, share, c).await
-    }
-}
-
-struct FaultyStores(Arc<AwsOrgStores>, Arc<Plights>);
-
-#[async_trait]
-impl OrgStores for FaultyStores {
-    async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgStore>, Fault> {
-        self.1.around(scope.org().as_str(), "open", self.0.open(scope)).await
-    }
-}
-
-/// Tries grow with the square of the organizations: each is tried on the first of them only.
-struct FaultyIsolation(AwsIsolation, Arc<Plights>);
-
-#[async_trait]
-impl Isolation for FaultyIsolation {
-    fn not_enforced(&self) -> Vec<NotEnforced> {
-        self.0.not_enforced()
-    }
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
-        let made = self.0.stacks().await?;
-        Ok(made.into_iter().filter(|s| owner(s) == REFERENCE).collect())
-    }
-    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_own", self.0.own(own, shares)).await
-    }
-    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_environment", self.0.environment(own, env)).await
-    }
-    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_other", self.0.other(own, other, shares)).await
-    }
-}
 
 struct OneShare(Arc<FakeShare>);
 
@@ -224,7 +55,17 @@ impl Shares for OneShare {
 
 struct NoPlans;
 
+#[async_trait]
+impl Signing for NoPlans {
+    async fn key(&self) -> Result<String, Fault> {
+        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    }
+}
+
 impl Plans for NoPlans {
+    fn inputs(&self, _: &EnvId, _: &OrgId) -> Result<String, Fault> {
+        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    }
     fn opening(&self, _: &OrgId, _: &str) -> Result<Plan, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
     }
@@ -467,10 +308,11 @@ fn asked(plan: &Plan) -> ApplyInput {
         template: plan.template_text(),
         tags: plan.tags().clone(),
         repairs: plan.repairs().to_vec(),
+        remakes: plan.remakes().to_vec(),
         deletes: None,
         digest: plan.digest().to_owned(),
     };
-    ApplyInput { plan, requested_by: "tests".into(), inputs: String::new(), evidence: None }
+    ApplyInput { plan, requested_by: "tests".into(), inputs: String::new(), evidence: None, signature: None }
 }
 
 async fn connect(url: &str) -> Aws {
@@ -511,7 +353,9 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         secrets: Arc::new(FaultySecrets(AwsSecrets::new(aws.clone()), Arc::clone(&plights))),
         settings: Arc::new(AwsSettingsReader::new(&aws)),
         removal: Arc::new(AwsSettingsReader::new(&aws)),
+        registrations: Arc::new(FaultyRegistrations(Arc::clone(&plights))),
         plans: Arc::new(NoPlans),
+        signing: Arc::new(NoPlans),
         cache: ContentCache::new(1 << 20),
         isolation: Arc::new(FaultyIsolation(AwsIsolation::new(aws), plights)),
     }

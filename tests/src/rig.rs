@@ -19,6 +19,7 @@ use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_activities::schedules::Registered;
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
@@ -183,7 +184,9 @@ impl Rig {
             isolation: Arc::new(Nothing),
             settings: Arc::new(Nothing),
             removal: Arc::new(Nothing),
+            registrations: Arc::new(Registered),
             plans: Arc::new(Nothing),
+            signing: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
@@ -429,8 +432,22 @@ impl Secrets for Nothing {
 }
 
 #[async_trait]
+impl leadline_activities::ports::signing::Signing for Nothing {
+    async fn key(&self) -> Result<String, Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
 impl Storages for Nothing {
     async fn between(&self, _: &OrgScope, _: Storage, _: Storage, _: bool) -> Result<Arc<dyn Between>, Fault> {
+        Err(unused())
+    }
+    async fn alone(
+        &self,
+        _: &OrgScope,
+        _: Storage,
+    ) -> Result<Arc<dyn leadline_activities::ports::store::OrgStore>, Fault> {
         Err(unused())
     }
 }
@@ -459,6 +476,9 @@ impl LiveSettings for Nothing {
     async fn resources(&self, _: &str) -> Result<BTreeMap<String, Physical>, Fault> {
         Err(unused())
     }
+    async fn missing(&self, _: &str, _: &[String]) -> Result<BTreeSet<String>, Fault> {
+        Err(unused())
+    }
     async fn read(&self, _: &Physical) -> Result<Option<serde_json::Value>, Fault> {
         Err(unused())
     }
@@ -475,12 +495,15 @@ impl Removal for Nothing {
     async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
         Err(unused())
     }
-    async fn bucket(&self, _: &OrgScope) -> Result<bool, Fault> {
+    async fn bucket(&self, _: &OrgScope, _: Storage) -> Result<bool, Fault> {
         Err(unused())
     }
 }
 
 impl Plans for Nothing {
+    fn inputs(&self, _: &leadline_domain::EnvId, _: &OrgId) -> Result<String, Fault> {
+        Err(unused())
+    }
     fn opening(&self, _: &OrgId, _: &str) -> Result<leadline_provisioning::Plan, Fault> {
         Err(unused())
     }

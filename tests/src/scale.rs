@@ -1,10 +1,15 @@
 //! Many organizations onboarded in one run, with the worker killed in between.
 
 use crate::harness::stack::{Clinic, Stack};
-use crate::harness::tools::{Owned, wait_for};
+use crate::harness::tools::Owned;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Time between two looks at an onboarding of all.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Writes the files of the clinics' organizations, and a folder with the credentials of each. Returns the folder.
 ///
@@ -40,7 +45,7 @@ pub fn states(stack: &Stack) -> Vec<String> {
 /// took.
 ///
 /// # Panics
-/// When a worker cannot be started, or nothing goes on for `limit`.
+/// When a worker cannot be started or ends by itself, or nothing goes on for `limit`.
 pub fn onboard_all(
     stack: &Stack,
     credentials: &std::path::Path,
@@ -54,11 +59,46 @@ pub fn onboard_all(
     let dir = credentials.to_string_lossy();
     let args = ["org", "onboard", "--all", "--env", "test", "--credentials-dir", &dir, "--parallel", &parallel];
     let mut c = stack.command(&[&args[..], &["--output", "json"]].concat());
-    let running: Child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("leadline runs");
-    for n in kills {
-        wait_for("some organizations are complete", limit, || complete(stack) >= *n);
-        worker.kill();
-        *worker = stack.worker();
-    }
-    (running.wait_with_output().expect("it ends"), began.elapsed())
+    let mut running: Child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("leadline runs");
+    // Read all the while: a pipe that is full would stop the command.
+    let (out, err) = (drained(running.stdout.take()), drained(running.stderr.take()));
+    let mut kills = kills.iter().copied().peekable();
+    let (mut before, mut moved) = (0, Instant::now());
+    let status = loop {
+        if let Some(status) = running.try_wait().expect("asked") {
+            break status;
+        }
+        std::thread::sleep(LOOK);
+        let now = complete(stack);
+        if now != before {
+            (before, moved) = (now, Instant::now());
+        }
+        if kills.next_if(|n| now >= *n).is_some() {
+            worker.kill();
+            *worker = stack.worker();
+        }
+        // Nobody starts a worker again that ended by itself, and nothing goes on without one: better told than waited for.
+        let died = !worker.runs();
+        if died || moved.elapsed() > limit {
+            let why = if died { "the worker ended by itself" } else { "nothing goes on" };
+            let _ = running.kill();
+            let said = String::from_utf8_lossy(&err.join().expect("read")).into_owned();
+            let states = states(stack);
+            panic!("{why}: {now} complete, {states:?}\n{said}\n{}", stack.last_worker_log());
+        }
+    };
+    assert!(kills.peek().is_none(), "it ended before the worker was killed as often as it should have been");
+    let read = |t: JoinHandle<Vec<u8>>| t.join().expect("read");
+    (Output { status, stdout: read(out), stderr: read(err) }, began.elapsed())
+}
+
+/// Reads a pipe to its end.
+fn drained(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        if let Some(mut p) = pipe {
+            let _ = p.read_to_end(&mut all);
+        }
+        all
+    })
 }

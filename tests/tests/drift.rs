@@ -1,5 +1,6 @@
 //! Drift, through the binary and a worker: what is changed past CloudFormation is found and named, and nothing else is.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::ways_in::{WaysIn, open_to};
@@ -184,6 +185,85 @@ async fn what_is_changed_past_us_is_named() {
     let origins: Vec<&String> = cors.cors_rules().iter().flat_map(|r| r.allowed_origins()).collect();
     assert!(origins.len() == 1 && origins[0].starts_with("http://127.0.0.1:"), "{origins:?}");
     assert_eq!(cors.cors_rules()[0].expose_headers(), ["ETag"]);
+    let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
+    worker.stop(Duration::from_secs(20));
+}
+
+/// What somebody deletes by hand is missed. What holds no data is made again by an approved plan; what holds data only if
+/// it is named, and empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
+    let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let mut worker = stack.worker();
+    stack.provision();
+    let root = PastUs::new(&stack.aws.url()).await;
+    let (org, env) = (["org", "drift", "st-mary", "--env", "test"], ["env", "drift", "test"]);
+    let gone = |args: &[&str]| {
+        let (code, report) = look(&stack, args);
+        let gone: BTreeSet<String> = places(&report).into_iter().filter(|p| p.ends_with("  drifted")).collect();
+        (code, gone, report)
+    };
+
+    // Of the environment: an alarm, and a queue with the messages in it.
+    root.query(
+        "monitoring",
+        "2010-08-01",
+        &[("Action", "DeleteAlarms"), ("AlarmNames.member.1", "leadline-test-audit-age")],
+    );
+    let url = root.sqs.get_queue_url().queue_name("leadline-test-outcomes").send().await.expect("a url");
+    let url = url.queue_url.expect("a url");
+    root.sqs.delete_queue().queue_url(&url).send().await.expect("deleted");
+    let (code, missed, report) = gone(&env);
+    let both = BTreeSet::from(["AuditAgeAlarm  drifted".to_owned(), "OutcomeQueue  drifted".to_owned()]);
+    assert_eq!((code, missed), (Some(3), both), "{report}");
+    let plan = |args: &[&str]| {
+        let out = stack.run(&[&["env", "plan", "test", "--repair"], args].concat());
+        (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+    };
+    let (code, said) = plan(&[]);
+    assert!(code == Some(1) && said.contains("drift.data_lost") && said.contains("--allow OutcomeQueue"), "{said}");
+    assert!(!said.contains("--allow AuditAgeAlarm"), "{said}");
+    let (code, said) = plan(&["--allow", "OutcomeQueue"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("MAKE AGAIN OutcomeQueue") && said.contains("what it held is lost"), "{said}");
+    let refused = stack.run(&["env", "apply", "test", "--repair"]);
+    assert_eq!(refused.status.code(), Some(1), "not without its name");
+    let said = stack.ok(&["env", "apply", "test", "--repair", "--allow", "OutcomeQueue"]);
+    assert!(said.contains("put back: AuditAgeAlarm") && said.contains("made again"), "{said}");
+    let (code, report) = look(&stack, &env);
+    assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
+    let again = root.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::Policy);
+    let again = again.send().await.expect("it is there");
+    assert!(again.attributes().is_some_and(|a| a.contains_key(&QueueAttributeName::Policy)), "with its policy");
+    assert_eq!(plan(&[]).0, Some(0), "nothing more to do");
+
+    // Of an organization: a parameter, its role, and its bucket.
+    root.json("ssm", "AmazonSSM.DeleteParameter", &json!({"Name": "/leadline/test/org/st-mary/configuration"}));
+    let bucket = format!("leadline-test-st-mary-{ACCOUNT}");
+    let held = root.s3.list_object_versions().bucket(&bucket).send().await.expect("listed");
+    let ids = held.versions().iter().map(|v| (v.key(), v.version_id()));
+    for (key, id) in ids.chain(held.delete_markers().iter().map(|m| (m.key(), m.version_id()))) {
+        let delete = root.s3.delete_object().bucket(&bucket).set_key(key.map(str::to_owned));
+        delete.set_version_id(id.map(str::to_owned)).send().await.expect("deleted");
+    }
+    root.s3.delete_bucket().bucket(&bucket).send().await.expect("deleted");
+    let role = "leadline-test-org-st-mary";
+    for p in root.iam.list_role_policies().role_name(role).send().await.expect("listed").policy_names() {
+        root.iam.delete_role_policy().role_name(role).policy_name(p).send().await.expect("deleted");
+    }
+    root.iam.delete_role().role_name(role).send().await.expect("deleted");
+    let (code, missed, report) = gone(&org);
+    let all = ["Bucket", "Configuration", "Role"].map(|r| format!("{r}  drifted"));
+    assert_eq!((code, missed), (Some(3), BTreeSet::from(all)), "{report}");
+    let repair = ["org", "onboard", "st-mary", "--env", "test", "--repair"];
+    let refused = stack.run(&repair);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("drift.data_lost"), "{said}");
+    assert!(said.contains(&bucket) && said.contains("--allow Bucket"), "{said}");
+    let said = stack.ok(&[&repair[..], &["--allow", "Bucket"]].concat());
+    assert!(said.contains("made again"), "{said}");
+    let (code, report) = look(&stack, &org);
+    assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
     let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
     worker.stop(Duration::from_secs(20));
 }

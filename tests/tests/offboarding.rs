@@ -79,8 +79,10 @@ async fn an_organization_leaves_and_nothing_under_way_is_lost() {
         assert_eq!(c["recordings"], taken.len(), "{c}");
         let bytes: usize = taken.iter().map(|j| j.bytes.len()).sum();
         assert_eq!(c["bytes"], bytes, "{c}");
-        let schedules = ["schedule isolation/test/st-mary", "schedule drift/test/st-mary"];
-        assert_eq!(c["removed"], serde_json::json!(["watch of share ward", schedules[0], schedules[1]]), "{c}");
+        let schedules = ["isolation", "drift", "outcomes"].map(|s| format!("schedule {s}/test/st-mary"));
+        let removed: Vec<&str> =
+            std::iter::once("watch of share ward").chain(schedules.iter().map(String::as_str)).collect();
+        assert_eq!(c["removed"], serde_json::json!(removed), "{c}");
         assert_eq!(c["watches"][0]["note"], serde_json::Value::Null, "there was a last listing: {c}");
         let held = c["kept_until_ms"].as_i64().expect("ms") - c["exported_ms"].as_i64().expect("ms");
         assert_eq!(held, 30 * 86_400_000);
@@ -224,7 +226,7 @@ async fn what_is_not_locked_is_deleted_after_a_second_approval() {
 
     tokio::task::block_in_place(|| {
         let deletion = waits_for_deletion(&stack);
-        for schedule in ["isolation/test/st-mary", "drift/test/st-mary"] {
+        for schedule in ["isolation/test/st-mary", "drift/test/st-mary", "outcomes/test/st-mary"] {
             assert!(!stack.temporal.knows_schedule(schedule), "{schedule} is left");
         }
         assert!(stack.temporal.knows_schedule("drift/test/kings-road"), "the other organization's is there");
@@ -280,10 +282,22 @@ async fn where_nothing_is_locked_nothing_is_left_and_it_can_come_back() {
     let clinic = Clinic::new("st-mary", "ward");
     let stack = Stack::start(std::slice::from_ref(&clinic));
     let _ = stack.device("st-mary").await;
+    let file = stack.environments().join("orgs/st-mary.toml");
+    let text_of = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("{text_of}\n[storage.processing]\nkeep_days = 30\n")).expect("written");
     let _worker = stack.worker();
     tokio::task::block_in_place(|| stack.provision());
     let root = PastUs::new(&stack.aws.url()).await;
     let bucket = format!("leadline-test-st-mary-{ACCOUNT}");
+    // Two recordings, and their copies in the organization's other storage.
+    let some = jobs("st-mary", "a", 2, 41);
+    write_all(&Login::of(&stack, &clinic), &some, Duration::from_millis(10), &AtomicUsize::new(0)).await;
+    let copies = format!("{bucket}-prc");
+    tokio::task::block_in_place(|| {
+        judge_messages(&stack, &some, LIMIT);
+        let _ = stack.ok(&["transfer", "st-mary", "--env", "test", "--from", "data", "--to", "processing"]);
+    });
+    assert_eq!(versions(&root, &copies).await, Some(2));
     // An upload that nobody completed.
     root.s3.create_multipart_upload().bucket(&bucket).key("staging/abandoned").send().await.expect("begun");
     tokio::task::block_in_place(|| {
@@ -291,9 +305,17 @@ async fn where_nothing_is_locked_nothing_is_left_and_it_can_come_back() {
         let out = stack.run(&[&OFFBOARD[..], &["--approve", &deletion, "--as", "bob"]].concat());
         assert!(out.status.success(), "{}", text(&out));
         wait_for("everything is deleted", LIMIT, || status(&stack)["step"] == "done");
-        assert_eq!(status(&stack)["deletion"]["locked"]["versions"], 0);
+        let d = &status(&stack)["deletion"];
+        assert_eq!(d["locked"]["versions"], 0);
+        assert_eq!(d["held"]["storages"][&copies]["versions"], 2, "{d}");
+        let removed = d["removed"].to_string();
+        assert!(removed.contains(&format!("in bucket {copies}")), "{d}");
+        assert!(removed.contains(&format!("\"bucket {copies}\"")), "{d}");
+        assert!(!d["kept"].to_string().contains(&copies), "{d}");
     });
-    assert_eq!(versions(&root, &bucket).await, None, "the bucket is gone");
+    for b in [&bucket, &copies] {
+        assert_eq!(versions(&root, b).await, None, "bucket {b} is gone");
+    }
     let key = root.kms.describe_key().key_id("alias/leadline-test-st-mary").send().await;
     assert!(key.is_err(), "the key has lost its name");
     tokio::task::block_in_place(|| {

@@ -57,6 +57,16 @@ impl TwoEnvironments {
         std::fs::write(path, text.replace(from, to)).expect("written");
     }
 
+    /// Has `stage` believe evidence that is signed with this key.
+    fn trust(&self, key: &str) {
+        let gates = format!("[to.stage]\nfrom = \"test\"\napprovals = 1\nfour_eyes = true\nevidence_key = \"{key}\"\n");
+        // Renamed, so that no worker reads half of it.
+        let path = self.stack.environments().join("promotion.toml");
+        let new = path.with_extension("new");
+        std::fs::write(&new, gates).expect("written");
+        std::fs::rename(&new, path).expect("renamed");
+    }
+
     /// A command in `stage`, by someone.
     fn command(&self, who: &str, args: &[&str]) -> Command {
         let mut c = self.stack.command(args);
@@ -123,6 +133,11 @@ async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
         succeeds(apply);
         refused(&s.run("bob", &[&approve[..], &[&digest]].concat()), "approval.refused");
 
+        // What test shows is signed by a worker of test, and this is the key to believe.
+        let key = s.stack.ok(&["env", "evidence-key", "test"]).trim().to_owned();
+        assert_eq!(key, s.stack.ok(&["env", "evidence-key", "test"]).trim(), "it is made once");
+        s.trust(&key);
+
         // No evidence: not by the front door, not by the side door.
         let promote = ["promote", "st-mary", "--from", "test", "--to", "stage"];
         let check = [&promote[..], &["--check"]].concat();
@@ -150,6 +165,23 @@ async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
 
         let credentials = s.stack.dir.join("st-mary.credentials.toml").to_string_lossy().into_owned();
         let with = [&promote[..], &["--credentials", &credentials]].concat();
+        // Evidence by another hand: the command refuses it, and where the command does not, the worker does.
+        let stranger = s.run("ann", &["env", "evidence-key", "stage"]);
+        let stranger = String::from_utf8_lossy(&stranger.stdout).trim().to_owned();
+        assert!(stranger.len() == 64 && stranger != key, "{stranger}");
+        s.trust(&stranger);
+        refused(&both(&s, &promote), "evidence.refused");
+        s.trust(&key);
+        let promoting = piped(&mut both_command(&s, &with));
+        let digest = s.waiting(&["org", "status", "st-mary", "--env", "stage"]);
+        s.trust(&stranger);
+        let approve = ["org", "approve", "st-mary", "--env", "stage", "--digest", &digest];
+        assert!(s.run("bob", &approve).status.success());
+        let out = promoting.wait_with_output().expect("it ends");
+        refused(&out, "evidence.refused");
+        let list = s.run("ann", &["org", "list", "--env", "stage"]);
+        assert!(!text(&list).contains("CREATE_COMPLETE"), "nothing was executed: {}", text(&list));
+        s.trust(&key);
         let promoting = piped(&mut both_command(&s, &with));
         let digest = s.waiting(&["org", "status", "st-mary", "--env", "stage"]);
         let approve = ["org", "approve", "st-mary", "--env", "stage", "--digest", &digest];

@@ -3,7 +3,11 @@
 //! `cargo test -p leadline-tests --test replay -- --ignored` records them anew; see `tests/histories/README.md` for when
 //! that is right.
 
+#[path = "replay/provisioning.rs"]
+mod provisioning;
+
 use leadline_activities::adapters::aws_fake::Planned;
+use leadline_activities::worker::WORKFLOWS;
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{ArchiveRule, Fault, FaultCode, SettleRule};
 use leadline_formats::sets::SetRule;
@@ -14,9 +18,10 @@ use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
 use leadline_workflows::subscription::Seen;
 use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
-use temporalio_client::{UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
+use temporalio_client::{Client, UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
 use temporalio_common::data_converters::DataConverter;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
@@ -39,15 +44,24 @@ async fn recorded_histories_replay() {
         .filter(|p| p.extension().is_some_and(|e| e == "json"))
         .collect();
     files.sort();
-    assert!(files.len() >= 16, "only {} recorded histories", files.len());
     let replayer = replayer();
+    let mut missing: BTreeSet<&str> = WORKFLOWS.iter().copied().collect();
     for f in files {
         let text = std::fs::read(&f).expect("read");
+        missing.remove(of_type(&text).as_str());
         let history = WorkflowHistory::from_json(&text).expect("a history");
         if let Err(e) = replayer.replay_workflow(history).await {
             panic!("{} does not replay: running workflows like it would break: {e}", f.display());
         }
     }
+    assert!(missing.is_empty(), "workflows without a recorded history: {missing:?}");
+}
+
+/// The type of the workflow that a history is of.
+fn of_type(history: &[u8]) -> String {
+    let v: serde_json::Value = serde_json::from_slice(history).expect("JSON");
+    let started = &v["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
+    started["workflow_type"]["name"].as_str().expect("a type").to_owned()
 }
 
 /// The replayer itself: the same history under code that does something else must fail.
@@ -253,6 +267,15 @@ async fn record_sets() {
     }
 }
 
+/// Applying plans, leaving, checks, canaries, rotation, transfers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes tests/histories"]
+async fn record_provisioning() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    provisioning::record(&temporal).await;
+}
+
 /// How far a subscription at an EHR was followed, written down three times.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes tests/histories"]
@@ -294,7 +317,11 @@ async fn through(rig: &Rig, intake: &Intake, name: &str) {
 }
 
 async fn keep(rig: &Rig, id: &str, name: &str) {
-    let handle = rig.engine.client().get_workflow_handle::<UntypedWorkflow>(id);
+    keep_of(rig.engine.client(), id, name).await;
+}
+
+async fn keep_of(client: &Client, id: &str, name: &str) {
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
     let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.expect("a history");
     std::fs::create_dir_all(folder()).expect("folder");
     std::fs::write(folder().join(format!("{name}.json")), history).expect("written");

@@ -311,7 +311,7 @@ pub(crate) async fn apply_stack<W: Applying + 'static>(
         s.status().outputs = outputs;
     });
     let input = ctx.state(Applying::to_execute);
-    if !input.apply.plan.repairs.is_empty() {
+    if !input.apply.plan.repairs.is_empty() || !input.apply.plan.remakes.is_empty() {
         let restored = step!(
             ctx,
             "putting back what was changed past us",
@@ -359,10 +359,17 @@ mod tests {
             template: "{}".into(),
             tags: BTreeMap::new(),
             repairs: vec![],
+            remakes: vec![],
             deletes: None,
             digest: "d".into(),
         };
-        Apply::new(ApplyInput { plan, requested_by: "ann".into(), inputs: String::new(), evidence: None })
+        Apply::new(ApplyInput {
+            plan,
+            requested_by: "ann".into(),
+            inputs: String::new(),
+            evidence: None,
+            signature: None,
+        })
     }
 
     #[test]

@@ -216,6 +216,9 @@ pub struct StackPlan {
     /// Logical ids of the resources whose settings were changed past us and are to be put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
+    /// Logical ids of the resources that are gone and are to be made again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remakes: Vec<String>,
     /// Id of the certificate of the off-boarding after which everything is to be deleted; absent for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes: Option<String>,
@@ -236,6 +239,9 @@ pub struct ApplyInput {
     /// What was collected in the environment that has to pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Signature of the evidence, as [`leadline_domain::gates::SignedEvidence`] has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 impl ApplyInput {
@@ -412,8 +418,8 @@ impl Provisioning {
     pub fn discard_stack(_: StackPlan) -> Result<String, ActivityError> {
         unimplemented!()
     }
-    /// Puts back the settings that were changed past us, of the resources that the plan names, to what its template says;
-    /// looks again. Returns the places. Refuses a plan for which a gate is closed.
+    /// Makes again what is gone, and puts back the settings that were changed past us, of the resources that the plan
+    /// names, to what its template says; looks again. Returns the places. Refuses a plan for which a gate is closed.
     #[activity(name = "restore_settings")]
     pub fn restore_settings(_: ExecuteInput) -> Result<Vec<String>, ActivityError> {
         unimplemented!()

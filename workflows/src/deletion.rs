@@ -11,6 +11,7 @@ use crate::recording_lifecycle::now_ms;
 use leadline_domain::gates::{self, Approver, GateState, Gates, Request};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 use temporalio_workflow::{WorkflowContext, WorkflowTermination};
@@ -60,6 +61,9 @@ pub struct Contents {
     pub bytes: u64,
     /// Delete markers.
     pub markers: u64,
+    /// What the organization's other storages hold besides, by bucket.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storages: BTreeMap<String, Contents>,
 }
 
 /// What object lock keeps.
@@ -143,17 +147,18 @@ impl Deletions {
     pub fn open_bucket(_: OpenInput) -> Result<(), ActivityError> {
         unimplemented!()
     }
-    /// Counts what the bucket holds.
+    /// Counts what the bucket holds, and those of the organization's other storages.
     #[activity(name = "count_contents")]
     pub fn count_contents(_: OrgId) -> Result<Contents, ActivityError> {
         unimplemented!()
     }
-    /// Deletes every version that is not locked. Returns what is.
+    /// Deletes every version that is not locked, in the other storages too. Returns what is locked.
     #[activity(name = "delete_contents")]
     pub fn delete_contents(_: OrgId) -> Result<Locked, ActivityError> {
         unimplemented!()
     }
-    /// Deletes the stack, and what it leaves behind: secrets; key and bucket, unless something is locked.
+    /// Deletes the stack, and what it leaves behind: secrets; the buckets of other storages; key and bucket, unless something
+    /// is locked.
     #[activity(name = "dismantle")]
     pub fn dismantle(_: DismantleInput) -> Result<Dismantled, ActivityError> {
         unimplemented!()
@@ -182,6 +187,7 @@ pub fn deletion_gates(env: &EnvId, gates: Option<&Gates>) -> Gates {
             replay_clean: false,
             approvals: 1,
             four_eyes: false,
+            evidence_key: None,
         },
     }
 }
@@ -269,6 +275,12 @@ pub(crate) async fn delete(
         held.bytes.saturating_sub(locked.bytes),
         held.markers
     )];
+    removed.extend(held.storages.iter().map(|(bucket, c)| {
+        format!(
+            "{} versions of objects, {} bytes, and {} delete markers in bucket {bucket}",
+            c.versions, c.bytes, c.markers
+        )
+    }));
     removed.extend(done.removed);
     let deletion = DeletionCertificate {
         kind: "deletion".into(),

@@ -78,6 +78,12 @@ pub fn canary(env: &EnvId, org: &OrgId) -> String {
     format!("canary/{env}/{org}")
 }
 
+/// Id of a [`crate::CollectEvidence`]: one at a time for an organization.
+#[must_use]
+pub fn evidence(env: &EnvId, org: &OrgId) -> String {
+    format!("evidence/{env}/{org}")
+}
+
 /// Id of a [`crate::IsolationProbe`] that a command starts, and of its schedule.
 #[must_use]
 pub fn isolation(env: &EnvId, org: &OrgId) -> String {
@@ -106,7 +112,13 @@ pub fn transfer(env: &EnvId, transfer: &Transfer) -> String {
     // An enum and ids have no way to fail.
     let asked = serde_json::to_string(transfer).unwrap_or_default();
     let h = leadline_domain::Digest::of(asked.as_bytes()).to_hex();
-    format!("transfer/{env}/{}/{}", transfer.org, &h[..16])
+    format!("{}{}", transfers(env, &transfer.org), &h[..16])
+}
+
+/// What the ids of all transfers of an organization begin with.
+#[must_use]
+pub fn transfers(env: &EnvId, org: &OrgId) -> String {
+    format!("transfer/{env}/{org}/")
 }
 
 /// Id of an [`crate::OffboardOrganization`]: one at a time for an organization.

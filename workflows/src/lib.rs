@@ -8,6 +8,7 @@ pub mod canary;
 pub mod checks;
 pub mod contracts;
 pub mod deletion;
+pub mod evidence;
 pub mod ids;
 pub mod ingest_batch;
 mod leaving;
@@ -25,6 +26,7 @@ pub mod transfer;
 
 pub use canary::CanaryRun;
 pub use checks::{DriftCheck, IsolationProbe};
+pub use evidence::CollectEvidence;
 pub use ingest_batch::IngestBatch;
 pub use offboard::OffboardOrganization;
 pub use onboard::{ApplyEnvironment, OnboardOrganization};

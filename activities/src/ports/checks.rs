@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use leadline_domain::isolation::{Evidence, NotEnforced};
-use leadline_domain::{EnvScope, Fault, OrgId, OrgScope, ShareId};
+use leadline_domain::{EnvId, EnvScope, Fault, OrgId, OrgScope, ShareId};
 use leadline_provisioning::Plan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,12 @@ pub trait LiveSettings: Send + Sync {
     /// `stack.*`.
     async fn resources(&self, stack: &str) -> Result<BTreeMap<String, Physical>, Fault>;
 
+    /// Which of these resources of a stack (logical ids) CloudFormation finds gone. Those it cannot look at are not named.
+    ///
+    /// # Errors
+    /// `stack.*`.
+    async fn missing(&self, stack: &str, logical: &[String]) -> Result<BTreeSet<String>, Fault>;
+
     /// The settings of one resource, in the shape of [`leadline_provisioning::plan::drift`]; `None` if it is gone.
     ///
     /// # Errors
@@ -94,6 +100,12 @@ pub trait Plans: Send + Sync {
     /// # Errors
     /// `config.*`.
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+
+    /// Digest of what the plan of an organization in an environment is made from, as the files are here now.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn inputs(&self, env: &EnvId, org: &OrgId) -> Result<String, Fault>;
 
     /// The plan that opens an organization's bucket for deletion, after the off-boarding that this certificate is of.
     ///

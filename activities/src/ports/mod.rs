@@ -3,9 +3,11 @@
 pub mod checks;
 pub mod outcomes;
 pub mod queue;
+pub mod registration;
 pub mod removal;
 pub mod rotation;
 pub mod share;
+pub mod signing;
 pub mod stacks;
 pub mod staging;
 pub mod store;

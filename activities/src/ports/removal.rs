@@ -1,6 +1,7 @@
 //! The role of what a stack leaves behind when it is deleted: taken away by people's leave only.
 
 use async_trait::async_trait;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, OrgScope, ShareId};
 
 /// Removes what is retained of an organization. What is gone already is success.
@@ -18,9 +19,9 @@ pub trait Removal: Send + Sync {
     /// `store.access_denied`, `credential.*`.
     async fn key(&self, scope: &OrgScope, days: i32) -> Result<bool, Fault>;
 
-    /// Deletes the bucket, which must be empty. `false`: there was none.
+    /// Deletes the bucket of a storage, which must be empty. `false`: there was none.
     ///
     /// # Errors
     /// `store.*`.
-    async fn bucket(&self, scope: &OrgScope) -> Result<bool, Fault>;
+    async fn bucket(&self, scope: &OrgScope, storage: Storage) -> Result<bool, Fault>;
 }

@@ -1,5 +1,6 @@
 //! The role of an organization's storages in transfers.
 
+use super::store::OrgStore;
 use async_trait::async_trait;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Digest, Fault, OrgScope};
@@ -71,4 +72,10 @@ pub trait Storages: Send + Sync {
         to: Storage,
         moving: bool,
     ) -> Result<Arc<dyn Between>, Fault>;
+
+    /// One storage by itself, to be counted and emptied after it was opened for deletion.
+    ///
+    /// # Errors
+    /// `credential.refused`, `credential.unreachable`.
+    async fn alone(&self, scope: &OrgScope, storage: Storage) -> Result<Arc<dyn OrgStore>, Fault>;
 }

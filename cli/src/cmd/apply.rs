@@ -6,7 +6,7 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::status_fault;
-use leadline_domain::gates::{Approver, Evidence, GateState};
+use leadline_domain::gates::{Approver, GateState, SignedEvidence};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, Operator, StackPlan};
@@ -14,7 +14,7 @@ use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use temporalio_client::errors::{
     WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError,
 };
@@ -24,6 +24,11 @@ use temporalio_client::{
     WorkflowStartOptions,
 };
 use temporalio_common::error::IncomingError;
+
+/// A fault that stands so long after it was mended was not mended.
+const MENDED: Duration = Duration::from_secs(10);
+/// How long a worker has to answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// The stack as it is.
 pub(crate) async fn current(deps: &Deps, stack: &str) -> Result<Option<CurrentStack>, Failure> {
@@ -47,18 +52,29 @@ fn stack_plan(plan: &Plan) -> StackPlan {
         template: plan.template_text(),
         tags: plan.tags().clone(),
         repairs: plan.repairs().to_vec(),
+        remakes: plan.remakes().to_vec(),
         deletes: None,
         digest: plan.digest().to_owned(),
     }
 }
 
 /// The plan with everything put back that was changed past us, as whoever runs this command sees it now.
-pub(crate) async fn repairing(deps: &Deps, org: Option<&OrgId>, plan: Plan) -> Result<Plan, Failure> {
+///
+/// What is gone is made again; if it held data, only if `allow` names it.
+pub(crate) async fn repairing(deps: &Deps, org: Option<&OrgId>, plan: Plan, allow: &[String]) -> Result<Plan, Failure> {
     let report = leadline_activities::drift::find(deps, org).await?;
-    for d in report.beyond_repair() {
-        output::note(&format!("  {} cannot be put back: {}; see docs/faults/drift.found.md", d.place(), d.kind));
+    let lost: Vec<String> = report
+        .gone()
+        .filter(|d| plan.holds_data(&d.resource) && !allow.contains(&d.resource))
+        .map(|d| format!("\n  {}, with what it held\n    --allow {}", d.place(), d.resource))
+        .collect();
+    if !lost.is_empty() {
+        let detail =
+            format!("what is gone cannot be put back, only made again, empty; name each to allow it:{}", lost.concat());
+        return Err(Fault::new(FaultCode::DriftDataLost, detail).into());
     }
-    Ok(plan.repairing(report.repairable()))
+    let gone: Vec<String> = report.gone().map(|d| d.resource.clone()).collect();
+    Ok(plan.repairing(report.repairable()).remaking(gone))
 }
 
 /// Who asks for a plan. Only where gates stand does it have to be known.
@@ -84,10 +100,11 @@ impl Applying {
         plan: &Plan,
         requested_by: String,
         inputs: String,
-        evidence: Option<Evidence>,
+        evidence: Option<SignedEvidence>,
     ) -> Result<Self, Failure> {
         let queue = site.environment().scope().main_queue();
-        let input = ApplyInput { plan: stack_plan(plan), requested_by, inputs, evidence };
+        let (evidence, signature) = evidence.map(|e| (e.evidence, e.signature)).unzip();
+        let input = ApplyInput { plan: stack_plan(plan), requested_by, inputs, evidence, signature };
         let applying = Self::of(client, plan.env(), plan.org());
         let id = applying.id();
         let options = WorkflowStartOptions::new(&queue, &id)
@@ -102,8 +119,20 @@ impl Applying {
         match started {
             Ok(()) => Ok(applying),
             Err(WorkflowStartError::AlreadyStarted { .. }) => {
-                if applying.status().await.is_none_or(|s| s.plan != plan.digest()) {
-                    let detail = format!("{id} is under way with another plan: wait for it, or cancel it");
+                let Ok(Some(s)) = tokio::time::timeout(ANSWER, applying.status()).await else {
+                    let detail = format!("{id} is under way, and no worker answers to say with which plan: start one");
+                    return Err(Fault::new(FaultCode::ApplyUnderWay, detail).into());
+                };
+                if s.plan != plan.digest() {
+                    let detail = format!(
+                        "{id} is under way with plan {} at the step \"{}\": wait for it, or end it with `leadline {}`",
+                        s.plan,
+                        s.step,
+                        plan.org().map_or(format!("env cancel {}", plan.env()), |o| format!(
+                            "org cancel {o} --env {}",
+                            plan.env()
+                        ))
+                    );
                     return Err(Fault::new(FaultCode::ApplyUnderWay, detail).into());
                 }
                 output::note("  this plan is being applied already; following it");
@@ -163,11 +192,10 @@ impl Applying {
     /// Agrees to the plan of this digest.
     pub(crate) async fn approve(&self, approver: Approver) -> Result<(), Failure> {
         let o = WorkflowExecuteUpdateOptions::default();
-        let r = match self {
-            Self::Environment(h) => h.execute_update(ApplyEnvironment::approve, approver, o).await,
-            Self::Organization(h) => h.execute_update(OnboardOrganization::approve, approver, o).await,
-        };
-        approved(r)
+        approved(match self {
+            Self::Environment(h) => answered(h.execute_update(ApplyEnvironment::approve, approver, o)).await?,
+            Self::Organization(h) => answered(h.execute_update(OnboardOrganization::approve, approver, o)).await?,
+        })
     }
 
     /// Wants no more of it.
@@ -175,8 +203,8 @@ impl Applying {
         let who = Operator { name };
         let o = WorkflowExecuteUpdateOptions::default();
         let r = match self {
-            Self::Environment(h) => h.execute_update(ApplyEnvironment::cancel, who, o).await,
-            Self::Organization(h) => h.execute_update(OnboardOrganization::cancel, who, o).await,
+            Self::Environment(h) => answered(h.execute_update(ApplyEnvironment::cancel, who, o)).await?,
+            Self::Organization(h) => answered(h.execute_update(OnboardOrganization::cancel, who, o)).await?,
         };
         let refused = |why: String| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
         match r {
@@ -229,6 +257,7 @@ impl Applying {
         let mut told = String::new();
         let mut events = Events::begin(deps, stack).await;
         let mut waiting: Option<Fault> = None;
+        let mut mended: Option<Instant> = None;
         loop {
             tokio::select! {
                 r = &mut result => return r.map_err(|e| Failure::new(format!("provisioning ended: {}", reason(&e)))),
@@ -253,11 +282,18 @@ impl Applying {
                 if let Some(f) = s.paused.clone() {
                     if paused(f.clone()).await? {
                         self.resume().await?;
+                        mended = Some(Instant::now());
                     } else {
                         output::note(&format!("  waits: {f}; see docs/faults/{}.md", f.code));
                     }
                 }
                 waiting = s.paused;
+            } else if let (Some(f), Some(at)) = (&waiting, mended)
+                && at.elapsed() > MENDED
+            {
+                // What this command could do was not all of it, e.g. the credentials of another share.
+                output::note(&format!("  still waits: {f}; see docs/faults/{}.md", f.code));
+                mended = None;
             }
         }
     }
@@ -272,6 +308,15 @@ pub(crate) fn reason(e: &WorkflowGetResultError) -> String {
         return format!("{f}\n  see docs/faults/{}.md", f.code);
     }
     e.to_string()
+}
+
+/// An update is taken by a worker: without one it would be waited for without end.
+pub(crate) async fn answered<T>(update: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(ANSWER, update).await.map_err(|_| {
+        let seconds = ANSWER.as_secs();
+        let detail = format!("no worker of the environment answered within {seconds} s: start one, then ask for the status and say it again");
+        Failure::from(Fault::new(FaultCode::EngineUnreachable, detail))
+    })
 }
 
 /// How an approval went.
@@ -318,10 +363,9 @@ impl Events {
     }
 
     async fn tell(&mut self, deps: &Deps, stack: &str) {
-        // Newest first.
         let mut new = deps.stacks.events(stack).await.unwrap_or_default();
         new.retain(|e| !self.seen.contains(&e.id));
-        for e in new.into_iter().rev() {
+        for e in new {
             let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", e.reason) };
             output::note(&format!("    {:<28} {}{reason}", e.status, e.logical_id));
             self.seen.insert(e.id);

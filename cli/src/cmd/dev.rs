@@ -61,6 +61,10 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     for name in SEARCH_ATTRIBUTES {
         server.arg("--search-attribute").arg(format!("{name}=Keyword"));
     }
+    let here = local(&g.environments, a.temporal_port, a.aws_port);
+    for (namespace, _) in here.iter().filter(|(n, _)| n != "default") {
+        server.args(["--namespace", namespace]);
+    }
     let mut aws = Command::new(tools.join("bin/python"));
     aws.arg(&launcher).arg("--port").arg(a.aws_port.to_string()).arg("--data").arg(a.state.join("aws"));
 
@@ -78,6 +82,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         w.tell();
     }
     output::note(&format!("state         {}; Ctrl-C stops all of it", a.state.display()));
+    for (_, login) in &here {
+        output::note(login);
+    }
     let a_gateway = ways.is_some();
     let (told, stopped) = watch::channel(false);
     let log = a.state.join("gateway.log");
@@ -110,6 +117,27 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         None => Ok(Code::Ok),
         Some((name, _)) => Err(Failure::new(format!("{name} ended by itself; its log is in {}", a.state.display()))),
     }
+}
+
+/// The environments that are served by these two: the Temporal namespace of each, which is made, and whom AWS takes a command
+/// for. Files that are wrong are `env check`'s business.
+fn local(folder: &Path, temporal: u16, aws: u16) -> Vec<(String, String)> {
+    let (config, _) = leadline_provisioning::load(folder);
+    let Some(config) = config else { return Vec::new() };
+    let at = |address: &str, port: u16| address.trim_end_matches('/').ends_with(&format!(":{port}"));
+    let endpoint = |e: &leadline_provisioning::config::Environment| {
+        e.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://") && at(u, aws))
+    };
+    let here = config.environments().values().filter(|e| endpoint(e) && at(&e.temporal.address, temporal));
+    here.map(|e| {
+        let login = format!(
+            "{:<13} for its commands: export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=local",
+            e.id.as_str(),
+            e.account
+        );
+        (e.temporal.namespace.clone(), login)
+    })
+    .collect()
 }
 
 fn default_tools() -> Option<PathBuf> {

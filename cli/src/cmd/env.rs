@@ -7,6 +7,7 @@ use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
+use leadline_activities::ports::signing::Signing as _;
 use leadline_domain::EnvId;
 use leadline_domain::gates::Approver;
 use leadline_provisioning::{KeyDiff, Plan, Severity, env_diff, plan_backup, plan_env, render};
@@ -69,6 +70,11 @@ pub(crate) enum Command {
         #[arg(long)]
         repair: bool,
     },
+    /// Print the public key that `promotion.toml` of others trusts (`evidence_key`); the key is made if there is none yet.
+    EvidenceKey {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Cancel an apply that waits. What was executed stays as it is.
     Cancel {
         #[command(flatten)]
@@ -116,6 +122,11 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             Ok(plans::show_each(&plan(&site, &allow, offline, repair).await?, g.output))
         }
         Command::Apply { which, allow, repair } => apply(g, &which.site(g)?, &allow, repair).await,
+        Command::EvidenceKey { which } => {
+            let secret = which.site(g)?.evidence_key().await.key().await?;
+            output::line(&leadline_activities::evidence::public_key(&secret)?);
+            Ok(Code::Ok)
+        }
         Command::Cancel { which } => {
             let site = which.site(g)?;
             Applying::of(&site.temporal().await?, &site.environment().id, None).cancel(g.operator()?).await
@@ -178,7 +189,7 @@ async fn plan(site: &Site, allow: &[String], offline: bool, repair: bool) -> Res
     let now = live.stack(&scope.stack()).await?;
     let mut own = plan_env(e, now.as_ref(), allow);
     if let (true, plans::Live::Asked(deps), Ok(plan)) = (repair, &live, &own) {
-        own = Ok(apply::repairing(deps, None, plan.clone()).await?);
+        own = Ok(apply::repairing(deps, None, plan.clone(), allow).await?);
     }
     let mut out = vec![Planned { stack: scope.stack(), org: None, plan: own }];
     let now = if e.backup.is_some() { live.stack(&scope.backup_stack()).await? } else { None };

@@ -1,6 +1,6 @@
 //! `leadline org offboard`.
 
-use super::apply::{approved, gate_line, note_gates};
+use super::apply::{answered, approved, gate_line, note_gates};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -141,7 +141,8 @@ fn told_gates(s: &OffboardStatus) {
 
 async fn keep(handle: &Handle, name: String) -> Done {
     let who = Operator { name };
-    let r = handle.execute_update(OffboardOrganization::keep, who, WorkflowExecuteUpdateOptions::default()).await;
+    let o = WorkflowExecuteUpdateOptions::default();
+    let r = answered(handle.execute_update(OffboardOrganization::keep, who, o)).await?;
     let refused = |why: &str| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
     match r {
         Ok(_) => {}
@@ -157,9 +158,8 @@ async fn keep(handle: &Handle, name: String) -> Done {
 }
 
 async fn approve(handle: &Handle, approver: Approver) -> Done {
-    let r =
-        handle.execute_update(OffboardOrganization::approve, approver, WorkflowExecuteUpdateOptions::default()).await;
-    approved(r)?;
+    let o = WorkflowExecuteUpdateOptions::default();
+    approved(answered(handle.execute_update(OffboardOrganization::approve, approver, o)).await?)?;
     output::note("approved");
     Ok(Code::Ok)
 }

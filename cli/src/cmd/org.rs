@@ -10,7 +10,7 @@ use crate::output::{self, Format};
 use futures::{StreamExt, TryStreamExt};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
-use leadline_domain::gates::{Approver, Evidence};
+use leadline_domain::gates::{Approver, SignedEvidence};
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
 use leadline_provisioning::config::Organization;
 use leadline_provisioning::{Plan, plan_org};
@@ -164,7 +164,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             let o = site.config().organization(&env, &org).ok_or_else(|| unknown(&org, &env))?;
             let mut p = planned(&site, &live, o, &allow).await?;
             if let (true, Live::Asked(deps), Ok(plan)) = (repair, &live, &p.plan) {
-                p.plan = Ok(apply::repairing(deps, Some(&org), plan.clone()).await?);
+                p.plan = Ok(apply::repairing(deps, Some(&org), plan.clone(), &allow).await?);
             }
             Ok(plans::show_each(&[p], g.output))
         }
@@ -258,7 +258,7 @@ pub(super) struct How<'a> {
     /// Put back what was changed past us.
     pub(super) repair: bool,
     /// Comes with a promotion.
-    pub(super) evidence: Option<Evidence>,
+    pub(super) evidence: Option<SignedEvidence>,
 }
 
 /// Applies the plan of an organization.
@@ -274,7 +274,7 @@ pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) 
     let scope = o.scope(site.environment())?;
     let (deps, _) = site.deps().await?;
     if repair {
-        plan = apply::repairing(&deps, Some(org), plan).await?;
+        plan = apply::repairing(&deps, Some(org), plan, allow).await?;
     }
     output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
     let client = site.temporal().await?;

@@ -1,21 +1,17 @@
 //! `leadline promote`: an organization from one environment to the next, on evidence.
 
-use super::apply::{Applying, Ended, gate_line, millis};
-use super::{canary, org, replay};
+use super::apply::{self, gate_line, millis};
+use super::org;
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::engine::Engine;
-use leadline_domain::gates::{self, Applied, Evidence, Gates, Request, Run};
-use leadline_domain::{EnvId, OrgId};
-use leadline_workflows::ids;
+use leadline_domain::gates::{self, Request};
+use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::SystemTime;
-
-/// Histories of each kind that are replayed.
-const REPLAYED: usize = 20;
 
 /// Options.
 #[derive(clap::Args)]
@@ -57,13 +53,26 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         None => return Err(Failure::new(format!("promotion.toml has no [to.{}]: onboard there directly", a.to))),
     };
     let plan = org::plan(&to, &a.org, &a.allow).await?;
-    let evidence = collect(&from, &a.org, &gates).await?;
+    let o = from.config().organization(&a.from, &a.org).ok_or_else(|| org::unknown(&a.org, &a.from))?;
+    let inputs = leadline_provisioning::inputs(from.config(), from.environment(), o).map_err(|r| apply::refused(&r))?;
+    output::note(&format!("a worker of {} collects what it can show of {}", a.from, a.org));
+    let engine = Engine::new(from.temporal().await?);
+    let signed = engine.collect_evidence(&from.environment().scope().main_queue(), &a.from, &a.org).await?;
+    let evidence = &signed.evidence;
+    if evidence.inputs != inputs {
+        let detail =
+            format!("the worker of {} has other files of {} than this command: give both the same", a.from, a.org);
+        return Err(Fault::new(FaultCode::EvidenceRefused, detail).into());
+    }
+    if let Some(key) = &gates.evidence_key {
+        leadline_activities::evidence::verify(key, &a.org, &signed)?;
+    }
     let operator = g.operator()?;
     let request = Request {
         digest: plan.digest(),
         organization: true,
         requested_by: &operator,
-        evidence: Some(&evidence),
+        evidence: Some(evidence),
         approvers: &[],
     };
     let states = gates::states(&gates, &request, millis(SystemTime::now()));
@@ -81,48 +90,6 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if let Some(fault) = gates::fault(&states).filter(|_| !shown) {
         return Err(fault.into());
     }
-    let how = org::How { file: a.credentials.as_deref(), allow: &a.allow, repair: false, evidence: Some(evidence) };
+    let how = org::How { file: a.credentials.as_deref(), allow: &a.allow, repair: false, evidence: Some(signed) };
     org::onboard(g, &to, &a.org, how).await
-}
-
-/// What the environment that has to pass first can show of an organization.
-async fn collect(from: &Site, org: &OrgId, gates: &Gates) -> Result<Evidence, Failure> {
-    let env = from.environment();
-    let o = from.config().organization(&env.id, org).ok_or_else(|| org::unknown(org, &env.id))?;
-    let inputs = leadline_provisioning::inputs(from.config(), env, o).map_err(|r| super::apply::refused(&r))?;
-    let client = from.temporal().await?;
-    let applying = Applying::of(&client, &env.id, Some(org));
-    let run = |at_ms, passed| Run { at_ms, passed, source: applying.id() };
-    let applied = match applying.ended().await? {
-        Ended::Never | Ended::Running => None,
-        Ended::Badly { at_ms } => Some(Applied { inputs: String::new(), run: run(at_ms, false) }),
-        Ended::Well { at_ms } => {
-            let s = applying.result().await.map_err(|e| Failure::new(e.to_string()))?;
-            Some(Applied { inputs: s.inputs, run: run(at_ms, true) })
-        }
-    };
-    let probes = match &applied {
-        None => None,
-        Some(_) => {
-            let report = Engine::new(client.clone()).probe_isolation(&env.scope().main_queue(), &env.id, org).await?;
-            let source = report.fault().map_or_else(|| ids::isolation(&env.id, org), |f| f.to_string());
-            Some(Run { at_ms: millis(SystemTime::now()), passed: report.fault().is_none() && report.tried > 0, source })
-        }
-    };
-    let required = canary::shares(from, o)?
-        .into_iter()
-        .flat_map(|s| s.formats.into_iter().map(move |f| (format!("smb/{}", s.share), f)))
-        .collect();
-    let canaries = canary::last(&client, &env.id, org).await?.unwrap_or_default();
-    let replay = if gates.replay_clean {
-        let (replayed, differ) = replay::replay(from, REPLAYED).await?;
-        let source = match differ.first() {
-            None => format!("{replayed} histories of {}", env.id),
-            Some(d) => format!("{}: {}", d.workflow, d.why),
-        };
-        Some(Run { at_ms: millis(SystemTime::now()), passed: differ.is_empty() && replayed > 0, source })
-    } else {
-        None
-    };
-    Ok(Evidence { env: env.id.clone(), inputs, applied, probes, required, canaries, replay })
 }

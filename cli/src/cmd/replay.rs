@@ -2,14 +2,10 @@
 
 use crate::Global;
 use crate::connect::Site;
-use crate::exit::{Code, Done, Failure};
+use crate::exit::{Code, Done};
 use crate::output::{self, Format};
-use futures::StreamExt;
-use leadline_activities::worker::{WORKFLOWS, replayer};
+use leadline_activities::replay::replay;
 use leadline_domain::EnvId;
-use serde::Serialize;
-use temporalio_client::{Client, UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowListOptions};
-use temporalio_sdk::workflow_replayer::WorkflowReplayer;
 
 /// Options.
 #[derive(clap::Args)]
@@ -22,19 +18,10 @@ pub(crate) struct Args {
     limit: usize,
 }
 
-/// A history that this program would continue in another way.
-#[derive(Debug, Serialize)]
-pub(super) struct Differs {
-    /// Workflow id.
-    pub(super) workflow: String,
-    /// What differs.
-    pub(super) why: String,
-}
-
 /// Replays histories of the environment with this very program: what would break running workflows shows here.
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
-    let (replayed, differ) = replay(&site, a.limit).await?;
+    let (replayed, differ) = replay(&site.temporal().await?, a.limit).await?;
     for d in &differ {
         match g.output {
             Format::Json => output::json(d),
@@ -43,30 +30,4 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     }
     output::note(&format!("{replayed} histories replayed, {} differ", differ.len()));
     Ok(if differ.is_empty() { Code::Ok } else { Code::NotWell })
-}
-
-/// How many were replayed, and which differ.
-pub(super) async fn replay(site: &Site, limit: usize) -> Result<(usize, Vec<Differs>), Failure> {
-    let client = site.temporal().await?;
-    let replayer = replayer(site.converter().await?).map_err(|e| Failure::new(format!("replayer: {e}")))?;
-    let (mut replayed, mut differ) = (0, Vec::new());
-    for kind in WORKFLOWS {
-        let query = format!("WorkflowType = '{kind}'");
-        let mut found = client.list_workflows(query, WorkflowListOptions::builder().limit(limit).build());
-        while let Some(w) = found.next().await {
-            let w = w.map_err(|e| Failure::new(e.to_string()))?;
-            if let Some(why) = one(&client, &replayer, w.id()).await {
-                differ.push(Differs { workflow: w.id().to_owned(), why });
-            }
-            replayed += 1;
-        }
-    }
-    Ok((replayed, differ))
-}
-
-/// What differs, if anything; the latest run of this id.
-async fn one(client: &Client, replayer: &WorkflowReplayer, id: &str) -> Option<String> {
-    let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
-    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
-    replayer.replay_workflow(history).await.err().map(|e| e.to_string())
 }

@@ -107,6 +107,17 @@ async fn serve(
         {
             Fault::new(FaultCode::EngineUnreachable, format!("temporal does not answer: {:?}", source.code())).into()
         }
+        WorkerRunError::Validation(WorkerValidationError::NamespaceDescribeError { source, .. })
+            if source.code() == tonic::Code::NotFound =>
+        {
+            let t = &site.environment().temporal;
+            Failure::new(format!(
+                "Temporal at {} has no namespace {}: make it, with the search attributes LeadlineOrg and LeadlineShare, both \
+                 Keyword (`temporal operator namespace create`, `temporal operator search-attribute create`); for an \
+                 environment of this machine, start `leadline dev` again",
+                t.address, t.namespace
+            ))
+        }
         _ => Failure::new(format!("the worker ended: {e}")),
     })
 }

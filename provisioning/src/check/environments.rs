@@ -213,6 +213,15 @@ fn promotion(folder: &Folder, findings: &mut Findings) {
                 unknown_environment(&p.parsed, &key, env.as_str(), folder, findings);
             }
         }
+        if rule.evidence_key.is_none() {
+            findings.at(
+                Warning,
+                &p.parsed,
+                &key,
+                format!("evidence from {} is believed without a signature", rule.from),
+                format!("evidence_key = what `leadline env evidence-key {}` prints", rule.from),
+            );
+        }
         if *to == rule.from {
             findings.at(Error, &p.parsed, &key, "an environment is promoted from itself", "name the one before it");
         }

@@ -38,6 +38,11 @@ pub struct PromotionRule {
     /// Whoever asks for the promotion does not count as one of them.
     #[serde(default = "yes")]
     pub four_eyes: bool,
+    /// Public key of the environment `from` (`leadline env evidence-key FROM` prints it): evidence counts only if a worker
+    /// there has signed it. Absent, it is believed as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub evidence_key: Option<String>,
 }
 
 impl PromotionRule {
@@ -51,6 +56,7 @@ impl PromotionRule {
             replay_clean: self.replay_clean,
             approvals: self.approvals,
             four_eyes: self.four_eyes,
+            evidence_key: self.evidence_key.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ mod settings;
 
 pub use leadline_domain::drift::DriftKind;
 pub use names::Names;
-pub use settings::{Notification, compares, cors_rule, notification, notification_parts, wanted, why_not};
+pub use settings::{Notification, compares, cors_rule, noticed, notification, notification_parts, wanted, why_not};
 
 use super::diff::paths;
 use leadline_domain::drift::{Difference, NotCompared};

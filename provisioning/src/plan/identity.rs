@@ -19,6 +19,8 @@ pub struct Identity<'a> {
     pub tags: &'a BTreeMap<String, String>,
     /// Logical ids of the resources whose settings are to be put back.
     pub repairs: &'a [String],
+    /// Logical ids of the resources that are gone and are to be made again.
+    pub remakes: &'a [String],
     /// Id of the off-boarding's certificate, where everything is to be deleted after it.
     pub deletes: Option<&'a str>,
 }
@@ -34,6 +36,9 @@ impl Identity<'_> {
         });
         if !self.repairs.is_empty() {
             all["repairs"] = json!(self.repairs);
+        }
+        if !self.remakes.is_empty() {
+            all["remakes"] = json!(self.remakes);
         }
         if let Some(certificate) = self.deletes {
             all["deletes"] = json!(certificate);

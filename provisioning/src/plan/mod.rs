@@ -4,14 +4,16 @@
 mod diff;
 mod drift;
 mod identity;
+mod remake;
 mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{
-    Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, notification,
+    Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, noticed, notification,
     notification_parts, wanted, why_not,
 };
 pub use identity::Identity;
+pub use remake::without;
 
 use crate::config::{Config, Environment, Organization};
 use crate::policy::{self, Violation};
@@ -55,6 +57,8 @@ pub struct Plan {
     loses: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repairs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remakes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletes: Option<String>,
     digest: String,
@@ -69,6 +73,21 @@ impl Plan {
         self.identified()
     }
 
+    /// The same, which also makes these resources (logical ids) again, which are gone. What they held is lost. Another plan
+    /// than the one without.
+    #[must_use]
+    pub fn remaking(mut self, resources: impl IntoIterator<Item = String>) -> Self {
+        self.remakes = resources.into_iter().collect::<BTreeSet<String>>().into_iter().collect();
+        self.identified()
+    }
+
+    /// Of resources that are gone, those whose loss has to be accepted by name before they are made again: they held data,
+    /// or access to data.
+    #[must_use]
+    pub fn holds_data(&self, id: &str) -> bool {
+        self.template["Resources"][id]["Type"].as_str().is_some_and(|t| policy::STATEFUL.contains(&t))
+    }
+
     fn identified(mut self) -> Self {
         self.digest = Identity {
             stack: &self.stack,
@@ -77,6 +96,7 @@ impl Plan {
             template: &self.template,
             tags: &self.tags,
             repairs: &self.repairs,
+            remakes: &self.remakes,
             deletes: self.deletes.as_deref(),
         }
         .digest();
@@ -89,10 +109,16 @@ impl Plan {
         &self.repairs
     }
 
+    /// Logical ids of the resources that are gone and that it makes again.
+    #[must_use]
+    pub fn remakes(&self) -> &[String] {
+        &self.remakes
+    }
+
     /// Whether there is anything to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.repairs.is_empty()
+        self.changes.is_empty() && self.repairs.is_empty() && self.remakes.is_empty()
     }
 
     /// The environment.
@@ -342,6 +368,7 @@ fn make(
         loses: changes.iter().filter(|c| c.loses()).map(|c| c.logical_id.clone()).collect(),
         changes,
         repairs: Vec::new(),
+        remakes: Vec::new(),
         deletes: None,
         digest: String::new(),
     };

@@ -22,6 +22,12 @@ impl fmt::Display for Plan {
         for r in &self.repairs {
             writeln!(f, "  put back {r}: settings that were changed past us, to what the template says")?;
         }
+        for r in &self.remakes {
+            writeln!(f, "  MAKE AGAIN {r}: it is gone")?;
+            if self.holds_data(r) {
+                writeln!(f, "    what it held is lost; making an empty one in its place was allowed by name")?;
+            }
+        }
         if self.deletes.is_some() {
             writeln!(f, "  OPEN the bucket for deletion")?;
         }

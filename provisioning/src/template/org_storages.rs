@@ -3,9 +3,10 @@
 use super::bucket::abandoned_uploads;
 use super::iam::{Policy, Statement, tls_only};
 use super::org_bucket::{own_role_only, written_once};
+use super::organization::deletion;
 use super::resources::{Bucket, BucketPolicy, RolePolicy};
 use super::value::Text;
-use super::{Builder, tags};
+use super::{Builder, Stage, tags};
 use crate::config::{Environment, Organization};
 use leadline_domain::OrgScope;
 use leadline_domain::transfer::{MOVING_SESSION, Storage};
@@ -28,7 +29,7 @@ struct Copies {
 }
 
 /// Those that the organization has.
-pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, org: &Organization) {
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, org: &Organization, stage: Stage) {
     if let Some(p) = &org.storage.processing {
         let copies = Copies {
             storage: Storage::Processing,
@@ -49,7 +50,7 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, org: &Or
             // Where there is nowhere to move to, nobody has to remove anything.
             moved: org.storage.archive.is_some(),
         };
-        add_one(t, env, scope, &org.jurisdiction, copies);
+        add_one(t, env, scope, &org.jurisdiction, copies, stage);
     }
     if org.storage.archive.is_some() {
         let copies = Copies {
@@ -60,12 +61,12 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &OrgScope, org: &Or
             lifecycle: json!({ "Rules": [abandoned_uploads()] }),
             moved: false,
         };
-        add_one(t, env, scope, &org.jurisdiction, copies);
+        add_one(t, env, scope, &org.jurisdiction, copies, stage);
     }
 }
 
 /// Protected as the organization's data is.
-fn add_one(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, copies: Copies) {
+fn add_one(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &str, copies: Copies, stage: Stage) {
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), jurisdiction)));
     let id = format!("{}Bucket", copies.called);
     let name = scope.storage_bucket(copies.storage);
@@ -74,7 +75,9 @@ fn add_one(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &
     let (bucket, objects) = (Text::att(&id, "Arn"), Text::sub(format!("${{{id}.Arn}}/*")));
     let recordings = || Text::sub(format!("${{{id}.Arn}}/recordings/*"));
     let mut statements = vec![own_role_only(scope, [bucket.clone(), objects.clone()]), written_once([recordings()])];
-    if copies.moved {
+    if stage == Stage::Open {
+        statements.push(Statement::deny("NothingIsWritten", &["s3:PutObject"]).on([objects.clone()]));
+    } else if copies.moved {
         // A delete without a version leaves the object under a marker until the rule of the bucket takes it; versions
         // themselves are nobody's to delete. `aws:userid` of a session ends in its name.
         let moving = format!("*:{MOVING_SESSION}");
@@ -91,11 +94,12 @@ fn add_one(t: &mut Builder, env: &Environment, scope: &OrgScope, jurisdiction: &
     statements.extend(tls_only(env, "s3:*", [bucket.clone(), objects]));
     let policy = BucketPolicy { bucket: Text::reference(&id), policy_document: Policy::new(statements) };
     t.add(&format!("{}Policy", id), &policy, &[]);
-    let mut may = vec![
+    let mut may = deletion(stage, &id);
+    may.extend([
         Statement::allow("List", &["s3:ListBucket", "s3:ListBucketMultipartUploads"]).on([bucket]),
         Statement::allow("Objects", OBJECTS).on([recordings()]),
-    ];
-    if copies.moved {
+    ]);
+    if copies.moved && stage == Stage::Kept {
         may.push(Statement::allow("Move", &["s3:DeleteObject"]).on([recordings()]));
     }
     t.add(

@@ -35,7 +35,7 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
     role(&mut t, &env.scope(), scope, &org.jurisdiction, stage);
     org_key::add(&mut t, scope, &org.jurisdiction);
     org_bucket::add(&mut t, env, scope, org, stage);
-    org_storages::add(&mut t, env, scope, org);
+    org_storages::add(&mut t, env, scope, org, stage);
     let tags = tags(scope.env().as_str(), Some((scope.org().as_str(), &org.jurisdiction)));
     for share in org.shares.keys() {
         t.add(
@@ -133,7 +133,7 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
             roles: vec![Text::reference("Role")],
             policy_document: Policy::new(
                 [
-                    deletion(stage),
+                    deletion(stage, "Bucket"),
                     vec![
                         Statement::allow(
                             "List",
@@ -168,12 +168,12 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
 }
 
 /// Rights to delete everything that is not locked, and to learn what is; the lock itself is not to be lifted.
-fn deletion(stage: Stage) -> Vec<Statement> {
+pub(super) fn deletion(stage: Stage, bucket: &str) -> Vec<Statement> {
     if stage == Stage::Kept {
         return Vec::new();
     }
     vec![
-        Statement::allow("ListVersions", &["s3:ListBucketVersions"]).on([Text::att("Bucket", "Arn")]),
+        Statement::allow("ListVersions", &["s3:ListBucketVersions"]).on([Text::att(bucket, "Arn")]),
         Statement::allow(
             "Delete",
             &[
@@ -184,7 +184,7 @@ fn deletion(stage: Stage) -> Vec<Statement> {
                 "s3:GetObjectRetention",
             ],
         )
-        .on([Text::sub("${Bucket.Arn}/*")]),
+        .on([Text::sub(format!("${{{bucket}.Arn}}/*"))]),
     ]
 }
 

@@ -7,6 +7,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use leadline_domain::{EnvScope, OrgScope};
+use std::process::Command;
 
 /// An S3 client of a session of an organization's role, taken as the worker of the environment `test` takes it, with a
 /// name of one's own for the session.
@@ -46,6 +47,7 @@ pub struct PastUs {
     pub kms: aws_sdk_kms::Client,
     /// SQS.
     pub sqs: aws_sdk_sqs::Client,
+    url: String,
 }
 
 impl PastUs {
@@ -58,6 +60,45 @@ impl PastUs {
             iam: aws_sdk_iam::Client::new(&c),
             kms: aws_sdk_kms::Client::new(&c),
             sqs: aws_sdk_sqs::Client::new(&c),
+            url: url.to_owned(),
         }
     }
+
+    /// A request in the query protocol to a service without a client here. The endpoint does not check signatures of root.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn query(&self, service: &str, version: &str, parameters: &[(&str, &str)]) {
+        let mut c = self.request(service, "application/x-www-form-urlencoded");
+        c.arg("--data-urlencode").arg(format!("Version={version}"));
+        for (k, v) in parameters {
+            c.arg("--data-urlencode").arg(format!("{k}={v}"));
+        }
+        sent(c);
+    }
+
+    /// A request in the JSON protocol, likewise.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn json(&self, service: &str, target: &str, body: &serde_json::Value) {
+        let mut c = self.request(service, "application/x-amz-json-1.1");
+        c.arg("--header").arg(format!("X-Amz-Target: {target}")).arg("--data").arg(body.to_string());
+        sent(c);
+    }
+
+    fn request(&self, service: &str, content: &str) -> Command {
+        let mut c = Command::new("curl");
+        let scope = format!("{ACCOUNT}/20260101/us-east-1/{service}/aws4_request");
+        let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none");
+        c.args(["--silent", "--show-error", "--fail-with-body", &self.url]);
+        c.arg("--header").arg(format!("Authorization: {signed}"));
+        c.arg("--header").arg(format!("Content-Type: {content}"));
+        c
+    }
+}
+
+fn sent(mut c: Command) {
+    let out = c.output().expect("curl runs");
+    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
 }

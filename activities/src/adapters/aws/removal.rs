@@ -4,6 +4,7 @@ use super::errors::Service;
 use super::settings::{AwsSettingsReader, there};
 use crate::ports::removal::Removal;
 use async_trait::async_trait;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, OrgScope, ShareId};
 
 #[async_trait]
@@ -33,12 +34,13 @@ impl Removal for AwsSettingsReader {
         Ok(true)
     }
 
-    async fn bucket(&self, scope: &OrgScope) -> Result<bool, Fault> {
-        let r = self.s3.delete_bucket().bucket(scope.bucket()).send().await;
+    async fn bucket(&self, scope: &OrgScope, storage: Storage) -> Result<bool, Fault> {
+        let name = scope.storage_bucket(storage);
+        let r = self.s3.delete_bucket().bucket(&name).send().await;
         match there(Service::S3, "DeleteBucket", &["NoSuchBucket"], r) {
             Ok(done) => Ok(done.is_some()),
             // Something came, or a part of the deletion was not: the step before is to be looked at.
-            Err(f) => Err(Fault::new(f.code, format!("bucket {}: {}", scope.bucket(), f.detail))),
+            Err(f) => Err(Fault::new(f.code, format!("bucket {name}: {}", f.detail))),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::errors::{Service, fault, status};
 use super::sts::Aws;
 use crate::ports::checks::{LiveSettings, Physical};
 use async_trait::async_trait;
+use aws_sdk_cloudformation::types::StackResourceDriftStatus;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{CorsRule, Event, FilterRule, NotificationConfigurationFilter};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -12,7 +13,7 @@ use aws_smithy_runtime_api::http::Response;
 use leadline_domain::{Fault, FaultCode};
 use leadline_provisioning::plan::{cors_rule, notification};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See [`LiveSettings`].
 pub struct AwsSettingsReader {
@@ -241,6 +242,25 @@ impl LiveSettings for AwsSettingsReader {
                 {
                     out.insert(logical.to_owned(), Physical { resource_type: kind.to_owned(), id: id.to_owned() });
                 }
+            }
+        }
+        Ok(out)
+    }
+
+    async fn missing(&self, stack: &str, logical: &[String]) -> Result<BTreeSet<String>, Fault> {
+        let mut out = BTreeSet::new();
+        for id in logical {
+            let asked = self.cloudformation.detect_stack_resource_drift().stack_name(stack).logical_resource_id(id);
+            match asked.send().await {
+                Ok(r) => {
+                    let status = r.stack_resource_drift().and_then(|d| d.stack_resource_drift_status());
+                    if status == Some(&StackResourceDriftStatus::Deleted) {
+                        out.insert(id.clone());
+                    }
+                }
+                // A stack at work, or a type that is not looked at.
+                Err(e) if e.code() == Some("ValidationError") => {}
+                Err(e) => return Err(fault(Service::CloudFormation, "DetectStackResourceDrift", &e)),
             }
         }
         Ok(out)

@@ -15,7 +15,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
-use leadline_domain::transfer::MOVING_SESSION;
+use leadline_domain::transfer::{MOVING_SESSION, Storage};
 use leadline_domain::{EnvScope, Fault, FaultCode, OrgScope};
 use std::collections::HashMap;
 use std::fmt;
@@ -169,6 +169,7 @@ impl Aws {
 
 /// One organization's clients. Bucket and credentials belong together and nothing takes another bucket: credentials
 /// of A with a key of B have no spelling.
+#[derive(Clone)]
 pub(super) struct OrgClients {
     pub(super) bucket: String,
     pub(super) s3: aws_sdk_s3::Client,
@@ -178,6 +179,11 @@ pub(super) struct OrgClients {
 }
 
 impl OrgClients {
+    /// The same credentials, for another storage of the same organization.
+    pub(super) fn of(&self, scope: &OrgScope, storage: Storage) -> Self {
+        Self { bucket: scope.storage_bucket(storage), ..self.clone() }
+    }
+
     fn new(config: &SdkConfig, counting: &Counting, role: Arc<Role>, bucket: String) -> Self {
         let s3 = aws_sdk_s3::config::Builder::from(config)
             // A local endpoint has no host name for each bucket.

@@ -6,6 +6,7 @@ use super::errors::status;
 use super::outcomes::digest_of;
 use super::s3::{CONFLICTS, S3OrgStore, bulk, no_winner};
 use super::sts::{AwsOrgStores, OrgClients};
+use crate::ports::store::OrgStore;
 use crate::ports::transfer::{Between, Copied, Storages, Version};
 use async_trait::async_trait;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
@@ -164,6 +165,11 @@ impl Storages for AwsOrgStores {
     ) -> Result<Arc<dyn Between>, Fault> {
         let store = if moving { self.opened_to_move(scope).await? } else { self.opened(scope).await? };
         Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to), moving }))
+    }
+
+    async fn alone(&self, scope: &OrgScope, storage: Storage) -> Result<Arc<dyn OrgStore>, Fault> {
+        let store = self.opened(scope).await?;
+        Ok(Arc::new(S3OrgStore { org: Arc::new(store.org.of(scope, storage)) }))
     }
 }
 

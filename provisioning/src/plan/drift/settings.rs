@@ -17,11 +17,24 @@ pub fn compares(resource_type: &str) -> bool {
     COMPARED.contains(&resource_type)
 }
 
+/// Types of which CloudFormation is asked whether the resource is still there.
+const NOTICED: &[&str] = &["AWS::CloudWatch::Alarm", "AWS::SNS::Topic", "AWS::SSM::Parameter"];
+
+/// Whether a resource of this type is missed when it is gone, though its settings are not compared.
+#[must_use]
+pub fn noticed(resource_type: &str) -> bool {
+    NOTICED.contains(&resource_type)
+}
+
 /// Why a type is not compared; `None` if it is, by itself or as a part of another.
 #[must_use]
 pub fn why_not(resource_type: &str) -> Option<&'static str> {
     let known = compares(resource_type) || PARTS.contains(&resource_type);
-    (!known).then_some("its live settings are not read; only the template is compared")
+    (!known).then_some(if noticed(resource_type) {
+        "its live settings are not read; only the template is compared, and whether it is there"
+    } else {
+        "its live settings are not read; only the template is compared"
+    })
 }
 
 /// The settings of a template's resource, with references resolved; `None` if the template does not have it.
