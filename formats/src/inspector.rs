@@ -107,7 +107,7 @@ impl Inspector {
         if let Stage::Running(kind, driver) = &mut self.stage {
             report.format = kind.format;
             driver.finish(&self.nul, &mut report);
-            if kind.nul_rule {
+            if kind.nul_rule && !report.padding.is_some_and(|from| self.nul.only_behind(from)) {
                 self.nul.judge(&mut report);
             }
         }

@@ -72,3 +72,102 @@ fn differences_of_scp_samples_have_the_same_trace() {
         assert_eq!(inspect_bytes(&other).identity.trace, want, "differences of order {order}");
     }
 }
+
+/// Data Set Trailing Padding (PS3.10 7.2) is no unwritten tail; zero bytes before it, and behind it, are.
+#[test]
+fn trailing_padding_of_dicom_is_complete() {
+    let plain = samples::synth(SynthFormat::Dicom);
+    let padding =
+        |len: u32| [&[0xFC, 0xFF, 0xFC, 0xFF], &b"OB\0\0"[..], &len.to_le_bytes(), &vec![0; len as usize]].concat();
+    for len in [126, 10_000] {
+        let mut padded = plain.clone();
+        padded.extend(padding(len));
+        let whole = inspect_bytes(&padded);
+        assert_eq!((whole.format, whole.verdict), (Format::DicomWaveform, Verdict::Complete), "{}", whole.summary());
+        assert_eq!(inspect_bytes(&padded[..padded.len() - 2]).verdict, Verdict::Partial);
+        let behind = [&padded[..], &[0; 100]].concat();
+        assert_eq!(inspect_bytes(&behind).verdict, Verdict::Suspect);
+        padded[plain.len() - 200..].fill(0);
+        assert_ne!(inspect_bytes(&padded).verdict, Verdict::Complete);
+    }
+}
+
+/// A member of a method that is not read (APPNOTE 4.4.5) may hold anything: the archive cannot be vouched for.
+#[test]
+fn members_that_are_not_read_prove_nothing() {
+    let data = samples::wave(20_000);
+    for (method, flags) in [(12u16, 0u16), (14, 0), (93, 0), (8, 1)] {
+        let shared = [
+            &flags.to_le_bytes()[..],
+            &method.to_le_bytes(),
+            &[0; 4],
+            &0xDEAD_BEEFu32.to_le_bytes(),
+            &(data.len() as u32).to_le_bytes(),
+            &90_000u32.to_le_bytes(),
+            &1u16.to_le_bytes(),
+            &[0; 2],
+        ]
+        .concat();
+        let local = [&b"PK\x03\x04\x2e\0"[..], &shared, b"a", &data].concat();
+        let directory = [&b"PK\x01\x02\x2e\0\x2e\0"[..], &shared, &[0; 14], b"a"].concat();
+        let end = [
+            &b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..],
+            &(directory.len() as u32).to_le_bytes(),
+            &(local.len() as u32).to_le_bytes(),
+            &[0; 2],
+        ]
+        .concat();
+        let mut bytes = [local, directory, end].concat();
+        let whole = inspect_bytes(&bytes);
+        assert_eq!(
+            (whole.format, whole.verdict),
+            (Format::Zip, Verdict::Unverifiable),
+            "{method}: {}",
+            whole.summary()
+        );
+        assert_eq!(inspect_bytes(&bytes[..bytes.len() - 30]).verdict, Verdict::Partial);
+        bytes[4096..8192].fill(0);
+        assert_ne!(inspect_bytes(&bytes).verdict, Verdict::Complete);
+    }
+}
+
+/// Carts compress with the default Huffman codes: the same samples again.
+#[test]
+fn compressed_scp_samples_have_the_same_trace() {
+    let plain = SynthFormat::Scp.write(&Spec::new(6)).unwrap().remove(0).bytes;
+    let u32_at = |at: usize| u32::from_le_bytes(plain[at..at + 4].try_into().unwrap()) as usize;
+    let rhythm = u32_at(22 + 6 * 10 + 6) - 1 + 16;
+    let first = rhythm + 6 + 2 * 12;
+    let sample = |n: usize| i32::from(i16::from_le_bytes([plain[first + 2 * n], plain[first + 2 * n + 1]]));
+    let step = |n: usize| if n < 2 { sample(n) } else { sample(n) - 2 * sample(n - 1) + sample(n - 2) };
+    let mut bits = String::new();
+    for n in 0..5000 {
+        match step(n) {
+            0 => bits.push('0'),
+            v @ -8..=8 => bits.push_str(&format!("{}0{}", "1".repeat(v.unsigned_abs() as usize), i32::from(v < 0))),
+            v @ -128..=127 => bits.push_str(&format!("1111111110{:08b}", v as i8)),
+            v => bits.push_str(&format!("1111111111{:016b}", v as i16)),
+        }
+    }
+    let coded: Vec<u8> = bits
+        .as_bytes()
+        .chunks(8)
+        .map(|eight| eight.iter().enumerate().fold(0, |byte, (i, bit)| byte | (bit - b'0') << (7 - i)))
+        .collect();
+    assert!(coded.len() <= 10_000, "it fits in place of the plain samples");
+    let mut packed = plain.clone();
+    packed[rhythm + 4] = 2;
+    packed[first..first + coded.len()].copy_from_slice(&coded);
+    // A pointer to section 2 leads to two bytes behind a section header: the padding behind the coded samples.
+    let section = first + 10_000 - 18;
+    packed[section..section + 18].copy_from_slice(&[0, 0, 2, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1F, 0x4E]);
+    packed[22 + 2 * 10 + 2..22 + 2 * 10 + 6].copy_from_slice(&18u32.to_le_bytes());
+    packed[22 + 2 * 10 + 6..22 + 2 * 10 + 10].copy_from_slice(&(section as u32 + 1).to_le_bytes());
+    let want = inspect_bytes(&plain).identity.trace;
+    assert!(want.is_some());
+    assert_eq!(inspect_bytes(&packed).identity.trace, want);
+    // Without the table they are other samples; with another table nothing is known of them.
+    let mut other = packed.clone();
+    other[section + 16] = 1;
+    assert_eq!(inspect_bytes(&other).identity.trace, None);
+}

@@ -62,6 +62,8 @@ pub(crate) struct Zip {
     missing: Option<Evidence>,
     bad: Option<Evidence>,
     unchecked: bool,
+    /// Whether a member was not read, whose sum nothing is known of.
+    opaque: bool,
     gap: Option<u64>,
     /// Between records, where only those count that [`Zip::seek`] stops at: a piece may end anywhere in between.
     seeking: bool,
@@ -84,6 +86,7 @@ impl Zip {
             missing: None,
             bad: None,
             unchecked: false,
+            opaque: false,
             gap: None,
             seeking: false,
             directory_at: None,
@@ -115,6 +118,7 @@ impl Zip {
             0 => Data::Stored,
             _ => Data::Opaque,
         };
+        self.opaque |= flags & 1 != 0 || !matches!(method, 0 | 8);
         if !later {
             self.floor = self.floor.max((at + header as u64).saturating_add(packed));
         }
@@ -422,6 +426,9 @@ impl Machine for Zip {
         if self.unchecked {
             report.unverifiable(Evidence::NotChecked { part: Part::CompressedData });
             return;
+        }
+        if self.opaque {
+            report.unverifiable(Evidence::NotChecked { part: Part::CompressedData });
         }
         if let Some(fact) = self.bad {
             report.malformed(fact);

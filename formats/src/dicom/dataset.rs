@@ -24,6 +24,8 @@ const WAVEFORM_DATA: u32 = 0x5400_1010;
 const PIXEL_DATA: u32 = 0x7FE0_0010;
 const DOCUMENT: u32 = 0x0042_0011;
 const DOCUMENT_TYPE: u32 = 0x0042_0012;
+/// Zero bytes at the end of a data set that mean nothing (PS3.10 7.2).
+const PADDING: u32 = 0xFFFC_FFFC;
 const ITEM: u32 = 0xFFFE_E000;
 const ITEM_END: u32 = 0xFFFE_E00D;
 const SEQUENCE_END: u32 = 0xFFFE_E0DD;
@@ -68,6 +70,8 @@ pub(crate) struct Dataset {
     value_use: Use,
     last: u32,
     unordered: Option<u64>,
+    /// Where Data Set Trailing Padding starts.
+    padding: Option<u64>,
     bad: Option<Evidence>,
     /// Where a zero tag was met, which is padding or an unwritten tail.
     zero_from: Option<u64>,
@@ -89,6 +93,7 @@ impl Dataset {
             value_use: Use::Nothing,
             last: 0,
             unordered: None,
+            padding: None,
             bad: None,
             zero_from: None,
             floor: 132,
@@ -181,6 +186,9 @@ impl Dataset {
                 self.unordered = Some(at);
             }
             self.last = tag;
+            if tag == PADDING {
+                self.padding = Some(at);
+            }
             self.facts.waveform_sequence |= tag == WAVEFORM_SEQUENCE;
         }
         if len == UNDEFINED {
@@ -382,6 +390,7 @@ impl Machine for Dataset {
 
     fn finish(&mut self, rest: &[u8], at: u64, end: &End<'_>, report: &mut Report) {
         self.facts.name(report);
+        report.padding = self.padding;
         let facts = &self.facts;
         report.identity.native = identity::uid("dicom", &facts.sop_instance);
         if !facts.serial.is_empty() && !facts.acquired.is_empty() {

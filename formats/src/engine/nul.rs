@@ -67,6 +67,11 @@ impl NulWatch {
         self.at - self.tail
     }
 
+    /// Whether all that would count lies behind an offset.
+    pub(crate) fn only_behind(&self, from: u64) -> bool {
+        self.tail_from() >= from && self.block.is_none_or(|offset| offset >= from)
+    }
+
     /// The rule for formats without a checksum over their samples.
     pub(crate) fn judge(&self, report: &mut Report) {
         if self.tail >= TAIL {

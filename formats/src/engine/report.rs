@@ -7,12 +7,14 @@ pub(crate) struct Report {
     pub(crate) format: Format,
     pub(crate) verdict: Verdict,
     pub(crate) identity: Identity,
+    /// From where on zero bytes mean nothing, where a format has a place for them at its end.
+    pub(crate) padding: Option<u64>,
     evidence: Vec<Evidence>,
 }
 
 impl Report {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, verdict: Verdict::Complete, identity: Identity::default(), evidence: Vec::new() }
+        Self { format, verdict: Verdict::Complete, identity: Identity::default(), padding: None, evidence: Vec::new() }
     }
 
     pub(crate) fn partial(&mut self, fact: Evidence) {

@@ -14,6 +14,8 @@ const TAGS: usize = 64 << 10;
 /// Of section 6: its header, a length for each of at most 255 leads, and enough of the first one.
 const RHYTHM: usize = 6 + 2 * 255 + (8 << 10);
 const SECTION_HEADER: u64 = 16;
+/// Number of Huffman tables that stands for the table of the standard (5.5.3).
+const DEFAULT_CODES: u16 = 19_999;
 
 /// `SCPECG` in the reserved bytes of section 0 (5.3.3), or a pointer to section 0 at index 7 (5.4.3.1).
 pub(crate) fn recognize(head: &[u8]) -> bool {
@@ -39,6 +41,7 @@ pub(crate) struct Scp {
     sections: Vec<Section>,
     tags: Vec<u8>,
     digest: WaveDigest,
+    codes: Vec<u8>,
     leads: Vec<u8>,
     rhythm: Vec<u8>,
     bad: Option<Evidence>,
@@ -53,6 +56,7 @@ impl Scp {
             sections: Vec::new(),
             tags: Vec::new(),
             digest: WaveDigest::new("scp"),
+            codes: Vec::new(),
             leads: Vec::new(),
             rhythm: Vec::new(),
             bad: None,
@@ -97,7 +101,7 @@ impl Scp {
                 self.bad = self.bad.or(Some(Evidence::Contradiction { part: Part::SectionPointer, offset: at as u64 }));
                 break;
             }
-            let used = matches!(id, 1 | 3 | 6) && !self.sections.iter().any(|section| section.id == id);
+            let used = matches!(id, 1 | 2 | 3 | 6) && !self.sections.iter().any(|section| section.id == id);
             self.sections.push(Section { id, used, from, to, stored: 0, sum: Ccitt::new() });
         }
         if size < table as u64 {
@@ -119,7 +123,8 @@ impl Scp {
             match section.id {
                 _ if !section.used => {}
                 1 => keep(&mut self.tags, content, TAGS),
-                3 => keep(&mut self.leads, content, 1),
+                2 => keep(&mut self.codes, content, 2),
+                3 => keep(&mut self.leads, content, 2),
                 6 => {
                     self.digest.bytes(content);
                     keep(&mut self.rhythm, content, RHYTHM);
@@ -146,29 +151,78 @@ impl Scp {
     /// The first lead of section 6 (5.9): amplitude and time of a sample, how samples are encoded, whether they are
     /// compressed in two ways, the length of each lead, and the leads.
     fn trace(&self) -> Option<String> {
-        let present = |id: u16| self.sections.iter().any(|section| section.id == id);
-        // A table of codes, or mean beats that were taken away from the samples.
-        if present(2) || present(4) || self.rhythm.len() < 6 {
+        // Bit 0 of the flags of section 3 (5.6.2): mean beats were taken away from the samples.
+        let (&leads, &flags) = (self.leads.first()?, self.leads.get(1)?);
+        if flags & 1 != 0 || *self.rhythm.get(5)? != 0 {
             return None;
         }
-        let from = 6 + 2 * usize::from(*self.leads.first()?);
+        let from = 6 + 2 * usize::from(leads);
         let bytes = usize::from(u16_le(self.rhythm.get(6..8)?, 0));
         let lead = self.rhythm.get(from..(from + bytes).min(self.rhythm.len()))?;
-        let (mut trace, mut last, mut before) = (Trace::new(Layout::WORDS), 0i32, 0i32);
-        for (n, two) in lead.chunks_exact(2).enumerate() {
-            let word = i32::from(i16::from_le_bytes([two[0], two[1]]));
-            // 5.9.4: plain, first or second differences; these begin with one or two plain samples.
-            let value = match self.rhythm[4] {
-                0 => word,
-                1 if n >= 1 => last.wrapping_add(word),
-                2 if n >= 2 => last.wrapping_mul(2).wrapping_sub(before).wrapping_add(word),
-                1 | 2 => word,
-                _ => return None,
-            };
-            trace.sample(value);
-            (before, last) = (last, value);
+        let words = lead.chunks_exact(2).map(|two| i32::from(i16::from_le_bytes([two[0], two[1]])));
+        match self.codes[..] {
+            [] => undifferenced(self.rhythm[4], words),
+            [low, high] if u16::from_le_bytes([low, high]) == DEFAULT_CODES => {
+                undifferenced(self.rhythm[4], Codes { bytes: lead, at: 0 })
+            }
+            // A table of the record's own.
+            _ => None,
         }
-        trace.mark()
+    }
+}
+
+/// 5.9.4: samples are plain, or first or second differences, which begin with one or two plain samples.
+fn undifferenced(order: u8, values: impl Iterator<Item = i32>) -> Option<String> {
+    let (mut trace, mut last, mut before) = (Trace::new(Layout::WORDS), 0i32, 0i32);
+    for (n, word) in values.enumerate() {
+        let value = match order {
+            0 => word,
+            1 if n >= 1 => last.wrapping_add(word),
+            2 if n >= 2 => last.wrapping_mul(2).wrapping_sub(before).wrapping_add(word),
+            1 | 2 => word,
+            _ => return None,
+        };
+        trace.sample(value);
+        if trace.full() {
+            break;
+        }
+        (before, last) = (last, value);
+    }
+    trace.mark()
+}
+
+/// Values in the default Huffman codes (5.5.3, and annex C on compression), the highest bit first: `0` is zero; up to
+/// eight ones, a zero and a sign are that number; nine ones and a zero stand before 8 bits, ten ones before 16 bits.
+struct Codes<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Codes<'_> {
+    fn bits(&mut self, count: usize) -> Option<i32> {
+        (0..count).try_fold(0i32, |value, _| {
+            let bit = self.bytes.get(self.at / 8)? >> (7 - self.at % 8) & 1;
+            self.at += 1;
+            Some(value << 1 | i32::from(bit))
+        })
+    }
+}
+
+impl Iterator for Codes<'_> {
+    type Item = i32;
+
+    fn next(&mut self) -> Option<i32> {
+        let mut ones = 0;
+        while ones < 10 && self.bits(1)? == 1 {
+            ones += 1;
+        }
+        Some(match ones {
+            0 => 0,
+            9 => i32::from(self.bits(8)? as u8 as i8),
+            10 => i32::from(self.bits(16)? as u16 as i16),
+            n if self.bits(1)? == 0 => n,
+            n => -n,
+        })
     }
 }
 
