@@ -12,7 +12,7 @@ use leadline_tests::onboard_rig::{OnboardRig, REFERENCE};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(400);
 /// Organizations that are onboarded at once where each has a fault of its own.
 const AT_ONCE: usize = 16;
 

@@ -28,7 +28,7 @@ use temporalio_common::error::IncomingError;
 /// A fault that stands so long after it was mended was not mended.
 const MENDED: Duration = Duration::from_secs(10);
 /// How long a worker has to answer.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// The stack as it is.
 pub(crate) async fn current(deps: &Deps, stack: &str) -> Result<Option<CurrentStack>, Failure> {

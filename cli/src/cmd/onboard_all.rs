@@ -1,6 +1,6 @@
 //! `leadline org onboard --all`: every organization of an environment, several at a time.
 
-use super::apply::{self, Applying};
+use super::apply::{self, Applying, Ended};
 use super::org::{self, Given};
 use crate::Global;
 use crate::connect::Site;
@@ -10,7 +10,7 @@ use futures::StreamExt;
 use leadline_activities::deps::Deps;
 use leadline_domain::{EnvId, Fault, FaultCode};
 use leadline_provisioning::config::Organization;
-use leadline_provisioning::plan_org;
+use leadline_provisioning::{Plan, plan_org};
 use leadline_workflows::onboard::ApplyStatus;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -78,6 +78,9 @@ impl All<'_> {
         let scope = o.scope(e)?;
         let now = apply::current(self.deps, &scope.stack()).await?;
         let plan = plan_org(self.site.config(), e, o, now.as_ref(), &[]).map_err(|r| apply::refused(&r))?;
+        if plan.is_empty() && self.is_done(&plan).await? {
+            return Ok(());
+        }
         let inputs = leadline_provisioning::inputs(self.site.config(), e, o).map_err(|r| apply::refused(&r))?;
         let requester = apply::requester(self.g, self.site)?;
         let applying = Applying::start(self.site, self.client, &plan, requester, inputs, None).await?;
@@ -108,6 +111,16 @@ impl All<'_> {
             applying.resume().await?;
             mended = Some(Instant::now());
         }
+    }
+
+    /// Whether this very plan was brought to its end, with its probes and watches: what is left is what the schedules look
+    /// at, and trying everybody's credentials on everybody again takes long.
+    async fn is_done(&self, plan: &Plan) -> Result<bool, Failure> {
+        let last = Applying::of(self.client, plan.env(), plan.org());
+        if !matches!(last.ended().await?, Ended::Well { .. }) {
+            return Ok(false);
+        }
+        Ok(last.result().await.is_ok_and(|s| s.plan == plan.digest()))
     }
 
     fn given(&self, o: &Organization) -> Result<Given, Failure> {
