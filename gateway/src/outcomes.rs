@@ -203,7 +203,7 @@ mod tests {
         let first = record(&r.outcomes, &own, good.as_bytes()).await.unwrap();
         // Once more, and through the queue: nothing new is kept, and the entry is the same.
         assert_eq!(record(&r.outcomes, &own, good.as_bytes()).await.unwrap().0, first.0);
-        put(&r, &[good.clone()]).await;
+        put(&r, std::slice::from_ref(&good)).await;
         assert_eq!(once(&r.outcomes, 0).await.unwrap().recorded, 1);
         let entries: BTreeSet<String> = r.audit.accepted().into_iter().map(|m| m.dedup_id).collect();
         assert_eq!((r.store.kept().len(), entries), (1, BTreeSet::from([first.0.entry])));

@@ -33,13 +33,16 @@ pub struct AwsSettings {
     pub profile: Option<String>,
 }
 
+/// Clients by role and name of the session.
+type Opened = HashMap<(String, &'static str), Arc<OrgClients>>;
+
 /// AWS for one environment. A clone is the same.
 #[derive(Clone)]
 pub struct Aws {
     base: SdkConfig,
     worker: SdkConfig,
     counts: Arc<RequestCounts>,
-    organizations: Arc<Mutex<HashMap<(String, &'static str), Arc<OrgClients>>>>,
+    organizations: Arc<Mutex<Opened>>,
 }
 
 const CONNECT: Duration = Duration::from_secs(3);
