@@ -87,19 +87,24 @@ impl Site {
     /// All parts, opened lazily: this makes no request.
     pub(crate) async fn deps(&self) -> Result<(Arc<Deps>, Arc<RequestCounts>), Failure> {
         let aws = self.aws().await;
+        Ok((self.deps_on(&aws)?, aws.counts()))
+    }
+
+    /// The same on an AWS that others use too: one pool of connections, one session of each role, one count of requests.
+    pub(crate) fn deps_on(&self, aws: &Aws) -> Result<Arc<Deps>, Failure> {
         let scope = self.environment().scope();
-        let mut stacks = CfnStacks::new(&aws);
+        let mut stacks = CfnStacks::new(aws);
         if let Some(b) = &self.environment().backup {
-            stacks = stacks.with_stack_in(&aws, scope.backup_stack(), &b.region);
+            stacks = stacks.with_stack_in(aws, scope.backup_stack(), &b.region);
         }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
         let stores = Arc::new(AwsOrgStores::new(aws.clone()));
-        let audit_queue = Arc::new(SqsQueue::new(&aws, scope.audit_queue()));
+        let audit_queue = Arc::new(SqsQueue::new(aws, scope.audit_queue()));
         let outcomes = Outcomes {
             registry: Arc::clone(&registry),
             stores: stores.clone(),
-            queue: Arc::new(SqsQueue::new(&aws, scope.outcome_queue())),
+            queue: Arc::new(SqsQueue::new(aws, scope.outcome_queue())),
             audit: audit_queue.clone(),
         };
         let deps = Deps {
@@ -108,19 +113,19 @@ impl Site {
             storages: stores.clone(),
             stores,
             outcomes,
-            ingest_queue: Arc::new(SqsQueue::new(&aws, scope.ingest_queue())),
+            ingest_queue: Arc::new(SqsQueue::new(aws, scope.ingest_queue())),
             audit_queue,
             stacks: Arc::new(stacks),
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
-            settings: Arc::new(AwsSettingsReader::new(&aws)),
-            removal: Arc::new(AwsSettingsReader::new(&aws)),
+            settings: Arc::new(AwsSettingsReader::new(aws)),
+            removal: Arc::new(AwsSettingsReader::new(aws)),
             registrations: Arc::new(Registered),
             signing: Arc::new(self.evidence_key().await),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
             cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
         };
-        Ok((Arc::new(deps), aws.counts()))
+        Ok(Arc::new(deps))
     }
 
     /// A secret of the environment; `make` gives its first value.

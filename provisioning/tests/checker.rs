@@ -389,7 +389,8 @@ fn globs_and_overrides() {
 
 #[test]
 fn plain_text_is_for_loopback() {
-    wrong(&with("test.toml", "http://127.0.0.1", "http://10.0.0.1"), &["aws.endpoint_url"], "in clear");
+    let (here, there) = ("endpoint_url = \"http://127.0.0.1", "endpoint_url = \"http://10.0.0.1");
+    wrong(&with("test.toml", here, there), &["aws.endpoint_url"], "in clear");
     wrong(&with("us.toml", "tls = {}", ""), &["temporal.address", "temporal.api_key_secret"], "without TLS");
 }
 
@@ -532,7 +533,8 @@ fn tokens_do_not_travel_in_clear() {
         );
         let mut files = files();
         let test = files.iter_mut().find(|f| f.path == "test.toml").unwrap();
-        *test = SourceFile::new("test.toml", format!("{}{text}", test.text));
+        let without = test.text.split("\n[gateway.http]").next().unwrap_or_default();
+        *test = SourceFile::new("test.toml", format!("{without}{text}"));
         files
     };
     assert!(check(&gateway("http://127.0.0.1:8080", "http://127.0.0.1:8300")).0.is_some());

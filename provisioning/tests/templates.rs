@@ -61,6 +61,7 @@ fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     };
     let uploads = OrgUploads { origins: ["https://intranet.example.org".to_owned()].into() };
     org.gateway.uploads = Some(uploads);
+    env.gateway.http = None;
     assert!(cors(&env, &org).is_null(), "the environment has no gateway");
     env.gateway.http = Some(HttpListener {
         listen: "127.0.0.1:8080".into(),

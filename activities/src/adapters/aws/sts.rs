@@ -33,8 +33,8 @@ pub struct AwsSettings {
     pub profile: Option<String>,
 }
 
-/// Clients by bucket and name of the session.
-type Sessions = HashMap<(String, &'static str), Arc<OrgClients>>;
+/// Clients by role and name of the session.
+type Opened = HashMap<(String, &'static str), Arc<OrgClients>>;
 
 /// AWS for one environment. A clone is the same.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub struct Aws {
     base: SdkConfig,
     worker: SdkConfig,
     counts: Arc<RequestCounts>,
-    organizations: Arc<Mutex<Sessions>>,
+    organizations: Arc<Mutex<Opened>>,
 }
 
 const CONNECT: Duration = Duration::from_secs(3);

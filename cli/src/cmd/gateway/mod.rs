@@ -43,7 +43,8 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         let why = format!("environment {} has no [gateway.http], [gateway.mllp] or [gateway.dicom]", a.env);
         return Err(Failure::new(why));
     }
-    let (deps, requests) = site.deps().await?;
+    let aws = site.aws().await;
+    let (deps, requests) = (site.deps_on(&aws)?, aws.counts());
     let metrics = ears::bound("--metrics", &a.metrics.to_string()).await?;
     tokio::spawn(super::worker::serve_metrics(metrics, move || {
         format!("{}{}{}", METRICS.render(), leadline_gateway::http::metrics::METRICS.render(), requests.render())
@@ -73,7 +74,6 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let intake: Arc<dyn Intake> = Arc::new(DurableIntake::new(Arc::clone(&deps), engine.clone()));
     let now = Arc::new(ConfigNow::new(g.environments.clone(), a.env.clone(), site.config().clone()));
     let organizations = Arc::new(Organizations::new(Arc::clone(&now)));
-    let aws = site.aws().await;
     // All ears are bound before one is lent: a gateway that cannot serve all that is configured does not start.
     let mut serving = JoinSet::new();
     if let Some(mllp) = &config.mllp {
