@@ -120,7 +120,7 @@ impl Site {
             settings: Arc::new(AwsSettingsReader::new(aws)),
             removal: Arc::new(AwsSettingsReader::new(aws)),
             registrations: Arc::new(Registered),
-            signing: Arc::new(self.evidence_key().await),
+            signing: Arc::new(self.evidence_key(aws)),
             plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
             secrets,
             cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
@@ -134,9 +134,9 @@ impl Site {
     }
 
     /// The environment's key for evidence; whoever asks first makes it.
-    pub(crate) async fn evidence_key(&self) -> EvidenceKey {
+    pub(crate) fn evidence_key(&self, aws: &Aws) -> EvidenceKey {
         let name = format!("leadline/{}/evidence-key", self.env);
-        EvidenceKey { secrets: AwsSecrets::new(self.aws().await), name }
+        EvidenceKey { secrets: AwsSecrets::new(aws.clone()), name }
     }
 
     /// The environment's payload keys; whoever asks first makes them.

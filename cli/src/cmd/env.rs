@@ -123,7 +123,8 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         }
         Command::Apply { which, allow, repair } => apply(g, &which.site(g)?, &allow, repair).await,
         Command::EvidenceKey { which } => {
-            let secret = which.site(g)?.evidence_key().await.key().await?;
+            let site = which.site(g)?;
+            let secret = site.evidence_key(&site.aws().await).key().await?;
             output::line(&leadline_activities::evidence::public_key(&secret)?);
             Ok(Code::Ok)
         }
