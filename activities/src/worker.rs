@@ -45,6 +45,15 @@ impl Default for Capacity {
     }
 }
 
+impl Capacity {
+    /// The same with room for the watches of so many shares, and of as many more that are added while the worker runs:
+    /// however many there are, they must not keep out what is short.
+    #[must_use]
+    pub fn watching(self, shares: usize) -> Self {
+        Self { activities: self.activities + 2 * shares, ..self }
+    }
+}
+
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {

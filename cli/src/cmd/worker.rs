@@ -90,7 +90,9 @@ async fn serve(
         c = site.temporal() => c?,
     };
     let drain = Duration::from_secs(u64::from(site.environment().worker.drain_s));
-    let mut w = worker(runtime, client, deps, group, Capacity { drain, ..Capacity::default() })
+    let shares = deps.registry.snapshot().orgs.values().map(|o| o.shares.len()).sum();
+    let capacity = Capacity { drain, ..Capacity::default() }.watching(shares);
+    let mut w = worker(runtime, client, deps, group, capacity)
         .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
     let hand_over = w.shutdown_handle();
     let stopping = tokio::spawn(async move {
