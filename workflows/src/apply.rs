@@ -179,12 +179,13 @@ macro_rules! step {
         loop {
             crate::apply::unless_cancelled($ctx).await?;
             $ctx.state_mut(|s| s.status().step = $words.to_owned());
+            let seen = $ctx.state(crate::apply::Applying::resumes);
             match $call.await {
                 Ok(v) => {
                     $ctx.state_mut(|s| s.status().paused = None);
                     break v;
                 }
-                Err(e) => crate::apply::pause($ctx, &e).await?,
+                Err(e) => crate::apply::pause($ctx, seen, &e).await?,
             }
         }
     }};
@@ -208,25 +209,28 @@ pub(crate) async fn unless_cancelled<W: Applying + 'static>(
     Err(failed(Fault::new(FaultCode::ApplyCancelled, format!("cancelled by {who} at the step \"{step}\"; {left}"))))
 }
 
-/// Waits for a human. A rejected plan ends the workflow: nobody can mend it but by planning again.
+/// Waits for a human. A rejected plan ends the workflow: nobody can mend it but by planning again. `seen` is how often
+/// somebody had said `resume` when the step began: one that comes with the step's end counts, whichever of the two a
+/// replay tells first.
 pub(crate) async fn pause<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
+    seen: u32,
     e: &ActivityExecutionError,
 ) -> Result<(), WorkflowTermination> {
-    pause_on(ctx, fault_of(e)).await
+    pause_on(ctx, seen, fault_of(e)).await
 }
 
 async fn pause_on<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
+    seen: u32,
     fault: Fault,
 ) -> Result<(), WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
         return Err(failed(fault));
     }
-    let seen = ctx.state(Applying::resumes);
     ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
     ctx.set_current_details(format!("waiting: {fault}"));
-    // What reaches another organization's resources is not tried again unasked: somebody has to have seen it.
+    // What reaches another organization's resources is not tried again unasked.
     if fault.code == FaultCode::IsolationBroken {
         ctx.wait_condition(move |s| s.resumes() > seen || s.cancelled()).await?;
     } else {
@@ -263,6 +267,7 @@ pub(crate) async fn prove_isolation<W: Applying + 'static>(
     loop {
         unless_cancelled(ctx).await?;
         ctx.state_mut(|s| s.status().step = "proving isolation from every other organization".to_owned());
+        let seen = ctx.state(Applying::resumes);
         let fault = match prove(ctx, org).await {
             Ok(report) => {
                 let fault = report.fault();
@@ -276,7 +281,7 @@ pub(crate) async fn prove_isolation<W: Applying + 'static>(
                 ctx.state_mut(|s| s.status().paused = None);
                 return Ok(());
             }
-            Some(f) => pause_on(ctx, f).await?,
+            Some(f) => pause_on(ctx, seen, f).await?,
         }
     }
 }
@@ -299,11 +304,11 @@ pub(crate) async fn apply_stack<W: Applying + 'static>(
         pass_gates(ctx).await?;
         unless_cancelled(ctx).await?;
         ctx.state_mut(|s| s.status().step = EXECUTING.to_owned());
-        let input = ctx.state(Applying::to_execute);
+        let (input, seen) = ctx.state(|s| (s.to_execute(), s.resumes()));
         match ctx.execute_activity(Provisioning::execute_stack, input, follow()).await {
             Ok(outputs) => break outputs,
             // A change set is executed once: after a rollback the plan needs a new one.
-            Err(e) => pause(ctx, &e).await?,
+            Err(e) => pause(ctx, seen, &e).await?,
         }
     };
     ctx.state_mut(|s| {

@@ -82,7 +82,7 @@ pub struct OffboardOrganization {
     plan: Option<OffboardPlan>,
     pub(crate) deletion: Option<DeletionPlan>,
     pub(crate) status: OffboardStatus,
-    resumes: u32,
+    pub(crate) resumes: u32,
 }
 
 /// How it ended.
@@ -100,20 +100,23 @@ macro_rules! step {
     ($ctx:ident, $words:literal, $call:expr) => {{
         loop {
             $ctx.state_mut(|s| s.status.step = $words.to_owned());
+            let seen = $ctx.state(|s| s.resumes);
             match $call.await {
                 Ok(v) => {
                     $ctx.state_mut(|s| s.status.paused = None);
                     break v;
                 }
-                Err(e) => crate::offboard::pause($ctx, crate::options::fault_of(&e)).await?,
+                Err(e) => crate::offboard::pause($ctx, seen, crate::options::fault_of(&e)).await?,
             }
         }
     }};
 }
 pub(crate) use step;
 
+/// `seen` is how often somebody had said `resume` when the step began: see [`crate::apply::pause`].
 pub(crate) async fn pause(
     ctx: &mut WorkflowContext<OffboardOrganization>,
+    seen: u32,
     fault: Fault,
 ) -> Result<(), WorkflowTermination> {
     if fault.class() == FaultClass::Rejected {
@@ -121,7 +124,7 @@ pub(crate) async fn pause(
     }
     ctx.set_current_details(format!("waiting: {fault}"));
     ctx.state_mut(|s| s.status.paused = Some(fault));
-    woken(ctx, PAUSE).await;
+    woken(ctx, PAUSE, seen).await;
     unless_kept(ctx)
 }
 
@@ -138,8 +141,7 @@ fn unless_kept(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
 }
 
 /// A while, or until a human says that it can go on.
-async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration) {
-    let seen = ctx.state(|s| s.resumes);
+async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration, seen: u32) {
     select! {
         _ = ctx.timer(wait) => {}
         _ = ctx.wait_condition(move |s| s.resumes > seen || s.status.kept_by.is_some()) => {}
@@ -216,6 +218,7 @@ async fn drain(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
     let org = ctx.state(|s| s.input.org.clone());
     let (mut wait, mut empty) = (LOOK_FIRST, 0);
     loop {
+        let seen = ctx.state(|s| s.resumes);
         let ids = step!(
             ctx,
             "waiting for what is under way",
@@ -228,7 +231,7 @@ async fn drain(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
         });
         match empty {
             0 => {
-                woken(ctx, wait).await;
+                woken(ctx, wait, seen).await;
                 wait = (wait * 2).min(LOOK_MOST);
             }
             1 => {

@@ -69,6 +69,8 @@ pub struct SetLifecycle {
     input: SetInput,
     joins: Vec<Member>,
     nudges: u32,
+    /// Those that were acted on.
+    heard: u32,
     report: SetReport,
 }
 
@@ -77,7 +79,7 @@ impl SetLifecycle {
     #[init]
     fn new(_ctx: &WorkflowContextView, input: SetInput) -> Self {
         let report = SetReport { kind: input.spec.kind, why: None, fault: None, recording: None, members: Vec::new() };
-        Self { input, joins: Vec::new(), nudges: 0, report }
+        Self { input, joins: Vec::new(), nudges: 0, heard: 0, report }
     }
 
     /// Runs until every member has an outcome and no further one has joined.
@@ -399,7 +401,8 @@ impl Set {
 
 /// Waits for a time, a nudge or, if `joins`, for members to join. `true`: nudged.
 async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bool> {
-    let nudges = ctx.state(|s| s.nudges);
+    // One that came while something was done counts, whether a replay tells it before or after the end of that.
+    let nudges = ctx.state(|s| s.heard);
     let woken = move |s: &SetLifecycle| s.nudges > nudges || joins && !s.joins.is_empty();
     match ms {
         Some(ms) => select! {
@@ -410,5 +413,5 @@ async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bo
         },
         None => ctx.wait_condition(woken).await?,
     }
-    Ok(ctx.state(|s| s.nudges > nudges))
+    Ok(ctx.state_mut(|s| std::mem::replace(&mut s.heard, s.nudges) < s.nudges))
 }
