@@ -36,14 +36,15 @@ impl FileReport {
 pub struct RecordingLifecycle {
     intake: Intake,
     lifecycle: Option<Lifecycle>,
-    nudges: u32,
+    /// Somebody asks for another look; it counts from before the step that is under way.
+    nudged: bool,
 }
 
 #[workflow_methods]
 impl RecordingLifecycle {
     #[init]
     fn new(_ctx: &WorkflowContextView, intake: Intake) -> Self {
-        Self { intake, lifecycle: None, nudges: 0 }
+        Self { intake, lifecycle: None, nudged: false }
     }
 
     /// Runs until the file has an outcome that is on record.
@@ -54,8 +55,6 @@ impl RecordingLifecycle {
         intake.resume = None;
         ctx.state_mut(|s| s.intake.resume = None);
         let mut recorded = false;
-        // A nudge that comes while a look is taken asks for another look.
-        let mut seen = 0;
         loop {
             let command = l.step(&intake, event, now_ms(ctx));
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
@@ -65,9 +64,9 @@ impl RecordingLifecycle {
                     ctx.set_current_details(waiting_details(&l));
                     select! {
                         _ = ctx.timer(Duration::from_millis(ms)) => {}
-                        _ = ctx.wait_condition(move |s| s.nudges > seen) => {}
+                        _ = ctx.wait_condition(|s| s.nudged) => {}
                     }
-                    seen = ctx.state(|s| s.nudges);
+                    ctx.state_mut(|s| s.nudged = false);
                     Event::Woken
                 }
                 Command::Archive if l.retry.is_none() && !l.recorded_early => {
@@ -84,7 +83,7 @@ impl RecordingLifecycle {
     /// The watch saw the writer close the file, or a human mended what blocked it: look now.
     #[signal]
     pub fn nudge(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
-        self.nudges = self.nudges.saturating_add(1);
+        self.nudged = true;
     }
 
     /// Where it stands.

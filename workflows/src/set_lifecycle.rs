@@ -7,7 +7,7 @@
 
 use crate::contracts::{ClaimInput, EnqueueInput, Ingest, JudgeMember, Judgement, SetClaim};
 use crate::options::{fault_of, short};
-use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, store};
+use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, record_so_far, store};
 use crate::set_lane::{Lane, Lanes};
 use leadline_domain::lifecycle::{Command, Outcome};
 use leadline_domain::message::{Delivery, SET};
@@ -68,9 +68,8 @@ pub struct SetReport {
 pub struct SetLifecycle {
     input: SetInput,
     joins: Vec<Member>,
-    nudges: u32,
-    /// Those that were acted on.
-    heard: u32,
+    /// Somebody asks to try again; it counts from before the step that is under way.
+    nudged: bool,
     report: SetReport,
 }
 
@@ -79,7 +78,7 @@ impl SetLifecycle {
     #[init]
     fn new(_ctx: &WorkflowContextView, input: SetInput) -> Self {
         let report = SetReport { kind: input.spec.kind, why: None, fault: None, recording: None, members: Vec::new() };
-        Self { input, joins: Vec::new(), nudges: 0, heard: 0, report }
+        Self { input, joins: Vec::new(), nudged: false, report }
     }
 
     /// Runs until every member has an outcome and no further one has joined.
@@ -95,7 +94,7 @@ impl SetLifecycle {
                 // Ends the workflow task, which puts the delivery into the history before a copy is moved. Else a task
                 // that fails, as one does that would end the workflow while a member joins, began again with the look
                 // at files that are not there any more.
-                pause(ctx, Some(1), false).await?;
+                record_so_far(ctx).await;
             }
             set.finish(ctx).await?;
             // What joined meanwhile is another set, together with what is still lying there.
@@ -117,7 +116,7 @@ impl SetLifecycle {
     /// A human mended what blocked it: try again now.
     #[signal]
     pub fn nudge(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
-        self.nudges = self.nudges.saturating_add(1);
+        self.nudged = true;
     }
 
     /// Where it stands.
@@ -401,9 +400,7 @@ impl Set {
 
 /// Waits for a time, a nudge or, if `joins`, for members to join. `true`: nudged.
 async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bool> {
-    // One that came while something was done counts, whether a replay tells it before or after the end of that.
-    let nudges = ctx.state(|s| s.heard);
-    let woken = move |s: &SetLifecycle| s.nudges > nudges || joins && !s.joins.is_empty();
+    let woken = move |s: &SetLifecycle| s.nudged || joins && !s.joins.is_empty();
     match ms {
         Some(ms) => select! {
             t = ctx.timer(Duration::from_millis(ms)) => if t == TimerResult::Cancelled {
@@ -413,5 +410,5 @@ async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bo
         },
         None => ctx.wait_condition(woken).await?,
     }
-    Ok(ctx.state_mut(|s| std::mem::replace(&mut s.heard, s.nudges) < s.nudges))
+    Ok(ctx.state_mut(|s| std::mem::take(&mut s.nudged)))
 }
