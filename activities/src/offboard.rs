@@ -232,5 +232,5 @@ async fn record(deps: &Deps, certificate: &Certificate) -> Result<(), Fault> {
     let body = serde_json::to_string(certificate)
         .map_err(|_| Fault::new(FaultCode::BugInvariant, "a certificate cannot be written"))?;
     let message = Outgoing { body, dedup_id: certificate.id.clone(), group_id: certificate.organization.to_string() };
-    deps.audit_queue.send(&[message]).await.into_iter().collect()
+    deps.audit_queue.send_one(message).await
 }

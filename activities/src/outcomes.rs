@@ -84,8 +84,7 @@ impl Outcomes {
             dedup_id: entry.id.clone(),
             group_id: entry.organization.to_string(),
         };
-        let sent = self.audit.send(&[message]).await.pop();
-        sent.unwrap_or_else(|| Err(Fault::new(FaultCode::BugInvariant, "one message, no result")))?;
+        self.audit.send_one(message).await?;
         METRICS.reported(entry.organization.as_str(), entry.status.as_str());
         Ok(entry)
     }

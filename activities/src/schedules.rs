@@ -20,6 +20,7 @@ use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
     WorkflowQueryOptions, WorkflowStartOptions,
 };
+use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::error::IncomingError;
 
 /// Each organization's credentials are tried on all others this often: requests grow with the square of the number of
@@ -156,9 +157,13 @@ impl Engine {
         let id = ids::evidence(env, org);
         let started = self.client().start_workflow(CollectEvidence::run, org.clone(), now(queue, &id)).await;
         started.map_err(start_fault)?;
-        let handle: WorkflowHandle<Client, CollectEvidence> = self.client().get_workflow_handle(&id);
+        self.result_of::<CollectEvidence>(&id).await
+    }
+
+    async fn result_of<W: HasWorkflowDefinition>(&self, id: &str) -> Result<W::Output, Fault> {
+        let handle = self.client().get_workflow_handle::<W>(id);
         match handle.get_result(WorkflowGetResultOptions::default()).await {
-            Ok(signed) => Ok(signed),
+            Ok(result) => Ok(result),
             Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
             Err(e) => Err(failure(&e)),
         }
@@ -172,12 +177,7 @@ impl Engine {
         let id = ids::transfer(env, transfer);
         let input = TransferInput { transfer: transfer.clone(), report: TransferReport::default() };
         self.client().start_workflow(TransferRecordings::run, input, now(queue, &id)).await.map_err(start_fault)?;
-        let handle: WorkflowHandle<Client, TransferRecordings> = self.client().get_workflow_handle(&id);
-        match handle.get_result(WorkflowGetResultOptions::default()).await {
-            Ok(report) => Ok(report),
-            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
-            Err(e) => Err(failure(&e)),
-        }
+        self.result_of::<TransferRecordings>(&id).await
     }
 
     /// Compares a stack now. Gives what was found also where something was.

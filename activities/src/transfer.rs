@@ -107,8 +107,7 @@ async fn go(between: &dyn Between, audit: &dyn Queue, t: &Transfer, digest: &Dig
         dedup_id: entry.id,
         group_id: t.org.to_string(),
     };
-    let sent = audit.send(&[message]).await.pop();
-    sent.unwrap_or_else(|| Err(Fault::new(FaultCode::BugInvariant, "one message, no result")))?;
+    audit.send_one(message).await?;
     between.let_go(digest).await?;
     Ok(true)
 }

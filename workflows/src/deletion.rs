@@ -269,18 +269,13 @@ pub(crate) async fn delete(
         "deleting the stack and what it leaves",
         ctx.execute_activity(Deletions::dismantle, input.clone(), follow())
     );
-    let mut removed = vec![format!(
-        "{} versions of objects, {} bytes, and {} delete markers",
-        held.versions.saturating_sub(locked.versions),
-        held.bytes.saturating_sub(locked.bytes),
-        held.markers
-    )];
-    removed.extend(held.storages.iter().map(|(bucket, c)| {
-        format!(
-            "{} versions of objects, {} bytes, and {} delete markers in bucket {bucket}",
-            c.versions, c.bytes, c.markers
-        )
-    }));
+    let what = |versions: u64, bytes: u64, markers: u64| {
+        format!("{versions} versions of objects, {bytes} bytes, and {markers} delete markers")
+    };
+    let (versions, bytes) = (held.versions.saturating_sub(locked.versions), held.bytes.saturating_sub(locked.bytes));
+    let mut removed = vec![what(versions, bytes, held.markers)];
+    let others = held.storages.iter();
+    removed.extend(others.map(|(bucket, c)| format!("{} in bucket {bucket}", what(c.versions, c.bytes, c.markers))));
     removed.extend(done.removed);
     let deletion = DeletionCertificate {
         kind: "deletion".into(),

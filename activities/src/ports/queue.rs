@@ -1,7 +1,7 @@
 //! The role a queue plays.
 
 use async_trait::async_trait;
-use leadline_domain::Fault;
+use leadline_domain::{Fault, FaultCode};
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,15 @@ pub trait Queue: Send + Sync {
     /// Sends up to any number of messages, ten a request (SendMessageBatch), one by SendMessage. Each has its own
     /// result, in order.
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>>;
+
+    /// Sends one.
+    ///
+    /// # Errors
+    /// `queue.*`.
+    async fn send_one(&self, message: Outgoing) -> Result<(), Fault> {
+        let sent = self.send(&[message]).await.pop();
+        sent.unwrap_or_else(|| Err(Fault::new(FaultCode::BugInvariant, "one message, no result")))
+    }
 
     /// Receives up to `max` (1 to 10) messages, waiting up to `wait_s` (0 to 20) seconds for the first.
     ///

@@ -85,19 +85,14 @@ impl Starts {
         }
     }
 
-    fn begin<'a>(
-        &mut self,
-        files: impl IntoIterator<Item = &'a Ready>,
-        start: impl Future<Output = Vec<Report>> + Send + 'static,
-    ) {
-        let files = files.into_iter().map(|r| (r.fingerprint.path.clone(), r.fingerprint.stat.clone())).collect();
+    fn begin(&mut self, files: Vec<(SharePath, FileStat)>, start: impl Future<Output = Vec<Report>> + Send + 'static) {
         let id = self.running.spawn(start).id();
         self.files.insert(id, files);
     }
 
     pub(super) fn single(&mut self, ready: Ready) {
         let job = Arc::clone(&self.job);
-        self.begin([&ready.clone()], async move {
+        self.begin(files([&ready]), async move {
             let _permit = job.starts.acquire().await;
             vec![job.lifecycle(&ready).await]
         });
@@ -105,7 +100,7 @@ impl Starts {
 
     pub(super) fn batch(&mut self, ready: Vec<Ready>) {
         let job = Arc::clone(&self.job);
-        self.begin(&ready.clone(), async move {
+        self.begin(files(&ready), async move {
             let _permit = job.batches.acquire().await;
             job.batch(ready).await
         });
@@ -113,8 +108,7 @@ impl Starts {
 
     pub(super) fn set(&mut self, unit: Unit) {
         let job = Arc::clone(&self.job);
-        let files: Vec<Ready> = unit.files.iter().map(|(_, r)| r.clone()).collect();
-        self.begin(&files, async move {
+        self.begin(files(unit.files.iter().map(|(_, r)| r)), async move {
             let _permit = job.starts.acquire().await;
             job.set(&unit).await
         });
@@ -122,7 +116,7 @@ impl Starts {
 
     pub(super) fn nudge(&mut self, file: Fingerprint) {
         let job = Arc::clone(&self.job);
-        self.begin([], async move {
+        self.begin(Vec::new(), async move {
             let (i, e) = (&job.input, &job.engine);
             until_done("nudge", || e.nudge(&i.org, &i.share, &file)).await;
             Vec::new()
@@ -250,6 +244,10 @@ impl Job {
             })
             .collect()
     }
+}
+
+fn files<'a>(all: impl IntoIterator<Item = &'a Ready>) -> Vec<(SharePath, FileStat)> {
+    all.into_iter().map(|r| (r.fingerprint.path.clone(), r.fingerprint.stat.clone())).collect()
 }
 
 /// Nothing is known of how it ended: the next listing finds the file new.

@@ -335,15 +335,17 @@ impl AwsOrgStores {
 
 impl AwsOrgStores {
     pub(super) async fn opened(&self, scope: &OrgScope) -> Result<S3OrgStore, Fault> {
-        let org = self.aws.organization(scope);
-        // Here rather than in the first request: a role that cannot be taken is reported as itself.
-        org.role.credentials().await?;
-        Ok(S3OrgStore::new(org))
+        self.opened_as(scope, SESSION_NAME).await
     }
 
     /// In the session that storages which let go of recordings ask for.
     pub(super) async fn opened_to_move(&self, scope: &OrgScope) -> Result<S3OrgStore, Fault> {
-        let org = self.aws.organization_as(scope, MOVING_SESSION);
+        self.opened_as(scope, MOVING_SESSION).await
+    }
+
+    async fn opened_as(&self, scope: &OrgScope, session: &'static str) -> Result<S3OrgStore, Fault> {
+        let org = self.aws.organization_as(scope, session);
+        // Here rather than in the first request: a role that cannot be taken is reported as itself.
         org.role.credentials().await?;
         Ok(S3OrgStore::new(org))
     }
