@@ -6,14 +6,16 @@ use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::free_port;
 use crate::rig::{facts, scope};
-use leadline_activities::adapters::aws::{Aws, AwsSettings, AwsUploads, CfnStacks, SqsQueue};
+use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, AwsUploads, CfnStacks, SqsQueue};
+use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::uploads::{OrgUploads, Uploads};
+use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
 use leadline_domain::{EnvScope, Fault, FaultCode, OrgId, OrgScope};
 use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
 use leadline_gateway::http::{
-    App, Directory, HttpConfig, Limits, OidcConfig, Parts, Ready, UploadRules, events, serve,
+    App, Directory, HttpConfig, Limits, OidcConfig, Parts, Ready, UploadRules, events, reports, serve,
 };
 use leadline_gateway::intake_fake::FakeIntake;
 use leadline_gateway::issuer::{Issuer, IssuerConfig, bind};
@@ -121,13 +123,14 @@ impl UploadRig {
             limits: Limits { url_valid, ..Limits::default() },
         };
         let intake = FakeIntake::new();
+        let reports = reports::routes(outcomes(&aws, &env, &orgs));
         let directory = Two(orgs.into_iter().map(|s| (s.org().clone(), s)).collect(), ORIGIN.to_owned());
         let parts = Parts {
             intake: intake.clone(),
             uploads: Arc::new(AwsUploads::new(aws.clone())),
             directory: Arc::new(directory),
             ready: Arc::new(Always),
-            protocols: axum::Router::new(),
+            protocols: reports,
         };
         let tokens: Arc<dyn Tokens> = Arc::new(Oidc::new(oidc, Arc::new(Network::new().expect("a client"))));
         let app = App::new(&config, &parts, tokens);
@@ -173,6 +176,23 @@ impl UploadRig {
 impl Drop for UploadRig {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
+    }
+}
+
+/// Where reports of the processor go.
+fn outcomes(aws: &Aws, env: &EnvScope, orgs: &[OrgScope]) -> Outcomes {
+    let known = |scope: &OrgScope| {
+        let (shares, limits, formats) = (BTreeMap::new(), (1 << 20, MAX_BYTES), BTreeSet::new());
+        let (scope, storages) = (scope.clone(), BTreeSet::new());
+        (scope.org().clone(), OrgConfig { scope, shares, limits, formats, storages, link_encodings: false })
+    };
+    let orgs = orgs.iter().map(known).collect();
+    let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 1, outcomes: None, orgs };
+    Outcomes {
+        registry: Arc::new(Registry::fixed(snapshot)),
+        stores: Arc::new(AwsOrgStores::new(aws.clone())),
+        queue: Arc::new(SqsQueue::new(aws, env.outcome_queue())),
+        audit: Arc::new(SqsQueue::new(aws, env.audit_queue())),
     }
 }
 
