@@ -102,6 +102,24 @@ fn a_record_is_judged_with_its_signals() {
 }
 
 #[test]
+fn a_record_of_several_segments_is_one_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("written");
+    // A layout, a gap, and a segment whose header is of another length than the header of the record says at first.
+    put("v.hea", b"v/3 1 125 30\nv_layout 0\n~ 10\nv_1 20\n");
+    put("v_layout.hea", b"v_layout 1 125 0\n~ 0 200 16 0 0 0 0 II\n");
+    put("v_1.dat", &[0; 40]);
+    put("v_1.hea", b"v_1 1 125 19\nv_1.dat 16 200 16 0 0 0 0 II\n");
+    let output = leadline(&["--set"], &[folder.path()]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("malformed"), "{output:?}");
+    put("v_1.hea", b"v_1 1 125 20\nv_1.dat 16 200 16 0 0 0 0 II\n");
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    assert_eq!((output.status.code(), lines(&output).len()), (Some(0), 1), "{output:?}");
+    std::fs::remove_file(folder.path().join("v_1.dat")).expect("removed");
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(3));
+}
+
+#[test]
 fn a_printout_belongs_to_its_recording_and_is_judged_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let xml = folder.path().join("a.xml");

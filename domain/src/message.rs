@@ -251,6 +251,7 @@ mod tests {
             size: bytes.len() as u64,
             format: format.into(),
             identity: None,
+            place: crate::set::SetPlace::default(),
         };
         let mut objects = vec![
             object(MemberRole::Primary, "xml", b"an ecg", "aecg"),

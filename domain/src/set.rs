@@ -200,6 +200,44 @@ pub struct SetObject {
     /// Opaque identity inside the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// Its place, where role and extension do not tell it.
+    #[serde(default, skip_serializing_if = "SetPlace::is_empty")]
+    pub place: SetPlace,
+}
+
+/// The place of an object in a WFDB record of several segments, or of signal files that differ in more than their
+/// extension: what the headers call by name. Counted as the headers count, so that no name is needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SetPlace {
+    /// The segment: position of its line in the header of the record, from zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u32>,
+    /// Of a signal file: position among the files that its header names, from zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<u32>,
+}
+
+impl SetPlace {
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the samples of a WFDB signal file lie, as far as adding them up needs (signal(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleLayout {
+    /// Storage format number.
+    pub format: u32,
+    /// Samples a frame, of each signal.
+    pub per_frame: Vec<u64>,
+    /// Values that the first samples of difference formats build on.
+    pub initial: Vec<i64>,
+    /// Bytes before the first sample.
+    pub offset: u64,
+    /// Frames.
+    pub frames: u64,
 }
 
 /// What a set consists of. Its digest names the set, and the conditional write of it is the set's claim. It follows from
@@ -228,6 +266,9 @@ pub struct ManifestObject {
     pub sha256: Digest,
     /// Bytes.
     pub size: u64,
+    /// Its place, where role and extension do not tell it.
+    #[serde(flatten)]
+    pub place: SetPlace,
 }
 
 impl Manifest {
@@ -236,7 +277,13 @@ impl Manifest {
     pub fn new(kind: SetKind, base: Option<String>, objects: &[SetObject]) -> Self {
         let mut objects: Vec<ManifestObject> = objects
             .iter()
-            .map(|o| ManifestObject { role: o.role, extension: o.extension.clone(), sha256: o.digest, size: o.size })
+            .map(|o| ManifestObject {
+                role: o.role,
+                extension: o.extension.clone(),
+                sha256: o.digest,
+                size: o.size,
+                place: o.place,
+            })
             .collect();
         objects.sort();
         Self { schema: 1, kind, base, objects }

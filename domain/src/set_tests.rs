@@ -67,6 +67,7 @@ fn object(n: u8) -> SetObject {
         size: u64::from(n),
         format: format!("format-{n}"),
         identity: None,
+        place: SetPlace::default(),
     }
 }
 

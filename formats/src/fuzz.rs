@@ -159,7 +159,8 @@ fn names(bytes: &[u8]) {
     let names: Vec<Name> = text.lines().take(64).map(Name::new).collect();
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let rules = [
-        SetRule::Wfdb,
+        SetRule::Wfdb { folder: false },
+        SetRule::Wfdb { folder: true },
         SetRule::Stem { primary: list(&["xml"]), required: list(&["pdf"]), optional: list(&["txt"]) },
         SetRule::Folder { primary: "patient.hea".into(), required: list(&["ecgraw.dat"]), optional: Vec::new() },
         SetRule::Marker { primary: list(&["scp"]), marker: "done".into(), appended: true },

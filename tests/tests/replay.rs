@@ -212,7 +212,7 @@ async fn record_sets() {
     let sets = [
         SetRule::Stem { primary: vec!["xml".into()], required: vec!["pdf".into()], optional: vec![] },
         SetRule::Marker { primary: vec!["raw".into()], marker: "done".into(), appended: true },
-        SetRule::Wfdb,
+        SetRule::Wfdb { folder: false },
     ];
     let orgs = ["set", "set-duplicate", "set-marker", "set-incomplete", "set-wfdb"];
     let rig = Rig::with_sets(client, "set-history", &orgs, &moved, 8 << 20, &settle, &sets).await;

@@ -438,7 +438,7 @@ async fn a_wfdb_record_is_delivered_when_its_header_is_satisfied() {
     let dir = tempfile::tempdir().expect("folder");
     let temporal = Temporal::start(dir.path());
     let orgs = ["org-first", "org-last", "org-short", "org-sums"];
-    let rig = rig(&temporal, "sets-wfdb", &orgs, 8 << 20, 60_000, &[SetRule::Wfdb]).await;
+    let rig = rig(&temporal, "sets-wfdb", &orgs, 8 << 20, 60_000, &[SetRule::Wfdb { folder: false }]).await;
     join_all(orgs.map(|org| {
         let rig = &rig;
         async move {

@@ -7,7 +7,7 @@
 use leadline_domain::gates::{Approver, Evidence, Gates, Request};
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
-use leadline_domain::set::{Manifest, MemberRole};
+use leadline_domain::set::{Manifest, MemberRole, SampleLayout, SetPlace};
 use leadline_domain::settle::{Basis, StructureVerdict};
 use leadline_domain::{ArchiveRule, Digest, EnvId, Fault, Fingerprint, LedgerEntry, Marks, OrgId, Related, ShareId};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,47 @@ pub struct JudgeMember {
     pub file: FileRef,
     /// The digest the look found, if all of it was read then.
     pub digest: Option<Digest>,
+    /// Sum of the samples of each of its signals, modulo 65536, if they were added up by [`Ingest::add_up`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<Vec<u16>>,
+}
+
+/// Input of `add_up`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddUpInput {
+    /// The file.
+    pub file: FileRef,
+    /// How its samples lie.
+    pub layout: SampleLayout,
+}
+
+/// What came of adding up the samples of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AddedUp {
+    /// All of it was read.
+    Sums {
+        /// Of each signal, modulo 65536.
+        sums: Vec<u16>,
+        /// Of all that was read.
+        digest: Digest,
+    },
+    /// It is not any more what it was: look again.
+    Changed,
+}
+
+/// What the header of a record says of a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedMember {
+    /// What it is to the set, where its name did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<MemberRole>,
+    /// Its place in the record, where role and extension do not tell it.
+    #[serde(default, skip_serializing_if = "SetPlace::is_empty")]
+    pub place: SetPlace,
+    /// Samples that are still to be added up, and judged again then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_add: Option<SampleLayout>,
 }
 
 /// What the members of a set say of each other.
@@ -81,6 +122,9 @@ pub enum Judgement {
         evidence: Vec<String>,
         /// The record name that the header states.
         base: Option<String>,
+        /// Of each member, in their order; empty where there is nothing to say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<JudgedMember>,
     },
     /// One of them is not any more what it was: look again.
     Changed,
@@ -350,6 +394,11 @@ impl Ingest {
     /// Judges the files of a WFDB record by its header.
     #[activity(name = "judge_set")]
     pub fn judge_set(_: Vec<JudgeMember>) -> Result<Judgement, ActivityError> {
+        unimplemented!()
+    }
+    /// Adds up the samples of a large signal file. It heartbeats.
+    #[activity(name = "add_up")]
+    pub fn add_up(_: AddUpInput) -> Result<AddedUp, ActivityError> {
         unimplemented!()
     }
     /// Stores the manifest of a set, which claims it.

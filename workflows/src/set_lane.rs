@@ -1,13 +1,13 @@
 //! The members of a set on their way: what each waits for, and what the set as a whole can do. Without a clock or an
 //! activity: [`crate::set_lifecycle`] brings both.
 
-use crate::contracts::InSet;
+use crate::contracts::{InSet, JudgedMember};
 use crate::recording_lifecycle::FileReport;
 use crate::set_lifecycle::{MemberReport, SetInput};
 use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Lifecycle, Outcome, Phase};
 use leadline_domain::set::{Member, MemberRole, SetKind, SetObject, SetSeen, Standing, claim};
 use leadline_domain::settle::{StructureVerdict, WaitReason};
-use leadline_domain::{FaultCode, FileKey};
+use leadline_domain::{Digest, FaultCode, FileKey, FileStat};
 
 /// One member on its way.
 pub(crate) struct Lane {
@@ -18,6 +18,10 @@ pub(crate) struct Lane {
     wake_ms: i64,
     /// Whether it is whole another file of the set says.
     vouched: bool,
+    /// What that file said of it last.
+    judged: JudgedMember,
+    /// Its samples added up, for a large one: in which version, the sums, and the digest of what was read.
+    summed: Option<(FileStat, Vec<u16>, Digest)>,
 }
 
 impl Lane {
@@ -26,11 +30,36 @@ impl Lane {
         let vouched = input.spec.kind == SetKind::Wfdb && member.role != MemberRole::Primary;
         if member.role == MemberRole::Marker {
             let lifecycle = Lifecycle::marker(&member.intake, now);
-            return Self { member, lifecycle, next: Command::Store { large: false }, wake_ms: now, vouched };
+            return Self::with(member, lifecycle, Command::Store { large: false }, now, vouched);
         }
         let (mut lifecycle, event) = Lifecycle::begin(&member.intake, now);
         let next = lifecycle.step(&member.intake, event, now);
-        Self { member, lifecycle, next, wake_ms: now, vouched }
+        Self::with(member, lifecycle, next, now, vouched)
+    }
+
+    fn with(member: Member, lifecycle: Lifecycle, next: Command, now: i64, vouched: bool) -> Self {
+        Self { member, lifecycle, next, wake_ms: now, vouched, judged: JudgedMember::default(), summed: None }
+    }
+
+    /// What it is to the set, as the set's own files say or else its name.
+    pub(crate) fn role(&self) -> MemberRole {
+        self.judged.role.unwrap_or(self.member.role)
+    }
+
+    /// The sums of its samples, if those of this version were added up.
+    pub(crate) fn sums(&self) -> Option<&Vec<u16>> {
+        self.summed.as_ref().filter(|(stat, ..)| *stat == self.lifecycle.stat).map(|(_, sums, _)| sums)
+    }
+
+    pub(crate) fn added_up(&mut self, sums: Vec<u16>, digest: Digest) {
+        self.summed = Some((self.lifecycle.stat.clone(), sums, digest));
+    }
+
+    /// What is stored has to be what was added up.
+    pub(crate) fn expect_what_was_judged(&mut self) {
+        if self.sums().is_some() {
+            self.lifecycle.digest = self.summed.as_ref().map(|(.., digest)| *digest);
+        }
     }
 
     pub(crate) fn is_marker(&self) -> bool {
@@ -43,7 +72,8 @@ impl Lane {
 
     /// How its content is stored.
     pub(crate) fn shelved(&self, alone: bool) -> InSet {
-        match (alone, self.vouched && self.lifecycle.stat.size <= self.member.intake.small_bytes) {
+        let small = self.lifecycle.stat.size <= self.member.intake.small_bytes;
+        match (alone, self.vouched && (small || self.sums().is_some())) {
             (true, _) => InSet::Alone,
             (false, true) => InSet::Vouched,
             (false, false) => InSet::Member,
@@ -51,7 +81,7 @@ impl Lane {
     }
 
     pub(crate) fn take(&mut self, mut event: Event, now: i64) {
-        // A large one is not added up: it has to look whole by itself as well.
+        // A large one is perhaps not added up: it has to look whole by itself as well.
         if let Event::Examined(Examination::Seen { structure: Some(s), look, .. }) = &mut event
             && self.vouched
             && look.stat.size <= self.member.intake.small_bytes
@@ -228,6 +258,12 @@ impl Lanes {
         false
     }
 
+    /// What the set's own files say of its members, in the order of [`Lanes::contents`].
+    pub(crate) fn place(&mut self, members: Vec<JudgedMember>) {
+        let told = members.into_iter().chain(std::iter::repeat(JudgedMember::default()));
+        self.contents().zip(told).for_each(|(lane, judged)| lane.judged = judged);
+    }
+
     /// All members go back to the look.
     pub(crate) fn look_again(&mut self) {
         self.contents().for_each(Lane::look_again);
@@ -240,12 +276,13 @@ impl Lanes {
             .filter_map(|l| {
                 let d = l.lifecycle.delivery()?;
                 Some(SetObject {
-                    role: l.member.role,
+                    role: l.role(),
                     extension: l.member.extension.clone(),
                     digest: d.digest,
                     size: d.size,
                     format: d.format,
                     identity: d.identity,
+                    place: l.judged.place,
                 })
             })
             .collect();
@@ -256,12 +293,12 @@ impl Lanes {
 
     /// The lifecycle of the member that the set is named after; of several, the first.
     pub(crate) fn primary(&mut self) -> Option<&mut Lifecycle> {
-        self.contents().find(|l| l.member.role == MemberRole::Primary).map(|l| &mut l.lifecycle)
+        self.contents().find(|l| l.role() == MemberRole::Primary).map(|l| &mut l.lifecycle)
     }
 
     /// What the members said of each other goes on record with the primary one.
     pub(crate) fn testify(&mut self, evidence: &[String]) {
-        let primary = self.lanes.iter_mut().filter(|l| l.member.role == MemberRole::Primary);
+        let primary = self.lanes.iter_mut().filter(|l| l.role() == MemberRole::Primary);
         for lane in primary {
             if let Some(s) = &mut lane.lifecycle.structure {
                 s.evidence.extend(evidence.iter().filter(|e| !s.evidence.contains(e)).cloned().collect::<Vec<_>>());

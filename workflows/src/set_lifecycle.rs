@@ -5,8 +5,10 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{ClaimInput, EnqueueInput, Ingest, JudgeMember, Judgement, SetClaim};
-use crate::options::{fault_of, short};
+use crate::contracts::{
+    AddUpInput, AddedUp, ClaimInput, EnqueueInput, Ingest, JudgeMember, JudgedMember, Judgement, SetClaim,
+};
+use crate::options::{fault_of, short, upload};
 use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, record_so_far, store};
 use crate::set_lane::{Lane, Lanes};
 use leadline_domain::lifecycle::{Command, Outcome};
@@ -226,25 +228,48 @@ impl Set {
         .await;
     }
 
-    /// Asks the header of a record what it says of the other files.
+    /// Asks the headers of a record what they say of the other files, and adds up the samples of large ones for that.
     async fn judge(&mut self, ctx: &Context) -> Result<(), Fault> {
-        let member = |l: &mut Lane| JudgeMember {
-            role: l.member.role,
-            file: file_ref(&l.member.intake, &l.lifecycle),
-            digest: l.lifecycle.digest,
-        };
-        let members: Vec<JudgeMember> = self.lanes.contents().map(member).collect();
-        match ctx.execute_local_activity(Ingest::judge_set, members, short()).await {
-            Ok(Judgement::Judged { verdict, evidence, base }) => {
-                self.judged = Some((verdict, evidence, base));
-                Ok(())
+        let mut added = false;
+        loop {
+            let member = |l: &mut Lane| JudgeMember {
+                role: l.member.role,
+                file: file_ref(&l.member.intake, &l.lifecycle),
+                digest: l.lifecycle.digest,
+                sums: l.sums().cloned(),
+            };
+            let members: Vec<JudgeMember> = self.lanes.contents().map(member).collect();
+            match ctx.execute_local_activity(Ingest::judge_set, members, short()).await {
+                Ok(Judgement::Judged { members, .. }) if !added && members.iter().any(|m| m.to_add.is_some()) => {
+                    added = true;
+                    if self.add_up(ctx, members).await? {
+                        continue;
+                    }
+                    self.lanes.look_again();
+                }
+                Ok(Judgement::Judged { verdict, evidence, base, members }) => {
+                    self.lanes.place(members);
+                    self.judged = Some((verdict, evidence, base));
+                }
+                Ok(Judgement::Changed) => self.lanes.look_again(),
+                Err(e) => return Err(fault_of(&e)),
             }
-            Ok(Judgement::Changed) => {
-                self.lanes.look_again();
-                Ok(())
-            }
-            Err(e) => Err(fault_of(&e)),
+            return Ok(());
         }
+    }
+
+    /// Adds up what is to be, one file after the other. `false`: one of them is not any more what it was.
+    async fn add_up(&mut self, ctx: &Context, members: Vec<JudgedMember>) -> Result<bool, Fault> {
+        for (lane, judged) in self.lanes.contents().zip(members) {
+            let Some(layout) = judged.to_add else { continue };
+            let input = AddUpInput { file: file_ref(&lane.member.intake, &lane.lifecycle), layout };
+            match ctx.execute_activity(Ingest::add_up, input, upload()).await {
+                Ok(AddedUp::Sums { sums, digest }) => lane.added_up(sums, digest),
+                Ok(AddedUp::Changed) => return Ok(false),
+                Err(e) => return Err(fault_of(&e)),
+            }
+        }
+        Ok(true)
     }
 
     /// Stores every member, each if it still is what it was. `None`: one was not.
@@ -253,6 +278,7 @@ impl Set {
         let one = tried == 1;
         join_all(self.lanes.contents().map(|lane| async move {
             if let Command::Store { large } = lane.next {
+                lane.expect_what_was_judged();
                 let how = Some(lane.shelved(one));
                 let event = store(ctx, &lane.member.intake, &lane.lifecycle, large, how).await;
                 lane.take(event, now_ms(ctx));

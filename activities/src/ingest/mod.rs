@@ -18,8 +18,8 @@ use crate::provision::now_ms;
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
 use leadline_workflows::contracts::{
-    ArchiveInput, ClaimInput, ConcludeInput, Concluded, EnqueueInput, FileRef, JudgeMember, Judgement, PerItem,
-    SetClaim, StoreInput, definitions,
+    AddUpInput, AddedUp, ArchiveInput, ClaimInput, ConcludeInput, Concluded, EnqueueInput, FileRef, JudgeMember,
+    Judgement, PerItem, SetClaim, StoreInput, definitions,
 };
 use std::sync::Arc;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
@@ -84,6 +84,13 @@ impl IngestActivities {
             None => r,
         };
         ended("judge_set", r)
+    }
+
+    /// See the contract.
+    #[activity(definition = definitions::AddUp)]
+    pub async fn add_up(self: Arc<Self>, ctx: ActivityContext, input: AddUpInput) -> Result<AddedUp, ActivityError> {
+        let r = beating(&ctx, set::add_up(&self.deps, &input)).await;
+        ended("add_up", self.watch_logon(&input.file, r))
     }
 
     /// See the contract.

@@ -7,13 +7,14 @@ use crate::metrics::METRICS;
 use crate::ports::store::{Put, RecordingMeta, Shelf};
 use bytes::Bytes;
 use leadline_domain::message::{SET, media_type};
-use leadline_domain::set::MemberRole;
+use leadline_domain::set::{MemberRole, SampleLayout, SetPlace};
 use leadline_domain::settle::StructureVerdict;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, Writer};
 use leadline_formats::Evidence;
-use leadline_formats::sets::{WfdbFiles, wfdb_verdict};
+use leadline_formats::sets::{Record, WfdbFiles, wfdb_verdict};
 use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
-use leadline_workflows::contracts::{ClaimInput, JudgeMember, Judgement, SetClaim};
+use leadline_workflows::contracts::{AddUpInput, AddedUp, ClaimInput, JudgeMember, JudgedMember, Judgement, SetClaim};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// A header is read whole; a larger one is none.
@@ -42,49 +43,131 @@ pub(super) async fn claim(deps: &Deps, input: &ClaimInput) -> Result<SetClaim, F
     Ok(if related.is_empty() { SetClaim::Claimed } else { SetClaim::Linked { related } })
 }
 
-/// Judges a WFDB record: the files that the header names are there, have the length that it implies and, as far as they
-/// are small, add up to the sums that it states.
+/// Judges a WFDB record: the files that its headers name are there, have the length that they imply and add up to the sums
+/// that they state. Samples of large files are to be added up first, by [`add_up`].
 pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgement, Fault> {
-    let Some(primary) = members.iter().find(|m| m.role == MemberRole::Primary) else {
-        return Err(Fault::new(FaultCode::BugInvariant, "a record without a header is not judged"));
-    };
-    if primary.file.fingerprint.stat.size > HEADER {
-        return Ok(judged(StructureVerdict::Malformed, "The header is larger than any real one."));
-    }
-    let Some(text) = content(deps, primary).await? else { return Ok(Judgement::Changed) };
-    let Ok(header) = Header::parse(&text) else {
-        return Ok(judged(StructureVerdict::Malformed, "The header does not follow its grammar."));
-    };
-    let mut files = Beside::default();
-    for signal in header.files() {
-        let named = |m: &&JudgeMember| m.file.fingerprint.path.name().eq_ignore_ascii_case(&signal.name);
-        let Some(member) = members.iter().find(named) else { continue };
-        let size = member.file.fingerprint.stat.size;
-        // The length tells first: samples are only added up where it is right.
-        let sums = if size <= member.file.small_bytes && signal.expected == Some(size) {
-            let Some(bytes) = content(deps, member).await? else { return Ok(Judgement::Changed) };
-            let mut check = SampleCheck::new(&signal, header.frames.unwrap_or(0));
-            check.push(&bytes);
-            check.finish()
-        } else {
-            SampleSums { len: size, sums: None }
+    let mut headers = Vec::new();
+    for m in members.iter().filter(|m| m.role == MemberRole::Primary) {
+        if m.file.fingerprint.stat.size > HEADER {
+            return Ok(judged(StructureVerdict::Malformed, "A header is larger than any real one."));
+        }
+        let Some(text) = content(deps, m).await? else { return Ok(Judgement::Changed) };
+        let Ok(header) = Header::parse(&text) else {
+            return Ok(judged(StructureVerdict::Malformed, "A header does not follow its grammar."));
         };
-        files.0.insert(signal.name.clone(), sums);
+        let name = m.file.fingerprint.path.name();
+        headers.push((name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned(), header));
     }
-    let verdict = wfdb_verdict(&header, &files);
+    let Some(record) = Record::of(headers) else {
+        let why =
+            "No header names all others: that of the whole record is missing, or the files are of several records.";
+        return Ok(judged(StructureVerdict::Partial, why));
+    };
+    let mut told = places(&record, members);
+    let mut files = Beside { record: &record, signals: BTreeMap::new() };
+    for signal in record.signals() {
+        let named = |m: &JudgeMember| m.file.fingerprint.path.name().eq_ignore_ascii_case(&signal.file.name);
+        let Some(at) = members.iter().position(named) else { continue };
+        let size = members[at].file.fingerprint.stat.size;
+        let mut sums = SampleSums { len: size, sums: members[at].sums.clone() };
+        // The length tells first: samples are only added up where it is right.
+        if sums.sums.is_none() && signal.file.expected == Some(size) {
+            let frames = signal.frames.unwrap_or(0);
+            let check = SampleCheck::new(&signal.file, frames);
+            if size <= members[at].file.small_bytes {
+                let Some(bytes) = content(deps, &members[at]).await? else { return Ok(Judgement::Changed) };
+                sums = added(check, &bytes);
+            } else if check.adds_up() && signal.file.checksums.iter().any(Option::is_some) {
+                told[at].to_add = Some(layout(&signal.file, frames));
+            }
+        }
+        files.signals.insert(signal.file.name.clone(), sums);
+    }
+    let verdict = wfdb_verdict(record.master(), &files);
     let mut evidence: Vec<String> = verdict.evidence.iter().map(Evidence::sentence).collect();
     let verdict = inspect::verdict(verdict.verdict);
     if verdict == StructureVerdict::Complete {
-        evidence.push("Every signal file that the header names is there and has the length that it implies.".into());
-        if !files.0.is_empty() && files.0.values().all(|s| s.sums.is_some()) {
+        let named = "Every signal file that the header names is there and has the length that it implies.";
+        let segments = "So is every segment that the header of the record names.";
+        evidence.push(named.into());
+        evidence.extend((!record.master().segments.is_empty()).then(|| segments.into()));
+        if !files.signals.is_empty() && files.signals.values().all(|s| s.sums.is_some()) {
             evidence.push("The samples were added up and compared with the sums that the header states.".into());
         }
+    } else {
+        // What is not right anyhow need not be added up.
+        told.iter_mut().for_each(|m| m.to_add = None);
     }
-    Ok(Judgement::Judged { verdict, evidence, base: Some(header.record) })
+    if told.iter().all(|m| *m == JudgedMember::default()) {
+        told.clear();
+    }
+    Ok(Judgement::Judged { verdict, evidence, base: Some(record.master().record.clone()), members: told })
+}
+
+/// What each member is to the record, where its name did not tell.
+fn places(record: &Record, members: &[JudgeMember]) -> Vec<JudgedMember> {
+    let place = |m: &JudgeMember| {
+        if !record.is_spread() {
+            return JudgedMember::default();
+        }
+        let p = record.place(m.file.fingerprint.path.name());
+        let role = match (m.role, p.file) {
+            _ if p.master => MemberRole::Primary,
+            (MemberRole::Primary, _) | (_, Some(_)) => MemberRole::Required,
+            (other, None) => other,
+        };
+        JudgedMember { role: Some(role), place: SetPlace { segment: p.segment, file: p.file }, to_add: None }
+    };
+    members.iter().map(place).collect()
+}
+
+fn layout(file: &SignalFile, frames: u64) -> SampleLayout {
+    let (per_frame, initial) = (file.per_frame.clone(), file.initial.clone());
+    SampleLayout { format: file.format, per_frame, initial, offset: file.offset, frames }
+}
+
+fn added(mut check: SampleCheck, bytes: &[u8]) -> SampleSums {
+    check.push(bytes);
+    check.finish()
+}
+
+/// Adds up the samples of a large signal file, between two looks.
+pub(super) async fn add_up(deps: &Deps, input: &AddUpInput) -> Result<AddedUp, Fault> {
+    let (path, stat) = (&input.file.fingerprint.path, &input.file.fingerprint.stat);
+    let share = deps.share(&input.file.org, &input.file.share).await?;
+    let mut reader = match share.open(path, 0).await {
+        Err(f) if matches!(f.code, FaultCode::ShareFileGone) => return Ok(AddedUp::Changed),
+        r => r?,
+    };
+    let l = input.layout.clone();
+    let file = SignalFile {
+        name: String::new(),
+        format: l.format,
+        checksums: vec![None; l.per_frame.len()],
+        per_frame: l.per_frame,
+        initial: l.initial,
+        offset: l.offset,
+        expected: None,
+    };
+    let (mut check, mut digest) = (SampleCheck::new(&file, l.frames), Sha256::new());
+    while let Some(chunk) = reader.next().await? {
+        digest.update(&chunk);
+        check.push(&chunk);
+    }
+    drop(reader);
+    let unchanged = match share.observe(path).await {
+        Err(f) if f.code == FaultCode::ShareFileGone => false,
+        r => r.map(|now| now.writer == Writer::Absent && now.stat == *stat)?,
+    };
+    let SampleSums { len, sums: Some(sums) } = check.finish() else { return Ok(AddedUp::Changed) };
+    if !unchanged || len != stat.size {
+        return Ok(AddedUp::Changed);
+    }
+    Ok(AddedUp::Sums { sums, digest: Digest::from_bytes(digest.finalize().into()) })
 }
 
 fn judged(verdict: StructureVerdict, why: &str) -> Judgement {
-    Judgement::Judged { verdict, evidence: vec![why.to_owned()], base: None }
+    Judgement::Judged { verdict, evidence: vec![why.to_owned()], base: None, members: Vec::new() }
 }
 
 /// A member's bytes, if they still are those that the look found.
@@ -98,17 +181,18 @@ async fn content(deps: &Deps, m: &JudgeMember) -> Result<Option<Bytes>, Fault> {
     Ok(m.digest.is_none_or(|d| d == Digest::of(&bytes)).then_some(bytes))
 }
 
-/// The signal files that were found beside the header, by the names that it gives them.
-#[derive(Default)]
-struct Beside(BTreeMap<String, SampleSums>);
+/// The headers of a record, and the signal files that were found beside them, by the names that they give them.
+struct Beside<'a> {
+    record: &'a Record,
+    signals: BTreeMap<String, SampleSums>,
+}
 
-impl WfdbFiles for Beside {
-    // A segment has a stem of its own, and with it a set of its own: a record of several segments is not delivered.
-    fn header(&self, _record: &str) -> Option<Header> {
-        None
+impl WfdbFiles for Beside<'_> {
+    fn header(&self, record: &str) -> Option<Header> {
+        self.record.segment(record).cloned()
     }
 
     fn signal(&self, file: &SignalFile, _frames: Option<u64>) -> Option<SampleSums> {
-        self.0.get(&file.name).cloned()
+        self.signals.get(&file.name).cloned()
     }
 }

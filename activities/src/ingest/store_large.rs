@@ -9,7 +9,7 @@ use crate::ports::share::FileReader;
 use crate::ports::store::{OrgStore, Part, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Digest, Fault, FaultCode, Ingress};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress, Observation, Writer};
 use leadline_workflows::contracts::StoreInput;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -103,6 +103,11 @@ async fn attempt(
         Check::Changed(look) => Some(StoreOutcome::Changed { look }),
         Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
         _ if !fits => Some(StoreOutcome::Incomplete { structure: structure.clone() }),
+        // Other bytes under the same size and times: look again.
+        _ if input.expected.is_some_and(|d| d != digest) => {
+            let look = Observation { stat: file.fingerprint.stat.clone(), writer: Writer::Absent };
+            Some(StoreOutcome::Changed { look })
+        }
         _ => None,
     };
     if let Some(outcome) = given_up {

@@ -57,7 +57,7 @@ pub(super) fn member(place: &Place, intake: Intake) -> Member {
 pub(super) fn spec(rules: &[SetRule], rule: usize) -> SetSpec {
     let n = needs(rules, rule);
     let kind = match rules.get(rule) {
-        Some(SetRule::Wfdb) => SetKind::Wfdb,
+        Some(SetRule::Wfdb { .. }) => SetKind::Wfdb,
         Some(SetRule::Folder { .. }) => SetKind::Folder,
         Some(SetRule::Marker { .. }) => SetKind::Marker,
         Some(SetRule::Stem { .. }) | None => SetKind::Stem,

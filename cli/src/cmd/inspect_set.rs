@@ -45,7 +45,7 @@ pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
         required: Vec::new(),
         optional: vec![optional.into()],
     };
-    let rules = [SetRule::Wfdb, stem("xml", "pdf"), stem("ecg", "ann")];
+    let rules = [SetRule::Wfdb { folder: false }, stem("xml", "pdf"), stem("ecg", "ann")];
     let names: Vec<Name> = by_name.keys().map(|name| Name::new(name.as_str())).collect();
     let mut sets: Vec<Option<Set>> = group(&names, &rules)
         .into_iter()
@@ -149,7 +149,7 @@ pub(crate) fn judge(set: &Set) -> Line {
     if set.waits {
         verdict.add(Verdict::Partial, Evidence::Missing { part: Part::Companion });
     }
-    let mut vouched = HashSet::new();
+    let (mut vouched, mut layouts) = (HashSet::new(), HashSet::new());
     if let Some(header) = &set.header {
         let disk = Disk { folder: set.name().parent().map(Path::to_owned).unwrap_or_default() };
         let judged = wfdb_verdict(header, &disk);
@@ -157,12 +157,16 @@ pub(crate) fn judge(set: &Set) -> Line {
         let segments = header.segments.iter().filter_map(|segment| disk.header(&segment.record));
         let files = segments.flat_map(|header| header.files()).chain(header.files());
         vouched.extend(files.map(|file| disk.folder.join(file.name)));
+        let layout = header.segments.iter().filter(|segment| segment.frames == 0);
+        layouts.extend(layout.map(|segment| disk.folder.join(format!("{}.hea", segment.record))));
     }
     for (path, _, inspection) in all.iter().skip(1) {
         // Samples say nothing by themselves: the header has vouched for them, or not.
         if let Some(i) = inspection
             && i.verdict != Verdict::Complete
             && !vouched.contains(*path)
+            // A layout has no samples (header(5)): that it states no count is right.
+            && !(layouts.contains(*path) && i.verdict == Verdict::Unverifiable)
         {
             verdict.add(i.verdict, Evidence::Inner { format: i.format, verdict: i.verdict });
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::SetRule;
+use super::place::of_a_record;
 
 /// A file by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +120,26 @@ fn claim(rule: &SetRule, i: usize, paths: &[&str], index: &mut Index) -> Option<
     let mut unit = Unit { rule: None, members: Vec::new(), missing: Vec::new() };
     unit.members.push(UnitMember { path: paths[i].to_owned(), role: Role::Primary });
     match rule {
-        SetRule::Wfdb => {
+        SetRule::Wfdb { folder: true } => {
+            if !parts.extension.eq_ignore_ascii_case("hea") {
+                return None;
+            }
+            for (other, path) in paths.iter().enumerate() {
+                let at = split(path);
+                if other == i || index.claimed[other] || !at.folder.eq_ignore_ascii_case(parts.folder) {
+                    continue;
+                }
+                let extension = at.extension.to_lowercase();
+                let role = match extension.as_str() {
+                    "hea" => Role::Primary,
+                    _ if of_a_record(&extension, true) => Role::Optional,
+                    _ => continue,
+                };
+                index.claimed[other] = true;
+                unit.members.push(UnitMember { path: (*path).to_owned(), role });
+            }
+        }
+        SetRule::Wfdb { folder: false } => {
             if !parts.extension.eq_ignore_ascii_case("hea") {
                 return None;
             }
@@ -212,8 +232,18 @@ mod tests {
 
     #[test]
     fn a_wfdb_record_takes_the_files_of_its_stem() {
-        let units = group(&names(&["a/100.atr", "a/100.dat", "a/100.hea", "b/100.dat"]), &[SetRule::Wfdb]);
+        let units =
+            group(&names(&["a/100.atr", "a/100.dat", "a/100.hea", "b/100.dat"]), &[SetRule::Wfdb { folder: false }]);
         assert_eq!(shape(&units), [(vec!["a/100.hea", "a/100.atr", "a/100.dat"], 0), (vec!["b/100.dat"], 0)]);
+    }
+
+    #[test]
+    fn a_folder_of_segments_is_one_record() {
+        let paths = ["a/041s.hea", "a/041s01.dat", "a/041s01.hea", "a/041s02.MAT", "a/note.pdf", "b/1.hea", "c.dat"];
+        let units = group(&names(&paths), &[SetRule::Wfdb { folder: true }]);
+        let first = vec!["a/041s.hea", "a/041s01.dat", "a/041s01.hea", "a/041s02.MAT"];
+        let rest = [(vec!["a/note.pdf"], 0), (vec!["b/1.hea"], 0), (vec!["c.dat"], 0)];
+        assert_eq!(shape(&units), [[(first, 0)].as_slice(), &rest].concat());
     }
 
     #[test]

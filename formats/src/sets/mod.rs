@@ -6,11 +6,13 @@
 mod group;
 mod judge;
 mod place;
+mod record;
 mod rule;
 mod wfdb;
 
 pub use group::{Name, Role, Unit, UnitMember, group};
 pub use judge::{MemberState, SetVerdict, set_verdict};
 pub use place::{Needs, Place, needs, place};
+pub use record::{Record, RecordPlace, RecordSignal};
 pub use rule::SetRule;
 pub use wfdb::{WfdbFiles, wfdb_members, wfdb_verdict};

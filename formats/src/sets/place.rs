@@ -38,6 +38,12 @@ const SELF_CONTAINED: [&str; 31] = [
     "avi", "mat", "h5", "hdf5", "csv", "txt", "rtf", "doc", "docx", "jpg", "jpeg", "png", "tif", "tiff", "log",
 ];
 
+/// Whether a WFDB rule takes a file with this extension, in lower case. The signals of a record may lie in a MAT file
+/// (signal(5)): where a folder is one record, such a file is part of it.
+pub(super) fn of_a_record(extension: &str, folder: bool) -> bool {
+    !extension.is_empty() && (folder && extension == "mat" || !SELF_CONTAINED.contains(&extension))
+}
+
 /// The unit that a file belongs to, and what it is to it; `None` if no rule claims it. The first rule that claims a file
 /// wins. A marker rule that covers files of another rule says when the sets of that one are done.
 #[must_use]
@@ -64,7 +70,7 @@ pub fn needs(rules: &[SetRule], rule: usize) -> Needs {
     let all = |list: &[String]| list.iter().map(|e| lower(e)).collect();
     match rules.get(rule) {
         None => Needs::default(),
-        Some(SetRule::Wfdb) => Needs { open: true, marker: covered(rules, rule), ..Needs::default() },
+        Some(SetRule::Wfdb { .. }) => Needs { open: true, marker: covered(rules, rule), ..Needs::default() },
         Some(SetRule::Stem { required, optional, .. } | SetRule::Folder { required, optional, .. }) => {
             Needs { required: all(required), optional: all(optional), open: false, marker: covered(rules, rule) }
         }
@@ -79,7 +85,7 @@ fn lower(extension: &str) -> String {
 
 fn named(rule: &SetRule, what: &str) -> String {
     let name = match rule {
-        SetRule::Wfdb => "wfdb".to_owned(),
+        SetRule::Wfdb { .. } => "wfdb".to_owned(),
         SetRule::Stem { primary, .. } => {
             format!("stem {}", primary.iter().map(|e| lower(e)).collect::<Vec<_>>().join(" "))
         }
@@ -95,9 +101,14 @@ fn member(path: &str, rules: &[SetRule]) -> Option<Place> {
     let extension = lower(parts.extension);
     rules.iter().enumerate().find_map(|(n, rule)| {
         let (role, what, label) = match rule {
-            SetRule::Wfdb if extension == "hea" => (Role::Primary, parts.stem, extension.clone()),
-            SetRule::Wfdb if extension.is_empty() || SELF_CONTAINED.contains(&extension.as_str()) => return None,
-            SetRule::Wfdb => (Role::Optional, parts.stem, extension.clone()),
+            SetRule::Wfdb { folder } => {
+                let role = match extension.as_str() {
+                    "hea" => Role::Primary,
+                    _ if of_a_record(&extension, *folder) => Role::Optional,
+                    _ => return None,
+                };
+                (role, if *folder { "" } else { parts.stem }, extension.clone())
+            }
             SetRule::Stem { primary, required, optional } => {
                 let role = [(primary, Role::Primary), (required, Role::Required), (optional, Role::Optional)]
                     .into_iter()
@@ -137,9 +148,11 @@ fn marker(path: &str, rules: &[SetRule]) -> Option<Place> {
         let of = if *appended {
             content(&base, rules).filter(|p| covered(rules, p.rule)).map(|p| (p.rule, p.unit))
         } else {
-            let by_stem = |r: &SetRule| matches!(r, SetRule::Wfdb | SetRule::Stem { .. });
-            let found = rules.iter().enumerate().find(|(r, rule)| by_stem(rule) && covered(rules, *r));
-            found.map(|(r, rule)| (r, named(rule, &base)))
+            rules.iter().enumerate().filter(|(r, _)| covered(rules, *r)).find_map(|(r, rule)| match rule {
+                SetRule::Wfdb { folder: true } => Some((r, named(rule, parts.folder))),
+                SetRule::Wfdb { folder: false } | SetRule::Stem { .. } => Some((r, named(rule, &base))),
+                SetRule::Folder { .. } | SetRule::Marker { .. } => None,
+            })
         };
         let (rule, unit) = of.unwrap_or_else(|| (n, named(rule, &base)));
         Some(Place { rule, unit, role: Role::Marker, label: extension.clone(), extension: extension.clone() })
@@ -169,7 +182,7 @@ fn covered(rules: &[SetRule], rule: usize) -> bool {
 fn covers(marker: &SetRule, rule: &SetRule) -> bool {
     let SetRule::Marker { primary, .. } = marker else { return false };
     let primaries: Vec<&str> = match rule {
-        SetRule::Wfdb => vec!["hea"],
+        SetRule::Wfdb { .. } => vec!["hea"],
         SetRule::Stem { primary, .. } => primary.iter().map(|e| e.trim_start_matches('.')).collect(),
         SetRule::Folder { primary, .. } => vec![split(primary).extension],
         SetRule::Marker { .. } => return true,
@@ -210,13 +223,18 @@ mod tests {
 
     #[test]
     fn a_wfdb_rule_claims_what_could_be_samples_or_annotations() {
-        let rules = [SetRule::Wfdb];
+        let rules = [SetRule::Wfdb { folder: false }];
         for name in ["in/100.hea", "in/100.dat", "in/100.atr", "in/100.qrs"] {
             assert_eq!(place(name, &rules).unwrap().unit, "wfdb|in/100", "{name}");
         }
         for name in ["in/100.pdf", "in/100.DCM", "in/100", "in/100.mat"] {
             assert_eq!(place(name, &rules), None, "{name}");
         }
+        let folder = [SetRule::Wfdb { folder: true }, marker(&[], false)];
+        for name in ["in/7/041s.hea", "in/7/041S01.hea", "in/7/a.dat", "in/7/b.mat", "in/7/c.atr", "in/7/x.done"] {
+            assert_eq!(place(name, &folder).unwrap().unit, "wfdb|in/7/", "{name}");
+        }
+        assert_eq!(place("in/7/x.pdf", &[SetRule::Wfdb { folder: true }]), None);
     }
 
     #[test]
@@ -237,11 +255,11 @@ mod tests {
             assert_eq!(at("in/b.scp", &both).unwrap().0, 1);
         }
         // The first rule that claims a file wins, and the marker goes with the file.
-        let first = [marker(&["raw"], true), SetRule::Wfdb];
+        let first = [marker(&["raw"], true), SetRule::Wfdb { folder: false }];
         assert_eq!(at("in/a.raw", &first), Some((0, "marker|in/a.raw".into(), Role::Primary)));
         assert_eq!(at("in/a.raw.done", &first), Some((0, "marker|in/a.raw".into(), Role::Marker)));
         assert_eq!(at("in/a.dat", &first).unwrap().0, 1);
-        let second = [SetRule::Wfdb, marker(&["raw"], true)];
+        let second = [SetRule::Wfdb { folder: false }, marker(&["raw"], true)];
         assert_eq!(at("in/a.raw", &second).unwrap().0, 0);
         let apart = [stem(), marker(&["scp"], true)];
         assert!(!needs(&apart, 0).marker);

@@ -15,7 +15,12 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SetRule {
     /// A WFDB record: a `.hea` file and every file with its stem (signals, annotations).
-    Wfdb,
+    Wfdb {
+        /// One folder holds one record, whatever its files are called: a record of several segments, or one whose signal
+        /// files bear another name than its header.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        folder: bool,
+    },
     /// Files with one stem: `a.xml` and `a.pdf`, `a.ecg` and `a.ann`.
     Stem {
         /// Extensions of the file that the set is named after.

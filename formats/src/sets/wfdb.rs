@@ -48,6 +48,9 @@ fn judge(header: &Header, files: &impl WfdbFiles, outer: bool, set: &mut SetVerd
             None => set.add(Verdict::Partial, Evidence::Missing { part: Part::Segment }),
             // Segments have no segments (header(5)).
             Some(inner) if outer && inner.segments.is_empty() => {
+                if inner.frames.is_some_and(|frames| frames != segment.frames) {
+                    set.add(Verdict::Malformed, Evidence::Contradiction { part: Part::Segment, offset: 0 });
+                }
                 // The layout segment of a variable-layout record has no samples.
                 if segment.frames > 0 {
                     judge(&inner, files, false, set);

@@ -56,6 +56,12 @@ impl SampleCheck {
         }
     }
 
+    /// Whether the storage format is one whose samples are added up.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.known
+    }
+
     /// The next bytes.
     pub fn push(&mut self, mut chunk: &[u8]) {
         self.len += chunk.len() as u64;

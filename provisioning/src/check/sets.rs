@@ -36,7 +36,7 @@ pub(super) fn check(share: &Share, tell: Tell<'_>) {
                 }
                 apart(rule, &at("primary"), &[&vec![marker.clone()]], primary, "the marker", tell);
             }
-            SetRule::Wfdb => {}
+            SetRule::Wfdb { .. } => {}
         }
         for primary in named(rule) {
             if let Some(first) = primaries.insert(primary.clone(), n) {
@@ -71,7 +71,7 @@ fn markers(share: &Share, tell: Tell<'_>) {
             "the same appended for all of them",
         );
     }
-    let stems = rules.iter().filter(|r| matches!(r, SetRule::Stem { .. } | SetRule::Wfdb)).count();
+    let stems = rules.iter().filter(|r| matches!(r, SetRule::Stem { .. } | SetRule::Wfdb { .. })).count();
     if rules.iter().any(by_stem) && stems > 1 {
         tell(
             "sets",
@@ -83,7 +83,7 @@ fn markers(share: &Share, tell: Tell<'_>) {
 
 fn lists(rule: &SetRule) -> Vec<(&'static str, Vec<String>)> {
     match rule {
-        SetRule::Wfdb => vec![],
+        SetRule::Wfdb { .. } => vec![],
         SetRule::Stem { primary, required, optional } => {
             vec![("primary", primary.clone()), ("required", required.clone()), ("optional", optional.clone())]
         }
@@ -97,7 +97,7 @@ fn lists(rule: &SetRule) -> Vec<(&'static str, Vec<String>)> {
 /// What a rule takes as its primary file. Markers may stand for the files of another rule.
 fn named(rule: &SetRule) -> Vec<String> {
     match rule {
-        SetRule::Wfdb => vec!["extension hea".into()],
+        SetRule::Wfdb { .. } => vec!["extension hea".into()],
         SetRule::Stem { primary, .. } => primary.iter().map(|p| format!("extension {}", plain(rule, p))).collect(),
         SetRule::Folder { primary, .. } => vec![format!("name {}", plain(rule, primary))],
         SetRule::Marker { .. } => vec![],
