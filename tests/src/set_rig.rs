@@ -6,6 +6,7 @@ use crate::rig::{Lane, Rig, connect, share_id};
 use leadline_domain::lifecycle::Outcome;
 use leadline_domain::{ArchiveRule, Digest, IngestMessage, LedgerEntry, SettleRule};
 use leadline_formats::sets::SetRule;
+use leadline_formats::synth::{Spec, SynthFormat};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -49,6 +50,35 @@ pub async fn rig_with(
 /// When Temporal does not take it.
 pub async fn watch(rig: &Rig, lane: &Lane) -> String {
     rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("watched")
+}
+
+/// A record of two segments and a gap, as its files: the header of the record comes first, then each segment's
+/// header and samples, then annotations of the whole.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn segmented(first: &Spec, second: &Spec) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut frames = Vec::new();
+    let mut annotations = Vec::new();
+    for (spec, name) in [(first, "r01"), (second, "r02")] {
+        let parts = SynthFormat::Wfdb.write(spec).expect("a record is made");
+        let part = |e: &str| parts.iter().find(|p| p.name.ends_with(e)).expect("a file");
+        let header = String::from_utf8(part(".hea").bytes.clone()).expect("text");
+        let stem = part(".hea").name.trim_end_matches(".hea");
+        let header = header.replace(stem, name);
+        frames.push(header.split(' ').nth(3).and_then(|f| f.parse::<u64>().ok()).expect("frames"));
+        files.push((format!("in/7/{name}.hea"), header.into_bytes()));
+        files.push((format!("in/7/{name}.dat"), part(".dat").bytes.clone()));
+        annotations.clone_from(&part(".atr").bytes);
+    }
+    let total = frames.iter().sum::<u64>() + 250;
+    let master =
+        format!("r/3 {} {} {total}\nr01 {}\n~ 250\nr02 {}\n", first.leads, first.sample_rate_hz, frames[0], frames[1]);
+    files.insert(0, ("in/7/r.hea".into(), master.into_bytes()));
+    files.push(("in/7/r.atr".into(), annotations));
+    files
 }
 
 /// Messages so far.

@@ -16,6 +16,7 @@ use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::{eventually, root};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
+use leadline_tests::set_rig::segmented;
 use leadline_workflows::subscription::Seen;
 use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
 use std::collections::BTreeSet;
@@ -265,6 +266,31 @@ async fn record_sets() {
         let last = last_set(&rig, org).await;
         keep(&rig, &last, org).await;
     }
+}
+
+/// A record of two segments, whose samples are large files and are added up before it is delivered.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes tests/histories"]
+async fn record_segments() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let client = connect_plain(&temporal.address()).await;
+    let moved = ArchiveRule::Move { folder: "_archive".into() };
+    let settle =
+        SettleRule { strong_quiet_ms: 100, weak_quiet_ms: 2_000, unverifiable_quiet_ms: 500, stalled_after_ms: 60_000 };
+    let sets = [SetRule::Wfdb { folder: true }];
+    let rig = Rig::with_sets(client, "segments", &["set-segments"], &moved, 2 << 10, &settle, &sets).await;
+    let lane = rig.lane("set-segments");
+    let spec = Spec { seconds: 2, leads: 2, ..Spec::new(1) };
+    let files = segmented(&spec, &Spec { seed: 2, ..spec.clone() });
+    files.iter().for_each(|(path, bytes)| lane.share.put(path, bytes));
+    let watching = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
+    let all = || async { (lane.audit.accepted().len() >= files.len()).then_some(()) };
+    eventually("delivered", LIMIT, all).await;
+    let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&watching);
+    handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    let last = last_set(&rig, "set-segments").await;
+    keep(&rig, &last, "set-segments").await;
 }
 
 /// Applying plans, leaving, checks, canaries, rotation, transfers.

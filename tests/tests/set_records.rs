@@ -7,32 +7,8 @@ use leadline_formats::sets::SetRule;
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::eventually;
-use leadline_tests::set_rig::{LIMIT, judge, messages, rig, settled, watch};
+use leadline_tests::set_rig::{LIMIT, entries, judge, messages, rig, segmented, settled, watch};
 use serde_json::Value;
-
-/// A record of two segments of 12 leads and a gap, as its files: the header of the record comes first, then each segment's
-/// header and samples, then annotations of the whole.
-fn segmented(seed: u64) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut frames = Vec::new();
-    let mut annotations = Vec::new();
-    for (n, name) in ["r01", "r02"].into_iter().enumerate() {
-        let parts = SynthFormat::Wfdb.write(&Spec::new(seed + n as u64)).expect("a record is made");
-        let part = |e: &str| parts.iter().find(|p| p.name.ends_with(e)).expect("a file");
-        let header = String::from_utf8(part(".hea").bytes.clone()).expect("text");
-        let stem = part(".hea").name.trim_end_matches(".hea");
-        let header = header.replace(stem, name);
-        frames.push(header.split(' ').nth(3).and_then(|f| f.parse::<u64>().ok()).expect("frames"));
-        files.push((format!("in/7/{name}.hea"), header.into_bytes()));
-        files.push((format!("in/7/{name}.dat"), part(".dat").bytes.clone()));
-        annotations.clone_from(&part(".atr").bytes);
-    }
-    let total = frames.iter().sum::<u64>() + 250;
-    let master = format!("r/3 12 500 {total}\nr01 {}\n~ 250\nr02 {}\n", frames[0], frames[1]);
-    files.insert(0, ("in/7/r.hea".into(), master.into_bytes()));
-    files.push(("in/7/r.atr".into(), annotations));
-    files
-}
 
 /// Whether an object of a manifest has this place, as (segment, file).
 fn placed(manifest: &Value, content: &[u8], role: &str, segment: Option<u64>, file: Option<u64>) -> bool {
@@ -52,7 +28,7 @@ async fn delivered_when_whole(name: &str, small: u64) {
         let rig = &rig;
         async move {
             let lane = rig.lane(org);
-            let whole = segmented(7);
+            let whole = segmented(&Spec::new(7), &Spec::new(8));
             let mut first = whole.clone();
             let at = whole.iter().position(|(p, _)| p.ends_with("r02.dat")).expect("samples");
             match org {
@@ -89,7 +65,7 @@ async fn delivered_when_whole(name: &str, small: u64) {
                 assert!(placed(&manifest, content, role, segment, file), "{org}: {manifest}");
             }
             assert!(!manifest.to_string().contains("r02"), "no name of a file: {manifest}");
-            let evidence = leadline_tests::set_rig::entries(lane).into_iter().flat_map(|e| e.evidence);
+            let evidence = entries(lane).into_iter().flat_map(|e| e.evidence);
             assert!(evidence.into_iter().any(|s| s.contains("were added up")), "{org}");
         }
     }))
@@ -122,7 +98,7 @@ async fn two_records_in_one_folder_are_not_mixed() {
     }
     watch(&rig, lane).await;
     let entries = eventually("quarantined", LIMIT, || async {
-        let e = leadline_tests::set_rig::entries(lane);
+        let e = entries(lane);
         (e.len() == 6).then_some(e)
     })
     .await;
