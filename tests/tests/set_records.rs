@@ -2,13 +2,16 @@
 //! Nothing is delivered before each segment is there, as long as its header says, and adds up.
 
 use futures::future::join_all;
-use leadline_domain::Digest;
+use leadline_activities::adapters::aws_fake::Planned;
+use leadline_domain::{Digest, Fault, FaultCode};
 use leadline_formats::sets::SetRule;
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::eventually;
 use leadline_tests::set_rig::{LIMIT, entries, judge, messages, rig, segmented, settled, watch};
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether an object of a manifest has this place, as (segment, file).
 fn placed(manifest: &Value, content: &[u8], role: &str, segment: Option<u64>, file: Option<u64>) -> bool {
@@ -106,4 +109,50 @@ async fn two_records_in_one_folder_are_not_mixed() {
     let code = |e: &leadline_domain::LedgerEntry| serde_json::to_value(&e.outcome).expect("JSON").to_string();
     assert!(entries.iter().all(|e| code(e).contains("set.incomplete")), "{:?}", entries[0].outcome);
     assert!(entries.iter().flat_map(|e| &e.evidence).any(|s| s.contains("several records")));
+}
+
+/// What happens while large samples are added up and stored: the first two calls of `open` are for the sums.
+#[tokio::test(flavor = "multi_thread")]
+async fn adding_up_that_fails_is_repeated_and_what_changes_meanwhile_is_not_delivered() {
+    let lost = || Planned::Fail(Fault::new(FaultCode::ShareUnreachable, "planned"));
+    let cases = [("open", 0), ("open", 1), ("open", 2), ("next", 0), ("next", 3), ("observe", 9)];
+    let cases: Vec<_> = cases.iter().flat_map(|(m, n)| [(*m, *n, false), (*m, *n, true)]).collect();
+    let orgs: Vec<String> = (0..cases.len()).map(|n| format!("org-{n}")).collect();
+    let orgs: Vec<&str> = orgs.iter().map(String::as_str).collect();
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let rig = rig(&temporal, "recs-faults", &orgs, 4 << 10, 60_000, &[SetRule::Wfdb { folder: true }]).await;
+    join_all(cases.iter().zip(&orgs).map(|((method, nth, changes), org)| {
+        let rig = &rig;
+        async move {
+            let lane = rig.lane(org);
+            let case = format!("{method} {nth}, changes: {changes}");
+            let whole = segmented(&Spec::new(7), &Spec::new(8));
+            let contents: Vec<&[u8]> = whole.iter().map(|(_, b)| b.as_slice()).collect();
+            whole.iter().for_each(|(path, bytes)| lane.share.put(path, bytes));
+            (0..*nth).for_each(|_| lane.share.faults.plan(method, Planned::Pass));
+            let (path, mut broken) = whole[4].clone();
+            broken[100] ^= 1;
+            let share = Arc::clone(&lane.share);
+            let acted = Arc::new(AtomicBool::new(false));
+            let done = Arc::clone(&acted);
+            let act = move || {
+                share.put(&path, &broken);
+                done.store(true, Ordering::Release);
+            };
+            lane.share.faults.plan(method, if *changes { Planned::Meanwhile(Arc::new(act)) } else { lost() });
+            watch(rig, lane).await;
+            if *changes {
+                let happened = || async { acted.load(Ordering::Acquire).then_some(()) };
+                eventually(&case, LIMIT, happened).await;
+                // Broken by then: nothing is delivered before the right samples are back.
+                assert!(messages(lane).is_empty(), "{case}");
+                lane.share.put(&whole[4].0, &whole[4].1);
+            }
+            settled(lane, &case, whole.len()).await;
+            judge(lane, &contents, &case);
+            assert_eq!(lane.share.faults.left(), 0, "{case}: it never happened");
+        }
+    }))
+    .await;
 }
