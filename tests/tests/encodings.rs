@@ -10,7 +10,7 @@ use leadline_domain::{
     ArchiveRule, Digest, Fault, FaultCode, Ingress, RecordingId, Related, Relation, SettleRule, StagedName,
 };
 use leadline_formats::sets::SetRule;
-use leadline_formats::synth::SynthFormat;
+use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::rig::{Lane, Rig, connect};
@@ -35,7 +35,16 @@ async fn rig(temporal: &Temporal, name: &str, orgs: &[String]) -> Rig {
     let archive = ArchiveRule::Move { folder: "_archive".into() };
     let settle = SettleRule { strong_quiet_ms: 100, unverifiable_quiet_ms: 700, ..SettleRule::default() };
     let pair = SetRule::Stem { primary: vec!["xml".into()], required: vec!["pdf".into()], optional: vec![] };
-    Rig::with_sets(connect(&temporal.address()).await, name, &orgs, &archive, 8 << 20, &settle, &[pair]).await
+    Rig::with_sets(
+        connect(&temporal.address()).await,
+        name,
+        &orgs,
+        &archive,
+        8 << 20,
+        &settle,
+        &[pair, SetRule::Wfdb { folder: false }],
+    )
+    .await
 }
 
 async fn receive(rig: &Rig, lane: &Lane, ingress: Ingress, bytes: &[u8], name: &str) -> FileReport {
@@ -179,4 +188,11 @@ async fn a_set_is_linked_too() {
     assert!(delivered(&alone), "{:?}", alone.outcome());
     let merge = Related { recording: set, how: Relation::Merge };
     assert_eq!(alone.lifecycle.related, [merge, link(lane, &dicom)]);
+
+    // Of a WFDB record the samples tell, which no header holds.
+    let record = SynthFormat::Wfdb.write(&Spec::new(5)).expect("a record is made");
+    record.iter().for_each(|m| lane.share.put(&format!("in/{}", m.name), &m.bytes));
+    settled(lane, "the record is delivered", 7).await;
+    let header = record.iter().find(|m| m.name.ends_with(".hea")).expect("a header");
+    assert_eq!(of(&header.bytes).related, [link(lane, &dicom)]);
 }

@@ -67,9 +67,9 @@ pub struct JudgeMember {
     pub file: FileRef,
     /// The digest the look found, if all of it was read then.
     pub digest: Option<Digest>,
-    /// Sum of the samples of each of its signals, modulo 65536, if they were added up by [`Ingest::add_up`].
+    /// Its samples, if they were added up by [`Ingest::add_up`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sums: Option<Vec<u16>>,
+    pub summed: Option<Summed>,
 }
 
 /// Input of `add_up`.
@@ -81,14 +81,24 @@ pub struct AddUpInput {
     pub layout: SampleLayout,
 }
 
+/// What the samples of a file come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summed {
+    /// Sum of the samples of each signal, modulo 65536.
+    pub sums: Vec<u16>,
+    /// The course of its first signal, by which a recording is compared with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
 /// What came of adding up the samples of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AddedUp {
     /// All of it was read.
     Sums {
-        /// Of each signal, modulo 65536.
-        sums: Vec<u16>,
+        /// What they come to.
+        summed: Summed,
         /// Of all that was read.
         digest: Digest,
     },
@@ -125,6 +135,9 @@ pub enum Judgement {
         /// Of each member, in their order; empty where there is nothing to say.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         members: Vec<JudgedMember>,
+        /// The course of the first signal of the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
     },
     /// One of them is not any more what it was: look again.
     Changed,

@@ -1,7 +1,7 @@
 //! The members of a set on their way: what each waits for, and what the set as a whole can do. Without a clock or an
 //! activity: [`crate::set_lifecycle`] brings both.
 
-use crate::contracts::{InSet, JudgedMember};
+use crate::contracts::{InSet, JudgedMember, Summed};
 use crate::recording_lifecycle::FileReport;
 use crate::set_lifecycle::{MemberReport, SetInput};
 use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Lifecycle, Outcome, Phase};
@@ -20,8 +20,8 @@ pub(crate) struct Lane {
     vouched: bool,
     /// What that file said of it last.
     judged: JudgedMember,
-    /// Its samples added up, for a large one: in which version, the sums, and the digest of what was read.
-    summed: Option<(FileStat, Vec<u16>, Digest)>,
+    /// Its samples added up, for a large one: in which version, to what, and the digest of what was read.
+    summed: Option<(FileStat, Summed, Digest)>,
 }
 
 impl Lane {
@@ -46,18 +46,18 @@ impl Lane {
         self.judged.role.unwrap_or(self.member.role)
     }
 
-    /// The sums of its samples, if those of this version were added up.
-    pub(crate) fn sums(&self) -> Option<&Vec<u16>> {
-        self.summed.as_ref().filter(|(stat, ..)| *stat == self.lifecycle.stat).map(|(_, sums, _)| sums)
+    /// What its samples come to, if those of this version were added up.
+    pub(crate) fn summed(&self) -> Option<&Summed> {
+        self.summed.as_ref().filter(|(stat, ..)| *stat == self.lifecycle.stat).map(|(_, summed, _)| summed)
     }
 
-    pub(crate) fn added_up(&mut self, sums: Vec<u16>, digest: Digest) {
-        self.summed = Some((self.lifecycle.stat.clone(), sums, digest));
+    pub(crate) fn added_up(&mut self, summed: Summed, digest: Digest) {
+        self.summed = Some((self.lifecycle.stat.clone(), summed, digest));
     }
 
     /// What is stored has to be what was added up.
     pub(crate) fn expect_what_was_judged(&mut self) {
-        if self.sums().is_some() {
+        if self.summed().is_some() {
             self.lifecycle.digest = self.summed.as_ref().map(|(.., digest)| *digest);
         }
     }
@@ -73,7 +73,7 @@ impl Lane {
     /// How its content is stored.
     pub(crate) fn shelved(&self, alone: bool) -> InSet {
         let small = self.lifecycle.stat.size <= self.member.intake.small_bytes;
-        match (alone, self.vouched && (small || self.sums().is_some())) {
+        match (alone, self.vouched && (small || self.summed().is_some())) {
             (true, _) => InSet::Alone,
             (false, true) => InSet::Vouched,
             (false, false) => InSet::Member,

@@ -138,9 +138,17 @@ enum Complete {
     Several { base: Option<String> },
 }
 
+/// What the members of a set say of each other.
+struct Judged {
+    verdict: StructureVerdict,
+    evidence: Vec<String>,
+    base: Option<String>,
+    trace: Option<String>,
+}
+
 struct Set {
     lanes: Lanes,
-    judged: Option<(StructureVerdict, Vec<String>, Option<String>)>,
+    judged: Option<Judged>,
     recording: Option<RecordingId>,
 }
 
@@ -174,7 +182,7 @@ impl Set {
                 return Ok(None);
             }
             let now = now_ms(ctx);
-            let seen = self.lanes.seen(now, self.judged.as_ref().map(|j| j.0));
+            let seen = self.lanes.seen(now, self.judged.as_ref().map(|j| j.verdict));
             let ms = match decide(&input.spec, &input.settle, &seen) {
                 // What was held for long may have changed or gone meanwhile.
                 SetDecision::GiveUp if !last_look => {
@@ -183,8 +191,8 @@ impl Set {
                     continue;
                 }
                 SetDecision::GiveUp => {
-                    if let Some((_, evidence, _)) = self.judged.take() {
-                        self.lanes.testify(&evidence);
+                    if let Some(judged) = self.judged.take() {
+                        self.lanes.testify(&judged.evidence);
                     }
                     self.lanes.give_up(FaultCode::SetIncomplete, now);
                     return Ok(None);
@@ -236,7 +244,7 @@ impl Set {
                 role: l.member.role,
                 file: file_ref(&l.member.intake, &l.lifecycle),
                 digest: l.lifecycle.digest,
-                sums: l.sums().cloned(),
+                summed: l.summed().cloned(),
             };
             let members: Vec<JudgeMember> = self.lanes.contents().map(member).collect();
             match ctx.execute_local_activity(Ingest::judge_set, members, short()).await {
@@ -247,9 +255,9 @@ impl Set {
                     }
                     self.lanes.look_again();
                 }
-                Ok(Judgement::Judged { verdict, evidence, base, members }) => {
+                Ok(Judgement::Judged { verdict, evidence, base, members, trace }) => {
                     self.lanes.place(members);
-                    self.judged = Some((verdict, evidence, base));
+                    self.judged = Some(Judged { verdict, evidence, base, trace });
                 }
                 Ok(Judgement::Changed) => self.lanes.look_again(),
                 Err(e) => return Err(fault_of(&e)),
@@ -264,7 +272,7 @@ impl Set {
             let Some(layout) = judged.to_add else { continue };
             let input = AddUpInput { file: file_ref(&lane.member.intake, &lane.lifecycle), layout };
             match ctx.execute_activity(Ingest::add_up, input, upload()).await {
-                Ok(AddedUp::Sums { sums, digest }) => lane.added_up(sums, digest),
+                Ok(AddedUp::Sums { summed, digest }) => lane.added_up(summed, digest),
                 Ok(AddedUp::Changed) => return Ok(false),
                 Err(e) => return Err(fault_of(&e)),
             }
@@ -294,7 +302,7 @@ impl Set {
             return decided.then_some(Complete::One);
         }
         if self.lanes.all_stored(tried) {
-            let base = self.judged.as_ref().and_then(|j| j.2.clone());
+            let base = self.judged.as_ref().and_then(|j| j.base.clone());
             return Some(Complete::Several { base });
         }
         self.judged = None;
@@ -303,8 +311,8 @@ impl Set {
 
     /// Nothing can stop it any more: each step is repeated until it is done.
     async fn deliver(&mut self, ctx: &Context, input: &SetInput, complete: Complete) -> WorkflowResult<()> {
-        if let Some((_, evidence, _)) = &self.judged {
-            self.lanes.testify(evidence);
+        if let Some(judged) = &self.judged {
+            self.lanes.testify(&judged.evidence);
         }
         match complete {
             Complete::One => self.one(ctx).await,
@@ -344,7 +352,10 @@ impl Set {
             claimed_at_ms,
         };
         let recording = RecordingId::new(&input.org, &delivery.digest);
-        let marks = self.lanes.primary().and_then(|l| l.structure.as_ref()).map(|s| (*s.marks).clone());
+        let mut marks = self.lanes.primary().and_then(|l| l.structure.as_ref()).map(|s| (*s.marks).clone());
+        if let (Some(marks), Some(trace)) = (&mut marks, self.judged.as_ref().and_then(|j| j.trace.clone())) {
+            marks.trace = Some(trace);
+        }
         let claim = ClaimInput { org: input.org.clone(), manifest, claim, marks };
         let mut attempts = 0;
         let claimed = loop {

@@ -13,7 +13,9 @@ use leadline_domain::{Digest, Fault, FaultCode, Writer};
 use leadline_formats::Evidence;
 use leadline_formats::sets::{Record, WfdbFiles, wfdb_verdict};
 use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
-use leadline_workflows::contracts::{AddUpInput, AddedUp, ClaimInput, JudgeMember, JudgedMember, Judgement, SetClaim};
+use leadline_workflows::contracts::{
+    AddUpInput, AddedUp, ClaimInput, JudgeMember, JudgedMember, Judgement, SetClaim, Summed,
+};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -64,12 +66,15 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
         return Ok(judged(StructureVerdict::Partial, why));
     };
     let mut told = places(&record, members);
+    let mut first = None;
     let mut files = Beside { record: &record, signals: BTreeMap::new() };
     for signal in record.signals() {
         let named = |m: &JudgeMember| m.file.fingerprint.path.name().eq_ignore_ascii_case(&signal.file.name);
         let Some(at) = members.iter().position(named) else { continue };
         let size = members[at].file.fingerprint.stat.size;
-        let mut sums = SampleSums { len: size, sums: members[at].sums.clone() };
+        let summed = members[at].summed.clone();
+        let (sums, trace) = summed.map_or((None, None), |s| (Some(s.sums), s.trace));
+        let mut sums = SampleSums { len: size, sums, trace };
         // The length tells first: samples are only added up where it is right.
         if sums.sums.is_none() && signal.file.expected == Some(size) {
             let frames = signal.frames.unwrap_or(0);
@@ -81,6 +86,7 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
                 told[at].to_add = Some(layout(&signal.file, frames));
             }
         }
+        first.get_or_insert(sums.trace.clone());
         files.signals.insert(signal.file.name.clone(), sums);
     }
     let verdict = wfdb_verdict(record.master(), &files);
@@ -101,7 +107,13 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
     if told.iter().all(|m| *m == JudgedMember::default()) {
         told.clear();
     }
-    Ok(Judgement::Judged { verdict, evidence, base: Some(record.master().record.clone()), members: told })
+    Ok(Judgement::Judged {
+        verdict,
+        evidence,
+        base: Some(record.master().record.clone()),
+        members: told,
+        trace: first.flatten(),
+    })
 }
 
 /// What each member is to the record, where its name did not tell.
@@ -159,15 +171,15 @@ pub(super) async fn add_up(deps: &Deps, input: &AddUpInput) -> Result<AddedUp, F
         Err(f) if f.code == FaultCode::ShareFileGone => false,
         r => r.map(|now| now.writer == Writer::Absent && now.stat == *stat)?,
     };
-    let SampleSums { len, sums: Some(sums) } = check.finish() else { return Ok(AddedUp::Changed) };
+    let SampleSums { len, sums: Some(sums), trace } = check.finish() else { return Ok(AddedUp::Changed) };
     if !unchanged || len != stat.size {
         return Ok(AddedUp::Changed);
     }
-    Ok(AddedUp::Sums { sums, digest: Digest::from_bytes(digest.finalize().into()) })
+    Ok(AddedUp::Sums { summed: Summed { sums, trace }, digest: Digest::from_bytes(digest.finalize().into()) })
 }
 
 fn judged(verdict: StructureVerdict, why: &str) -> Judgement {
-    Judgement::Judged { verdict, evidence: vec![why.to_owned()], base: None, members: Vec::new() }
+    Judgement::Judged { verdict, evidence: vec![why.to_owned()], base: None, members: Vec::new(), trace: None }
 }
 
 /// A member's bytes, if they still are those that the look found.

@@ -1,6 +1,7 @@
 //! Adds up the samples of a signal file, the way the header states their sums (signal(5), header(5)).
 
 use super::SignalFile;
+use crate::trace::{Layout, Trace};
 
 /// The sums of a whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,10 +10,11 @@ pub struct SampleSums {
     pub len: u64,
     /// Sum of the samples modulo 65536, of each signal in the file, or `None` when the format is not read.
     pub sums: Option<Vec<u16>>,
+    /// The trace of its first signal, as [`crate::Identity::trace`] has it. Samples of more than 16 bits have none.
+    pub trace: Option<String>,
 }
 
 /// A running sum. Feed it the bytes of a signal file in order.
-#[derive(Clone, Debug)]
 pub struct SampleCheck {
     format: u32,
     /// Which signal each sample of a frame belongs to.
@@ -25,6 +27,7 @@ pub struct SampleCheck {
     held: Vec<u8>,
     len: u64,
     known: bool,
+    trace: Option<Trace>,
 }
 
 /// Samples a frame that are still told apart.
@@ -53,6 +56,7 @@ impl SampleCheck {
             held: Vec::new(),
             len: 0,
             known,
+            trace: (known && !matches!(file.format, 24 | 32)).then(|| Trace::new(Layout::WORDS)),
         }
     }
 
@@ -100,7 +104,7 @@ impl SampleCheck {
             self.unit(&held);
         }
         let sums = (self.known && self.left == 0).then_some(self.sums);
-        SampleSums { len: self.len, sums }
+        SampleSums { len: self.len, sums, trace: self.trace.as_ref().and_then(Trace::mark) }
     }
 
     fn unit(&mut self, b: &[u8]) {
@@ -147,6 +151,11 @@ impl SampleCheck {
         self.left -= 1;
         let signal = self.frame[self.place];
         self.sums[signal] = self.sums[signal].wrapping_add(value);
+        if signal == 0
+            && let Some(trace) = &mut self.trace
+        {
+            trace.sample(i32::from(value.cast_signed()));
+        }
         self.place = if self.place + 1 == self.frame.len() { 0 } else { self.place + 1 };
     }
 }
