@@ -3,6 +3,7 @@
 // The activities macro makes constants that it does not document.
 #![allow(missing_docs)]
 
+use crate::alarms::Finder;
 use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
@@ -12,12 +13,16 @@ use crate::ports::registration::Check;
 use futures::{StreamExt, TryStreamExt};
 use leadline_domain::isolation::{self, Evidence, Verdict};
 use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId};
+use leadline_provisioning::policy::STATEFUL;
 use leadline_workflows::checks::{DriftInput, ProbeOthers, ProbeScope, definitions};
 use std::sync::Arc;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
 /// Organizations that are tried at once by one activity.
 const PARALLEL: usize = 8;
+
+/// The workflow that runs the probe for itself, on schedule or by command.
+const PROBE: &str = "IsolationProbe";
 
 /// Implements `leadline_workflows::checks::Checking`.
 pub struct CheckActivities {
@@ -43,8 +48,8 @@ impl CheckActivities {
     /// See the contract.
     #[activity(definition = definitions::ProbeOwn)]
     pub async fn probe_own(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<Evidence>, ActivityError> {
-        let r = until_cancelled(&ctx, own(&self.deps, &org)).await?;
-        ended("probe_own", counted(&org, r))
+        let work = async { told(&self.deps, &ctx, &org, own(&self.deps, &org).await?).await };
+        ended("probe_own", until_cancelled(&ctx, work).await?)
     }
 
     /// See the contract.
@@ -54,8 +59,8 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: ProbeOthers,
     ) -> Result<Vec<Evidence>, ActivityError> {
-        let r = until_cancelled(&ctx, others(&self.deps, &input)).await?;
-        ended("probe_others", counted(&input.org, r))
+        let work = async { told(&self.deps, &ctx, &input.org, others(&self.deps, &input).await?).await };
+        ended("probe_others", until_cancelled(&ctx, work).await?)
     }
 
     /// See the contract.
@@ -65,15 +70,17 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: DriftInput,
     ) -> Result<DriftReport, ActivityError> {
-        let r = until_cancelled(&ctx, crate::drift::find(&self.deps, input.org.as_ref())).await?;
-        if let Ok(report) = &r {
+        let work = async {
+            let report = crate::drift::find(&self.deps, input.org.as_ref()).await?;
             METRICS.drift(&report.stack, report.drifted().count() as u64);
-            if let Some(fault) = report.fault() {
+            if let Some(fault) = report.alarm(|d| STATEFUL.contains(&d.resource_type.as_str())) {
                 METRICS.fault(fault.code);
                 tracing::error!(%fault, "drift");
+                self.deps.alarms.raise(&Finder::of(&ctx), input.org.as_ref(), fault).await?;
             }
-        }
-        ended("find_drift", r)
+            Ok(report)
+        };
+        ended("find_drift", until_cancelled(&ctx, work).await?)
     }
 
     /// See the contract.
@@ -88,9 +95,9 @@ impl CheckActivities {
     }
 }
 
-/// Counts what was found; something that can be reached and must not be raises the alarm here, whoever asked.
-fn counted(org: &OrgId, r: Result<Vec<Evidence>, Fault>) -> Result<Vec<Evidence>, Fault> {
-    let found = r?;
+/// Counts what was found, and tells people of it: of something that can be reached and must not be, whoever asked; of
+/// what is not proven only where the probe runs for itself. An onboarding waits with it, and says so to whoever asked.
+async fn told(deps: &Deps, ctx: &ActivityContext, org: &OrgId, found: Vec<Evidence>) -> Result<Vec<Evidence>, Fault> {
     let count = |v: Verdict| found.iter().filter(|e| e.verdict() == v).count() as u64;
     METRICS.probed(org.as_str(), "as_expected", count(Verdict::AsExpected));
     METRICS.probed(org.as_str(), "nothing_there", count(Verdict::NothingThere));
@@ -101,6 +108,10 @@ fn counted(org: &OrgId, r: Result<Vec<Evidence>, Fault>) -> Result<Vec<Evidence>
         tracing::error!(%fault, "isolation probe");
         if fault.code == FaultCode::IsolationBroken {
             METRICS.broken("L6");
+        }
+        let by_itself = ctx.info().workflow_type.as_deref() == Some(PROBE);
+        if fault.code == FaultCode::IsolationBroken || by_itself {
+            deps.alarms.raise(&Finder::of(ctx), Some(org), fault).await?;
         }
     }
     Ok(found)

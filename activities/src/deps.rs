@@ -1,6 +1,7 @@
 //! What activities work with: the ports, opened once a worker.
 
 use crate::adapters::staged::StagedShare;
+use crate::alarms::Alarming;
 use crate::content_cache::ContentCache;
 use crate::outcomes::Outcomes;
 use crate::ports::checks::{Isolation, LiveSettings, Plans};
@@ -71,6 +72,8 @@ pub struct Deps {
     pub storages: Arc<dyn Storages>,
     /// Reports of the processor.
     pub outcomes: Outcomes,
+    /// Where people are told of what was found.
+    pub alarms: Alarming,
     /// Small contents between look and store.
     pub cache: ContentCache,
 }

@@ -3,6 +3,7 @@
 //! `ports/` holds the roles as traits, `adapters/` the real parts, the rest the activities that work through them.
 
 pub mod adapters;
+pub mod alarms;
 pub mod canary;
 pub mod checks;
 pub mod codec;

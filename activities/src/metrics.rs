@@ -19,6 +19,7 @@ pub struct Metrics {
     drift: Mutex<BTreeMap<String, u64>>,
     reported: Mutex<BTreeMap<(String, &'static str), u64>>,
     overdue: Mutex<BTreeMap<String, u64>>,
+    alarms: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl Metrics {
@@ -32,6 +33,7 @@ impl Metrics {
             drift: Mutex::new(BTreeMap::new()),
             reported: Mutex::new(BTreeMap::new()),
             overdue: Mutex::new(BTreeMap::new()),
+            alarms: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -69,6 +71,11 @@ impl Metrics {
     /// At the last look this many recordings of an organization had no report though one was due.
     pub fn overdue(&self, org: &str, n: u64) {
         lock(&self.overdue).insert(org.to_owned(), n);
+    }
+
+    /// An alarm of this code was raised, or could not be.
+    pub fn alarm(&self, code: FaultCode, what: &'static str) {
+        bump(&self.alarms, (code.as_str(), what));
     }
 
     /// All counters in the Prometheus text format (version 0.0.4).
@@ -128,6 +135,13 @@ impl Metrics {
         );
         for (org, n) in lock(&self.overdue).iter() {
             let _ = writeln!(o, "leadline_recordings_without_report{{org=\"{org}\"}} {n}");
+        }
+        let _ = writeln!(
+            o,
+            "# HELP leadline_alarms_total Alarms for people; `not_raised` reached nobody.\n# TYPE leadline_alarms_total counter"
+        );
+        for ((code, what), n) in lock(&self.alarms).iter() {
+            let _ = writeln!(o, "leadline_alarms_total{{code=\"{code}\",what=\"{what}\"}} {n}");
         }
         o
     }

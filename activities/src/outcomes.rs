@@ -3,6 +3,7 @@
 // The activities macro makes constants that it does not document.
 #![allow(missing_docs)]
 
+use crate::alarms::Finder;
 use crate::deps::Deps;
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
@@ -41,7 +42,14 @@ impl OutcomeActivities {
     ) -> Result<Option<OverdueReport>, ActivityError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        ended("find_overdue", until_cancelled(&ctx, self.deps.outcomes.overdue(&org, now_ms)).await?)
+        let work = async {
+            let report = self.deps.outcomes.overdue(&org, now_ms).await?;
+            if let Some(fault) = report.as_ref().and_then(OverdueReport::fault) {
+                self.deps.alarms.raise(&Finder::of(&ctx), Some(&org), fault).await?;
+            }
+            Ok(report)
+        };
+        ended("find_overdue", until_cancelled(&ctx, work).await?)
     }
 }
 

@@ -4,9 +4,11 @@ use crate::Global;
 use crate::exit::Failure;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
-    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, RequestCounts, SqsQueue,
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, RequestCounts, SnsAlarms,
+    SqsQueue,
 };
 use leadline_activities::adapters::shares::ConfiguredShares;
+use leadline_activities::alarms::Alarming;
 use leadline_activities::codec::{PayloadKeys, data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
@@ -109,6 +111,7 @@ impl Site {
         };
         let deps = Deps {
             shares: Arc::new(ConfiguredShares::new(Arc::clone(&registry), secrets.clone())),
+            alarms: Alarming::new(Arc::clone(&registry), Arc::new(SnsAlarms::new(aws, &scope))),
             registry,
             storages: stores.clone(),
             stores,

@@ -90,6 +90,21 @@ impl DriftReport {
         self.drifted().filter(|d| !d.resource.is_empty() && d.is_gone())
     }
 
+    /// What a human has to hear of at once: `drift.data_lost` if something is gone that held data, else
+    /// [`DriftReport::fault`]. Both name everything that was changed past us.
+    #[must_use]
+    pub fn alarm(&self, holds_data: impl Fn(&Difference) -> bool) -> Option<Fault> {
+        let found = self.fault()?;
+        let lost: Vec<String> = self.gone().filter(|d| holds_data(d)).map(Difference::place).collect();
+        if lost.is_empty() {
+            return Some(found);
+        }
+        Some(Fault::new(
+            FaultCode::DriftDataLost,
+            format!("with what it held: {}. All: {}", listed(lost), found.detail),
+        ))
+    }
+
     /// Whether the plan is ahead of what was applied.
     #[must_use]
     pub fn pending(&self) -> bool {
@@ -103,11 +118,15 @@ impl DriftReport {
         if found.is_empty() {
             return None;
         }
-        let more = found.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let named = found.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
-        Some(Fault::new(FaultCode::DriftFound, format!("stack {}: {named}{more}", self.stack)))
+        Some(Fault::new(FaultCode::DriftFound, format!("stack {}: {}", self.stack, listed(found))))
     }
+}
+
+/// The first of them, and how many more there are.
+fn listed(all: Vec<String>) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    all.into_iter().take(NAMED).collect::<Vec<_>>().join("; ") + &more
 }
 
 impl Difference {
@@ -188,5 +207,11 @@ mod tests {
         };
         assert_eq!(report.repairable(), BTreeSet::from(["A".to_owned(), "B".to_owned()]));
         assert_eq!(report.gone().map(|d| d.resource.as_str()).collect::<Vec<_>>(), ["Gone"]);
+        let alarm = report.alarm(|_| true).unwrap();
+        assert_eq!(alarm.code, FaultCode::DriftDataLost);
+        assert!(alarm.detail.starts_with("with what it held: Gone (gone). All: stack s: "), "{alarm}");
+        assert_eq!(report.alarm(|_| false), report.fault(), "what holds nothing is made again and nothing is lost");
+        let ahead = DriftReport { differences: vec![difference("", "tags", DriftKind::Pending)], ..report };
+        assert_eq!(ahead.alarm(|_| true), None);
     }
 }

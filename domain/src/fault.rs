@@ -20,11 +20,11 @@ pub enum FaultClass {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $class:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $class:ident;)*) => {
         /// The code of a fault. Each has a page `docs/faults/<code>.md`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
         pub enum FaultCode {
-            $($(#[$doc])* #[serde(rename = $code)] $variant,)*
+            $($(#[doc = $doc])* #[serde(rename = $code)] $variant,)*
         }
         impl FaultCode {
             /// All codes, in the order of the list.
@@ -38,6 +38,11 @@ macro_rules! codes {
             #[must_use]
             pub fn class(self) -> FaultClass {
                 match self { $(FaultCode::$variant => FaultClass::$class),* }
+            }
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn sentence(self) -> String {
+                match self { $(FaultCode::$variant => concat!($($doc),*)),* }.trim().to_owned()
             }
         }
     };
@@ -152,6 +157,14 @@ codes! {
     DriftFound = "drift.found", Blocked;
     /// A resource that held data was deleted past us: an empty one is made only where somebody names it.
     DriftDataLost = "drift.data_lost", Rejected;
+    /// The topic of alarms does not answer, or asks to slow down.
+    AlarmUnreachable = "alarm.unreachable", Transient;
+    /// The worker may not publish alarms.
+    AlarmAccessDenied = "alarm.access_denied", Blocked;
+    /// The topic of alarms does not exist.
+    AlarmTopicMissing = "alarm.topic_missing", Blocked;
+    /// SNS calls the alarm itself wrong.
+    AlarmRefused = "alarm.refused", Bug;
     /// Temporal does not answer.
     EngineUnreachable = "engine.unreachable", Transient;
     /// Temporal refuses the request.

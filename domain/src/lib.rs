@@ -1,5 +1,6 @@
 //! Types and pure decisions of leadline: no async, no clock, no environment variable, no AWS, no Temporal.
 
+pub mod alarm;
 pub mod archive;
 pub mod audit;
 pub mod drift;
@@ -21,6 +22,7 @@ pub mod settle;
 pub mod staged;
 pub mod transfer;
 
+pub use alarm::Alarm;
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
 pub use drift::DriftReport;

@@ -215,6 +215,16 @@ impl EnvScope {
     pub fn dead_letters(&self) -> String {
         format!("leadline-{}-dead-letters", self.env)
     }
+    /// Topic that alarms go to.
+    #[must_use]
+    pub fn alarm_topic(&self) -> String {
+        format!("leadline-{}-alarms", self.env)
+    }
+    /// ARN of the topic.
+    #[must_use]
+    pub fn alarm_topic_arn(&self) -> String {
+        format!("arn:aws:sns:{}:{}:{}", self.region, self.account, self.alarm_topic())
+    }
     /// Bucket that CloudFront reads. Organizations' buckets end with the account, so none is ever called this.
     #[must_use]
     pub fn delivery_bucket(&self) -> String {
@@ -240,7 +250,7 @@ impl EnvScope {
     pub fn backup_key_alias(&self) -> String {
         format!("alias/leadline-{}/backup", self.env)
     }
-    /// Role of the workers: may assume organizations' roles, send to the queues, nothing else.
+    /// Role of the workers: may assume organizations' roles, send to the queues, raise alarms, nothing else.
     #[must_use]
     pub fn worker_role_name(&self) -> String {
         format!("leadline-{}-worker", self.env)
@@ -291,6 +301,7 @@ mod tests {
         assert!(scope.role_name().len() <= 64); // IAM role names
         let env = EnvScope::new(&f);
         assert!(env.ingest_dlq().len() <= 80); // SQS queue names
+        assert_eq!(env.alarm_topic_arn(), "arn:aws:sns:us-east-1:111111111111:leadline-eeeeeeeeeeee-alarms");
         assert!(env.delivery_bucket().len() <= 63 && env.backup_bucket().len() <= 63);
     }
 

@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
     Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks,
 };
-use leadline_activities::adapters::aws_fake::FakeQueue;
+use leadline_activities::adapters::aws_fake::{FakeAlarms, FakeQueue};
 use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
+use leadline_activities::alarms::Alarming;
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::Engine;
@@ -342,6 +343,7 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         audit: audit_queue.clone(),
     };
     Deps {
+        alarms: Alarming::new(Arc::clone(&registry), Arc::new(FakeAlarms::default())),
         registry,
         outcomes,
         storages: stores.clone(),

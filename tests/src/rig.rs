@@ -4,9 +4,10 @@
 use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::eventually;
 use async_trait::async_trait;
-use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore};
+use leadline_activities::adapters::aws_fake::{FakeAlarms, FakeOrgStores, FakeQueue, FakeStore};
 use leadline_activities::adapters::outcomes_fake::FakeOutcomeStores;
 use leadline_activities::adapters::smb_fake::FakeShare;
+use leadline_activities::alarms::Alarming;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
@@ -23,6 +24,7 @@ use leadline_activities::schedules::Registered;
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::lifecycle::Intake;
+use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
@@ -63,9 +65,16 @@ pub struct Rig {
     pub queue: String,
     /// What the worker works with.
     pub deps: Arc<Deps>,
+    /// Alarms that were raised.
+    pub alarms: Arc<FakeAlarms>,
+    /// What the processor reported, by organization.
+    pub reports: Arc<FakeOutcomeStores>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
+
+/// When reports of the processor are due in a rig: after an hour, for a year.
+const OUTCOMES: OutcomeRule = OutcomeRule { within_ms: 3_600_000, look_back_ms: 365 * 24 * 3_600_000 };
 
 /// The share that every organization of a rig has.
 #[must_use]
@@ -159,20 +168,22 @@ impl Rig {
             gates: None,
             retention_days: 30,
             orgs: configs,
-            outcomes: None,
+            outcomes: Some(OUTCOMES),
         }));
         let queue = registry.env().task_queue(&WorkerGroup::main());
         let routed = |of: fn(&Lane) -> Arc<FakeQueue>, field: &'static str| {
             Arc::new(Routed { queues: lanes.iter().map(|(o, l)| (o.clone(), of(l))).collect(), field })
         };
         let audit_queue = routed(|l| Arc::clone(&l.audit), "/organization");
+        let (alarms, reports) = (Arc::new(FakeAlarms::default()), Arc::new(FakeOutcomeStores::default()));
         let outcomes = Outcomes {
             registry: Arc::clone(&registry),
-            stores: Arc::new(FakeOutcomeStores::default()),
+            stores: reports.clone(),
             queue: FakeQueue::standard(),
             audit: audit_queue.clone(),
         };
         let deps = Arc::new(Deps {
+            alarms: Alarming::new(Arc::clone(&registry), alarms.clone()),
             outcomes,
             storages: Arc::new(Nothing),
             registry,
@@ -195,7 +206,7 @@ impl Rig {
         let own = Arc::clone(&deps);
         let thread = std::thread::spawn(move || run(theirs, &own, told));
         let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, deps, stop, thread: Some(thread) }
+        Self { lanes, engine, queue, deps, alarms, reports, stop, thread: Some(thread) }
     }
 
     /// Starts the lifecycle of a file.

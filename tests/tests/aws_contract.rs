@@ -1,18 +1,21 @@
 //! The contract suites on the fakes, and on the adapters with a local endpoint that enforces IAM.
 
 use leadline_activities::adapters::aws::{
-    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, SqsQueue, who_am_i,
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, CfnStacks, SnsAlarms, SqsQueue, who_am_i,
 };
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore, Planned};
+use leadline_activities::ports::alarms::Alarms;
 use leadline_activities::ports::checks::Isolation;
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
 use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
 use leadline_domain::placement::{EnvScope, OrgScope};
-use leadline_domain::{Digest, Fault, FaultClass, FaultCode, ShareId};
+use leadline_domain::{Alarm, Digest, Fault, FaultClass, FaultCode, ShareId};
 use leadline_tests::contract::{queue, stacks, store};
 use leadline_tests::harness::aws::AwsEndpoint;
+use leadline_tests::harness::ear::Ear;
+use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::ACCOUNT;
 use leadline_tests::rig::{facts, scope};
 use serde_json::{Value, json};
@@ -84,9 +87,15 @@ fn environment(env: &EnvScope) -> Value {
     let trust = json!({"Effect": "Allow", "Action": "sts:AssumeRole",
         "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}});
     let orgs = format!("arn:aws:iam::{ACCOUNT}:role/leadline-test-org-*");
-    let may = json!([allow(&json!("sts:AssumeRole"), &json!(orgs)), allow(&json!("sqs:*"), &json!("*"))]);
+    let topic = json!(env.alarm_topic_arn());
+    let may = json!([
+        allow(&json!("sts:AssumeRole"), &json!(orgs)),
+        allow(&json!("sqs:*"), &json!("*")),
+        allow(&json!("sns:Publish"), &topic)
+    ]);
     json!({"Resources": {
         "Ingest": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": env.ingest_queue(), "FifoQueue": true}},
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": env.alarm_topic()}},
         "Audit": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": env.audit_queue()}},
         "Worker": role(&env.worker_role_name(), &trust, &may),
     }})
@@ -383,6 +392,42 @@ async fn the_endpoint_keeps_the_contract_of_a_queue() {
     queue::large(&SqsQueue::new(&w.aws, env.ingest_queue())).await;
     queue::standard(&SqsQueue::new(&w.aws, env.audit_queue())).await;
     queue::missing(&SqsQueue::new(&w.aws, "leadline-test-none.fifo".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_of_the_worker_reaches_whoever_is_subscribed_and_only_that_topic() {
+    let w = World::new().await;
+    let env = EnvScope::new(&facts("test"));
+    let root = PastUs::new(&w.endpoint.url()).await;
+    let ear = Ear::at(&root, "ear", &env.alarm_topic_arn()).await;
+    let alarm = |org: Option<&OrgScope>| Alarm {
+        env: env.env().clone(),
+        org: org.map(|o| o.org().clone()),
+        fault: Fault::new(FaultCode::DriftFound, "stack s: Bucket policy & <more>"),
+        workflow: "drift/test".into(),
+        run: "run-1".into(),
+    };
+    let (topic, before) = (SnsAlarms::new(&w.aws, &env), w.aws.counts().snapshot());
+    for org in [Some(&w.a), None] {
+        topic.raise(&alarm(org)).await.unwrap();
+        let heard = ear.hears(1).await.remove(0);
+        assert_eq!((heard.subject, heard.message), (alarm(org).subject(), alarm(org).message()));
+        let all = heard.attributes.as_object().expect("attributes").iter();
+        let all: BTreeMap<_, _> = all.map(|(k, v)| (k.as_str(), v["Value"].as_str().unwrap_or_default())).collect();
+        let mut expected = BTreeMap::from([("code", "drift.found"), ("environment", "test")]);
+        expected.extend(org.map(|o| ("organization", o.org().as_str())));
+        assert_eq!(all, expected);
+    }
+    assert_eq!(w.since(&before).get("Publish"), Some(&2), "one request each, and counted");
+
+    // Another topic is not the worker's, and there is none for whoever may publish everywhere.
+    let other = EnvScope::new(&facts("other"));
+    let refused = SnsAlarms::new(&w.aws, &other).raise(&alarm(None)).await.unwrap_err();
+    assert_eq!(refused.code, FaultCode::AlarmAccessDenied, "{refused}");
+    let everywhere = connect(&w.endpoint, false).await;
+    let missing = SnsAlarms::new(&everywhere, &other).raise(&alarm(None)).await.unwrap_err();
+    assert_eq!(missing.code, FaultCode::AlarmTopicMissing, "{missing}");
+    ear.hears(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

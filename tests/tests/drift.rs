@@ -1,8 +1,11 @@
 //! Drift, through the binary and a worker: what is changed past CloudFormation is found and named, and nothing else is.
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use leadline_domain::EnvScope;
+use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
+use leadline_tests::rig::facts;
 use leadline_tests::ways_in::{WaysIn, open_to};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -14,6 +17,14 @@ fn look(stack: &Stack, args: &[&str]) -> (Option<i32>, Value) {
     let report =
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&out.stderr)));
     (out.status.code(), report)
+}
+
+fn topic() -> String {
+    EnvScope::new(&facts("test")).alarm_topic_arn()
+}
+
+async fn ear(root: &PastUs) -> Ear {
+    Ear::at(root, "ear", &topic()).await
 }
 
 /// Differences as `resource setting`.
@@ -31,8 +42,10 @@ async fn what_is_changed_past_us_is_named() {
     stack.provision();
     let org = ["org", "drift", "st-mary", "--env", "test"];
     let env = ["env", "drift", "test"];
+    let root = PastUs::new(&stack.aws.url()).await;
+    let ear = ear(&root).await;
 
-    // Unchanged: nothing is found, on much that was compared.
+    // Unchanged: nothing is found, on much that was compared, and nobody is called.
     for args in [&org[..], &env[..]] {
         let (code, report) = look(&stack, args);
         let text = serde_json::to_string_pretty(&report).unwrap();
@@ -40,7 +53,7 @@ async fn what_is_changed_past_us_is_named() {
         assert!(report["compared"].as_u64().is_some_and(|n| n >= 8), "{text}");
     }
 
-    let root = PastUs::new(&stack.aws.url()).await;
+    ear.hears(0).await;
     let bucket = format!("leadline-test-st-mary-{ACCOUNT}");
     let role = "leadline-test-org-st-mary";
     // The bucket's policy loses its denials, and gets a statement more.
@@ -96,6 +109,14 @@ async fn what_is_changed_past_us_is_named() {
         assert!(found.contains(place), "{place}: {text}");
     }
     assert!(found.iter().all(|p| p.ends_with(" drifted")), "{found:?}");
+    // People are told, once.
+    let alarm = ear.hears(1).await.remove(0);
+    assert_eq!(alarm.subject, "leadline test: drift.found (st-mary)");
+    assert_eq!(alarm.attributes["code"]["Value"], "drift.found");
+    assert_eq!(alarm.attributes["organization"]["Value"], "st-mary");
+    let m = &alarm.message;
+    assert_eq!((m.workflow.as_str(), m.page.as_str()), ("drift/test/st-mary", "docs/faults/drift.found.md"));
+    assert!(m.detail.starts_with("stack leadline-test-org-st-mary: ") && !m.run.is_empty(), "{m:?}");
     // Three ways, side by side.
     let block = report["differences"]
         .as_array()
@@ -114,6 +135,9 @@ async fn what_is_changed_past_us_is_named() {
     let metrics = stack.metrics().expect("metrics");
     assert!(metrics.contains("leadline_faults_total{code=\"drift.found\"}"), "{metrics}");
     assert!(metrics.contains("leadline_drifted_settings{stack=\"leadline-test-org-st-mary\"}"), "{metrics}");
+
+    assert!(metrics.contains("leadline_alarms_total{code=\"drift.found\",what=\"raised\"}"), "{metrics}");
+    assert_ne!(ear.hears(1).await[0].message.run, m.run, "the next run tells it again");
 
     // The key's policy, and a queue of the environment.
     let key = root.kms.describe_key().key_id("alias/leadline-test-st-mary").send().await.expect("read");
@@ -135,6 +159,7 @@ async fn what_is_changed_past_us_is_named() {
     let found = places(&look(&stack, &org).1);
     assert!(found.contains("Key policy.Statement.All drifted"), "{found:?}");
     assert!(found.contains("Key policy.Statement.OwnRole drifted"), "{found:?}");
+    ear.hears(1).await;
 
     let url = root
         .sqs
@@ -157,6 +182,8 @@ async fn what_is_changed_past_us_is_named() {
     let (code, report) = look(&stack, &env);
     assert_eq!(code, Some(3));
     assert!(places(&report).iter().any(|p| p.starts_with("AuditQueue policy")), "{report}");
+    let alarm = ear.hears(1).await.remove(0);
+    assert_eq!((alarm.subject.as_str(), alarm.message.organization), ("leadline test: drift.found", None));
 
     // CloudFormation believes that nothing changed: the plain plan has nothing to do. The plan that repairs has, and is
     // another one.
@@ -186,6 +213,7 @@ async fn what_is_changed_past_us_is_named() {
     assert!(origins.len() == 1 && origins[0].starts_with("http://127.0.0.1:"), "{origins:?}");
     assert_eq!(cors.cors_rules()[0].expose_headers(), ["ETag"]);
     let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
+    ear.hears(0).await;
     worker.stop(Duration::from_secs(20));
 }
 
@@ -213,9 +241,14 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let url = root.sqs.get_queue_url().queue_name("leadline-test-outcomes").send().await.expect("a url");
     let url = url.queue_url.expect("a url");
     root.sqs.delete_queue().queue_url(&url).send().await.expect("deleted");
+    let ear = ear(&root).await;
     let (code, missed, report) = gone(&env);
     let both = BTreeSet::from(["AuditAgeAlarm  drifted".to_owned(), "OutcomeQueue  drifted".to_owned()]);
     assert_eq!((code, missed), (Some(3), both), "{report}");
+    let alarm = ear.hears(1).await.remove(0);
+    assert_eq!(alarm.subject, "leadline test: drift.data_lost");
+    let detail = alarm.message.detail;
+    assert!(detail.starts_with("with what it held: OutcomeQueue ") && detail.contains("AuditAgeAlarm"), "{detail}");
     let plan = |args: &[&str]| {
         let out = stack.run(&[&["env", "plan", "test", "--repair"], args].concat());
         (out.status.code(), format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
@@ -255,6 +288,18 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let (code, missed, report) = gone(&org);
     let all = ["Bucket", "Configuration", "Role"].map(|r| format!("{r}  drifted"));
     assert_eq!((code, missed), (Some(3), BTreeSet::from(all)), "{report}");
+    let alarm = ear.hears(1).await.remove(0);
+    assert_eq!(alarm.subject, "leadline test: drift.data_lost (st-mary)");
+    // Without the topic nobody is told. The check says so, and what it found all the same.
+    root.query("sns", "2010-03-31", &[("Action", "DeleteTopic"), ("TopicArn", &topic())]);
+    let (code, report) = look(&stack, &env);
+    assert_eq!((code, places(&report)), (Some(3), BTreeSet::from(["AlarmTopic  drifted".to_owned()])), "{report}");
+    let metrics = stack.metrics().expect("metrics");
+    assert!(metrics.contains("leadline_alarms_total{code=\"drift.found\",what=\"not_raised\"} 1"), "{metrics}");
+    assert!(metrics.contains("leadline_faults_total{code=\"alarm.topic_missing\"} 1"), "{metrics}");
+    let said = stack.ok(&["env", "apply", "test", "--repair"]);
+    assert!(said.contains("made again"), "{said}");
+    assert_eq!(look(&stack, &env).0, Some(0));
     let repair = ["org", "onboard", "st-mary", "--env", "test", "--repair"];
     let refused = stack.run(&repair);
     let said = String::from_utf8_lossy(&refused.stderr);

@@ -1,9 +1,12 @@
 //! Proof of isolation, through the binary and a worker, against an endpoint that enforces IAM: apart as made, and found
 //! when somebody opens it.
 
+use leadline_domain::EnvScope;
+use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
+use leadline_tests::rig::facts;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -50,6 +53,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let mut worker = stack.worker();
     stack.provision();
     let root = PastUs::new(&stack.aws.url()).await;
+    let ear = Ear::at(&root, "ear", &EnvScope::new(&facts("test")).alarm_topic_arn()).await;
 
     let (code, report) = probe(&stack, "st-mary");
     let text = serde_json::to_string_pretty(&report).unwrap();
@@ -117,6 +121,14 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
         shown.contains("BROKEN") && shown.contains(&bucket) && shown.contains("docs/faults/isolation.broken.md"),
         "{shown}"
     );
+    // People are told by each of the two runs, once, and of nothing else.
+    let alarms = ear.hears(2).await;
+    for a in &alarms {
+        assert_eq!(a.subject, "leadline test: isolation.broken (st-mary)");
+        assert_eq!(a.message.workflow, "isolation/test/st-mary");
+        assert!(a.message.detail.contains(&bucket), "{a:?}");
+    }
+    assert_ne!(alarms[0].message.run, alarms[1].message.run);
     // The other direction is closed still.
     assert_eq!(probe(&stack, "kings-road").0, Some(0));
 
@@ -152,6 +164,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let mut told = BufReader::new(onboarding.stderr.take().expect("piped")).lines();
     let waits = told.find_map(|l| l.ok().filter(|l| l.contains("waits:"))).expect("it waits");
     assert!(waits.contains("isolation.broken") && waits.contains("kings-road"), "{waits}");
+    assert_eq!(ear.hears(1).await[0].message.workflow, "onboard/test/st-mary");
     root.s3.put_bucket_policy().bucket(&bucket).policy(kept).send().await.expect("put back");
     root.iam
         .delete_role_policy()
@@ -168,6 +181,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     assert_eq!(status["isolation"]["others"], json!(["kings-road"]));
     assert_eq!(status["schedules"], json!(["drift/test/st-mary", "isolation/test/st-mary", "outcomes/test/st-mary"]));
     assert_eq!(probe(&stack, "st-mary").0, Some(0));
+    ear.hears(0).await;
     worker.stop(Duration::from_secs(20));
 }
 

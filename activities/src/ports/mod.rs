@@ -1,5 +1,6 @@
 //! The roles that the outside plays, as traits. Adapters implement them; activities only know the roles.
 
+pub mod alarms;
 pub mod checks;
 pub mod outcomes;
 pub mod queue;

@@ -1,16 +1,17 @@
-//! Alarms of an environment: something waits that should not.
+//! Alarms of an environment: something waits that should not. Workers publish to the same topic what their checks find.
 
 use super::Builder;
 use super::iam::{Policy, Principal, Statement, tls_only};
 use super::resources::{Alarm, Dimension, Subscription, Topic, TopicPolicy};
 use super::value::{Text, tag_list};
 use crate::config::{Environment, Receiver};
+use leadline_domain::EnvScope;
 use std::collections::BTreeMap;
 
-pub(crate) fn add(t: &mut Builder, env: &Environment, tags: &BTreeMap<String, String>) {
+pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
     let topic = Text::reference("AlarmTopic");
     // Not encrypted with a key: CloudWatch would need rights on it, and alarms name queues and numbers only.
-    t.add("AlarmTopic", &Topic { topic_name: format!("leadline-{}-alarms", env.id), tags: tag_list(tags) }, &[]);
+    t.add("AlarmTopic", &Topic { topic_name: scope.alarm_topic(), tags: tag_list(tags) }, &[]);
     t.add(
         "AlarmTopicPolicy",
         &TopicPolicy {

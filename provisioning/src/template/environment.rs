@@ -26,7 +26,7 @@ pub fn environment(env: &Environment) -> Value {
     let mut t = Builder::new(format!("leadline environment {}: queues, worker role, alarms, delivery", env.id));
     env_queues::add(&mut t, env, &scope, &tags);
     worker_role(&mut t, env, &scope, &tags);
-    env_alarms::add(&mut t, env, &tags);
+    env_alarms::add(&mut t, env, &scope, &tags);
     if let Some(cdn) = &env.cdn {
         env_delivery::add(&mut t, env, cdn, &tags);
     }
@@ -69,6 +69,8 @@ fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTre
                     .on([ingest, audit.clone()]),
                 // The ledger's writer drains the audit queue; the ingest queue is the processor's to read.
                 Statement::allow("Drain", DRAIN).on([audit, outcomes, uploads]),
+                // What the checks find. The topic's policy need not say so: role and topic are of one account.
+                Statement::allow("Alarms", &["sns:Publish"]).on([Text::reference("AlarmTopic")]),
                 Statement::allow("Organizations", &["sts:AssumeRole"]).on([org_roles.into()]),
             ]),
         },

@@ -15,6 +15,7 @@ use std::fmt;
 pub(super) enum Service {
     S3,
     Sqs,
+    Sns,
     CloudFormation,
     /// STS: taking a role.
     Credentials,
@@ -49,6 +50,14 @@ fn codes(s: Service) -> Codes {
             denied: F::QueueAccessDenied,
             missing: F::QueueMissing,
             refused: F::QueueRefused,
+        },
+        // Error names of its Publish: NotFound, AuthorizationError, InvalidParameter, Throttled, InternalError.
+        Service::Sns => Codes {
+            unreachable: F::AlarmUnreachable,
+            throttled: F::AlarmUnreachable,
+            denied: F::AlarmAccessDenied,
+            missing: F::AlarmTopicMissing,
+            refused: F::AlarmRefused,
         },
         Service::CloudFormation => Codes {
             unreachable: F::StackUnreachable,

@@ -1,4 +1,4 @@
-//! AWS: S3, SQS, CloudFormation, Secrets Manager, each as the identity that may.
+//! AWS: S3, SQS, SNS, CloudFormation, Secrets Manager, each as the identity that may.
 
 mod cloudformation;
 mod copy;
@@ -16,6 +16,7 @@ mod rotation;
 mod s3;
 mod secrets;
 mod settings;
+mod sns;
 mod sqs;
 mod staged;
 mod sts;
@@ -27,6 +28,7 @@ pub use presign::AwsUploads;
 pub use requests::{OperationStats, RequestCounts};
 pub use secrets::AwsSecrets;
 pub use settings::AwsSettingsReader;
+pub use sns::SnsAlarms;
 pub use sqs::SqsQueue;
 pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};
 

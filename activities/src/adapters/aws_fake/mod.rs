@@ -1,7 +1,10 @@
 //! The roles that AWS plays, in memory, with the same semantics: for tests of workflows and for the contract suites,
 //! which hold fakes and real parts to the same promises. Faults are planned ahead, one method at a time.
 
+mod alarms;
 mod staging;
+
+pub use alarms::FakeAlarms;
 
 use crate::ports::queue::{Incoming, Outgoing, Queue};
 use crate::ports::staging::Once;
