@@ -50,11 +50,11 @@ def receive(stream, buffered):
 
 
 def read(text):
-    version = text.split("|")[11]
+    version = text.split("\r")[0].split("|")[11]
     # hl7apy knows no structure name for an acknowledgement of 2.3; there it is held to the segments.
-    message = parse_message(text, validation_level=VALIDATION_LEVEL.STRICT if version == "2.5.1" else None)
+    message = parse_message(text, validation_level=VALIDATION_LEVEL.STRICT if version >= "2.5.1" else None)
     children = [child.name for child in message.children]
-    error = message.err.err_3.err_3_1.to_er7() if "ERR" in children and version.startswith("2.5") else ""
+    error = message.err.err_3.err_3_1.to_er7() if "ERR" in children and version >= "2.5" else ""
     return {
         "segments": children,
         "code": message.msa.msa_1.to_er7(),
@@ -62,6 +62,7 @@ def read(text):
         "text": message.msa.msa_3.to_er7() if len(message.msa.children) > 2 else "",
         "to": [message.msh.msh_5.to_er7(), message.msh.msh_6.to_er7()],
         "error": error,
+        "version": version,
     }
 
 

@@ -102,7 +102,13 @@ async fn hl7apy_sends_and_understands_the_answers() {
         (order("ORU_R01", "2.5.1", "7", &pdf[..pdf.len() / 2], &["AL", "AL"], 2), &["CA", "AE"]),
         (order("ORU_R01", "2.5.1", "1", &pdf, &[], 1), &["AA"]),
         (order("ORU_R01", "2.5.1", "1", b"other", &[], 1), &["AE"]),
-        (order("ORU_R01", "2.6", "8", &pdf, &[], 1), &["AR"]),
+        (order("ORU_R01", "2.6", "8", &pdf, &[], 1), &["AA"]),
+        // From 2.7 on with a truncation character in MSH-2.
+        (order("ORU_R01", "2.7", "9", &pdf, &["AL", "AL"], 2), &["CA", "AA"]),
+        (order("MDM_T02", "2.8", "10", &pdf, &[], 1), &["AA"]),
+        (order("ORU_R01", "2.8.2", "11", &pdf, &[], 1), &["AA"]),
+        (order("ORU_R01", "2.8.2", "12", &pdf[..pdf.len() / 2], &[], 1), &["AE"]),
+        (order("ORU_R01", "2.2", "13", &pdf, &[], 1), &["AR"]),
     ];
     let answers = tokio::task::spawn_blocking(move || {
         let mut client = Client::start(&address);
@@ -113,6 +119,7 @@ async fn hl7apy_sends_and_understands_the_answers() {
         assert_eq!(found, codes, "{order}");
         for answer in &answers {
             assert_eq!((&answer["id"], &answer["to"]), (&order["id"], &json!(["CART", "WARD"])));
+            assert_eq!(answer["version"], order["version"]);
             let failed = !matches!(answer["code"].as_str(), Some("AA" | "CA"));
             assert_eq!(answer["segments"].as_array().unwrap().len(), if failed { 3 } else { 2 }, "{answer}");
             assert!(!answer.to_string().contains("Doe"));
@@ -121,8 +128,12 @@ async fn hl7apy_sends_and_understands_the_answers() {
             assert_eq!(answers[0]["text"], "attachment.incomplete: attachment 1: the PDF ends early");
             assert_eq!(answers[0]["error"], "102");
         }
+        if order["id"] == "12" {
+            // Only in ERR: MSA-3 is no more.
+            assert_eq!((&answers[0]["text"], &answers[0]["error"]), (&json!(""), &json!("102")));
+        }
     }
     let whole = |c: &Content| matches!(c, Content::Bytes(bytes) if *bytes == pdf);
     assert!(memory.received().iter().all(|r| whole(&r.content)));
-    assert_eq!((memory.lifecycles(), memory.kept()), (5, 7));
+    assert_eq!((memory.lifecycles(), memory.kept()), (9, 12));
 }

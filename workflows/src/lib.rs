@@ -1,7 +1,8 @@
 //! Deterministic Temporal workflows and the contracts of their activities.
 //!
 //! A signal that comes in the same workflow task as the end of a step may be told before or after it, once in the run and
-//! once in a replay. So whoever waits for "one more" counts from before the step, never from when the wait begins.
+//! once in a replay. So whoever waits for "one more" counts from before the step, never from when the wait begins; the
+//! test `signals` puts each signal at the end of each step of the recorded histories.
 //!
 //! This crate cannot name tokio, a client or an SDK of AWS: it depends on `temporalio-workflow` only. What a workflow
 //! decides it decides through `leadline_domain`; what it does it does through the activities in [`contracts`].

@@ -1,5 +1,5 @@
 //! Acknowledgements (HL7 v2.5.1 chapter 2, sections 2.9.2, 2.9.3 and 2.14.8): MSH with the parties swapped, MSA, and ERR
-//! when something is wrong.
+//! when something is wrong, in the version of the message that they answer.
 
 use super::er7::{Delimiters, USUAL};
 use super::header::{Header, Wish};
@@ -127,6 +127,11 @@ fn old(version: &[u8]) -> bool {
     matches!(version, b"2.3" | b"2.3.1" | b"2.4")
 }
 
+/// 2.7 withdrew MSA-3 and has the words in ERR-8 alone (v2.8.2 section 2.14.8.3).
+fn without_text(version: &[u8]) -> bool {
+    [&b"2.7"[..], b"2.8", b"2.9"].iter().any(|v| version.starts_with(v))
+}
+
 fn build(h: &Header, code: &str, stamp: Stamp<'_>, fault: Option<(&Fault, u16)>) -> Vec<u8> {
     let d = h.delimiters;
     let [application, facility, to_application, to_facility] = &h.parties;
@@ -148,7 +153,7 @@ fn build(h: &Header, code: &str, stamp: Stamp<'_>, fault: Option<(&Fault, u16)>)
     }
     let text = fault.map(|(fault, _)| said(fault, d)).unwrap_or_default();
     let msa: [&[u8]; 4] = [b"MSA", code.as_bytes(), &h.control_id, &text];
-    let msa = if text.is_empty() { &msa[..3] } else { &msa[..] };
+    let msa = if text.is_empty() || without_text(&h.version) { &msa[..3] } else { &msa[..] };
     let mut out = [join(&msh, d.field), join(msa, d.field)].join(&b'\r');
     if let Some((_, number)) = fault {
         let (digits, words) = (number.to_string(), condition(number));
@@ -247,6 +252,15 @@ mod tests {
              ERR|||102^Data type error^HL70357|E||||attachment.incomplete: attachment 1: the PDF ends early\r"
         );
         assert!(text("2.3").contains("ACK^R01|id1") && text("2.3").ends_with("\rERR|^^^102&Data type error\r"));
+        let error = "ERR|||102^Data type error^HL70357|E||||attachment.incomplete: attachment 1: the PDF ends early\r";
+        assert!(
+            text("2.6").ends_with(&format!(
+                "|P|2.6\rMSA|AE|77|attachment.incomplete: attachment 1: the PDF ends early\r{error}"
+            ))
+        );
+        for version in ["2.7", "2.8.2"] {
+            assert!(text(version).ends_with(&format!("|ACK^R01^ACK|id1|P|{version}\rMSA|AE|77\r{error}")), "{version}");
+        }
     }
 
     #[test]

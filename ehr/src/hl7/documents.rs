@@ -1,5 +1,5 @@
 //! What a message brings: observations with encapsulated data (ED) or pointers (RP), as HL7 v2.5.1 section 7.4.2 (OBX)
-//! and sections 2.A.24 (ED) and 2.A.65 (RP) have them.
+//! and sections 2.A.24 (ED) and 2.A.65 (RP) have them, and all versions up to 2.8.2 in the same places.
 
 use super::er7::{Delimiters, Message, split, unescape};
 use crate::attachment;
@@ -23,7 +23,7 @@ pub enum Document {
 /// The documents of a message, in its order. A document that cannot be decoded keeps its place.
 ///
 /// Observations that are deleted, wrong or not yet there bring none: their status (OBX-11, or OBR-25 where
-/// it is empty) is none of preliminary, final and corrected.
+/// it is empty) is none of preliminary, final and corrected, and of amended and appended in OBX-11.
 ///
 /// # Errors
 /// `hl7.too_long` for more than 64 documents; `hl7.not_accepted` when there are documents and the status of none is
@@ -41,7 +41,7 @@ pub fn documents(message: &Message<'_>) -> Result<Vec<Result<Document, Fault>>, 
                     continue;
                 }
                 let status = segment.field(11);
-                if !taken(if status.is_empty() { order } else { status }) {
+                if !(if status.is_empty() { taken(order) } else { taken(status) || later(status) }) {
                     passed = true;
                     continue;
                 }
@@ -57,7 +57,7 @@ pub fn documents(message: &Message<'_>) -> Result<Vec<Result<Document, Fault>>, 
         }
     }
     if found.is_empty() && passed {
-        let why = "OBX-11: the status of no document is P, F or C";
+        let why = "OBX-11: the status of no document is P, F, C, A or B";
         return Err(Fault::new(FaultCode::Hl7NotAccepted, why));
     }
     Ok(found)
@@ -68,7 +68,16 @@ fn taken(status: &[u8]) -> bool {
     matches!(status, b"" | b"P" | b"F" | b"C")
 }
 
+/// Amended and appended, which table 0085 has from 2.8 on: results that are there. In OBR-25 `A` says that some are not.
+fn later(status: &[u8]) -> bool {
+    matches!(status, b"A" | b"B")
+}
+
 fn document(kind: &[u8], value: &[u8], d: Delimiters) -> Result<Document, Fault> {
+    // What a sender cut off ends so (v2.7 section 2.5.5.2).
+    if d.truncation.is_some_and(|t| value.last() == Some(&t)) {
+        return Err(Fault::new(FaultCode::AttachmentIncomplete, "its sender marked it as truncated"));
+    }
     let parts: Vec<&[u8]> = split(value, d.component).take(6).collect();
     if kind == b"RP" {
         let text = String::from_utf8(unescape(parts[0], d)).ok().filter(|t| !t.is_empty() && t.len() <= POINTER);
@@ -154,13 +163,35 @@ mod tests {
         let line = |order: &str, own: &str| {
             read(&format!("OBR|1{}{order}\rOBX|1|ED|x||^T^^A^hello||||||{own}", "|".repeat(24)))
         };
-        for (order, own) in [("F", "F"), ("F", ""), ("", "P"), ("X", "C"), ("", "")] {
+        for (order, own) in [("F", "F"), ("F", ""), ("", "P"), ("X", "C"), ("", ""), ("A", "B"), ("", "A")] {
             assert_eq!(line(order, own).unwrap(), data("hello"), "{order} {own}");
         }
-        for (order, own) in [("F", "W"), ("X", ""), ("F", "D"), ("", "I")] {
+        for (order, own) in [("F", "W"), ("X", ""), ("F", "D"), ("", "I"), ("A", "")] {
             assert_eq!(line(order, own).unwrap_err().code, FaultCode::Hl7NotAccepted, "{order} {own}");
         }
         assert_eq!(read("OBX|1|NM|x||72||||||F").unwrap(), []);
+    }
+
+    /// As the examples of chapters 7 and 9 of 2.6 and 2.8.2 are built: more fields behind the ones that are read, coded
+    /// values with more components, segments that older versions do not have.
+    #[test]
+    fn messages_of_later_versions_have_their_documents_in_the_same_places() {
+        let six = "MSH|^~\\&|CART|WARD|LL|HUB|20260101101500||ORU^R01^ORU_R01|26-1|P^T|2.6|||AL|NE|USA|UNICODE UTF-8\r\
+            SFT|Maker^D|4.2|CART|1\rPID|1||4711^^^HOSP^MR||Doe^John^^^^^L||19500101|M\rPV1|1|I\r\
+            ORC|RE|1^P|2^F||CM\rOBR|1|1^P|2^F|93000^Electrocardiogram^C4|||20260101100000||||||||||||||||||F\r\
+            OBX|1|NM|8867-4^Heart rate^LN||72|/min^^UCUM|||||F|||20260101100000\r\
+            OBX|2|ED|11524-6^EKG study^LN||CART^TEXT^plain^Base64^aGVsbG8=||||||F|||20260101100000||||CART-7\r";
+        let eight = "MSH|^~\\&#|CART|WARD|LL|HUB|20260101101500+0100||MDM^T02^MDM_T02|28-1|P|2.8.2^USA|||AL|AL|USA|UNICODE UTF-8\r\
+            EVN||20260101101500\rPID|1||4711^^^HOSP&1.2.3&ISO^MR||Doe^John^^^^^L||19500101|M\rPV1|1|I\r\
+            PRT||AD||AP\rTXA|1|CD^^HL70270|AP^^HL70191|20260101||||||||doc-1||||AU\r\
+            OBX|1|ED|11524-6^EKG study^LN^^^^2.64||CART^TEXT^plain^A^a\\P\\1||||||B|||20260101||||CART-7^^1.2.3^ISO|20260101\r\
+            OBX|2|RP|11524-6^EKG study^LN||https://h/x^^AP^PDF||||||A\r\
+            OBX|3|ED|11524-6^EKG study^LN||CART^TEXT^plain^A^cut off#||||||F\r";
+        let read = |raw: &str| documents(&Message::parse(raw.as_bytes()).unwrap()).unwrap();
+        assert_eq!(read(six), data("hello"));
+        let found = read(eight);
+        assert_eq!(found[..2], [Ok(Document::Data(b"a#1".to_vec())), Ok(Document::Pointer("https://h/x".into()))]);
+        assert_eq!(found[2].as_ref().unwrap_err().code, FaultCode::AttachmentIncomplete);
     }
 
     #[test]

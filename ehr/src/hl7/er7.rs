@@ -8,7 +8,7 @@ use leadline_domain::{Fault, FaultCode};
 /// Segments of one message. A line of wrapped base64 is not one.
 const SEGMENTS: usize = 50_000;
 
-/// The five characters that MSH-1 and MSH-2 declare (section 2.5.4).
+/// The characters that MSH-1 and MSH-2 declare (section 2.5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delimiters {
     /// Between fields.
@@ -21,11 +21,13 @@ pub struct Delimiters {
     pub escape: u8,
     /// Between subcomponents.
     pub subcomponent: u8,
+    /// At the end of what was cut off, where one is declared (v2.7 section 2.5.5.2).
+    pub truncation: Option<u8>,
 }
 
 /// `|^~\&`
 pub const USUAL: Delimiters =
-    Delimiters { field: b'|', component: b'^', repetition: b'~', escape: b'\\', subcomponent: b'&' };
+    Delimiters { field: b'|', component: b'^', repetition: b'~', escape: b'\\', subcomponent: b'&', truncation: None };
 
 /// A message taken apart into segments.
 #[derive(Debug)]
@@ -101,17 +103,19 @@ fn unreadable(why: &str) -> Fault {
     Fault::new(FaultCode::Hl7Unreadable, why)
 }
 
-/// MSH-1 is the fourth byte, MSH-2 the four behind it (section 2.14.9). The truncation character of 2.7 may follow.
+/// MSH-1 is the fourth byte, MSH-2 the four behind it (section 2.14.9). The truncation character of 2.7 may follow: `#`.
 fn delimiters(raw: &[u8]) -> Result<Delimiters, Fault> {
     let Some(&[field, component, repetition, escape, subcomponent, end]) =
         raw.strip_prefix(b"MSH").and_then(|rest| rest.get(..6))
     else {
         return Err(unreadable("it does not begin with an MSH segment"));
     };
-    let found = Delimiters { field, component, repetition, escape, subcomponent };
+    let truncation = Some(end).filter(|end| *end == b'#' && field != b'#');
+    let found = Delimiters { field, component, repetition, escape, subcomponent, truncation };
     let five = [field, component, repetition, escape, subcomponent];
     let distinct = (0..5).all(|i| !five[..i].contains(&five[i]));
-    if distinct && five.iter().all(u8::is_ascii_punctuation) && (end == field || end == b'#') {
+    let ends = end == field || truncation.is_some_and(|t| !five.contains(&t) && raw.get(9) == Some(&field));
+    if distinct && five.iter().all(u8::is_ascii_punctuation) && ends {
         Ok(found)
     } else {
         Err(unreadable("MSH-1 and MSH-2 are not five different delimiters"))
@@ -173,8 +177,8 @@ fn nth(text: &[u8], separator: u8, index: usize) -> &[u8] {
     split(text, separator).nth(index).unwrap_or_default()
 }
 
-/// Resolves escape sequences (section 2.7): `\F\ \S\ \T\ \R\ \E\`, `\Xdd..\`, `\.br\`. Highlighting and other
-/// formatting goes; what is no sequence stays as it is.
+/// Resolves escape sequences (section 2.7): `\F\ \S\ \T\ \R\ \E\`, `\Xdd..\`, `\.br\`, and `\P\` where a truncation
+/// character is declared. Highlighting and other formatting goes; what is no sequence stays as it is.
 #[must_use]
 pub fn unescape(text: &[u8], delimiters: Delimiters) -> Vec<u8> {
     let mark = delimiters.escape;
@@ -202,6 +206,8 @@ fn resolve(sequence: &[u8], d: Delimiters, out: &mut Vec<u8>) -> bool {
         b"T" => out.push(d.subcomponent),
         b"R" => out.push(d.repetition),
         b"E" => out.push(d.escape),
+        // Of 2.7 and later. Elsewhere it may be a folder of a path whose sender does not escape.
+        b"P" if d.truncation.is_some() => out.extend(d.truncation),
         b"H" | b"N" => {}
         b".br" => out.extend_from_slice(b"\r\n"),
         [b'.', name @ ..] if name.len() <= 6 && name.iter().all(u8::is_ascii_alphanumeric) => {}
@@ -225,6 +231,7 @@ pub fn escape(text: &[u8], d: Delimiters) -> Vec<u8> {
             _ if c == d.subcomponent => b'T',
             _ if c == d.repetition => b'R',
             _ if c == d.escape => b'E',
+            _ if d.truncation == Some(c) => b'P',
             0..0x20 | 0x7F => {
                 out.push(d.escape);
                 out.extend(format!("X{c:02X}").into_bytes());
@@ -273,7 +280,9 @@ mod tests {
         for raw in [&b""[..], b"PID|1\r", b"MSH", b"MSH|^~\\", b"M\0S\0H\0|\0", b"MSH||||||||", b"MSHx^~\\&x"] {
             assert_eq!(Message::parse(raw).unwrap_err().code, FaultCode::Hl7Unreadable, "{raw:?}");
         }
-        assert!(Message::parse(b"MSH|^~\\&#|A").is_ok());
+        assert_eq!(Message::parse(b"MSH|^~\\&#|A").unwrap().delimiters.truncation, Some(b'#'));
+        assert_eq!(Message::parse(b"MSH|^~\\&#A|B").unwrap_err().code, FaultCode::Hl7Unreadable);
+        assert_eq!(Message::parse(b"MSH|^~\\&|A").unwrap().delimiters, USUAL);
         let beside = Message::parse(b"MSH|^~\\&|A\r\n\xFF\r\nPID|1\r").unwrap();
         assert_eq!((beside.header().field(3), beside.segments()[2].field(1)), (&b"A"[..], &b"1"[..]));
         assert!(Message::parse(b"MSH|^~\\&|A\rPID|\0").unwrap_err().detail.contains("NUL"));
@@ -289,12 +298,19 @@ mod tests {
         assert_eq!(plain(br"C:\dir \Xzz\ end\"), br"C:\dir \Xzz\ end\");
     }
 
+    #[test]
+    fn the_truncation_character_has_a_sequence_where_there_is_one() {
+        let new = Delimiters { truncation: Some(b'#'), ..USUAL };
+        assert_eq!((unescape(br"a\P\b", new), unescape(br"a\P\b", USUAL)), (b"a#b".to_vec(), br"a\P\b".to_vec()));
+    }
+
     proptest! {
         #[test]
-        fn what_was_escaped_comes_back(text in prop::collection::vec(any::<u8>(), 0..200)) {
-            let written = escape(&text, USUAL);
-            prop_assert!(!written.iter().any(|c| b"|^&~\r\n".contains(c)));
-            prop_assert_eq!(unescape(&written, USUAL), text);
+        fn what_was_escaped_comes_back(text in prop::collection::vec(any::<u8>(), 0..200), new: bool) {
+            let d = Delimiters { truncation: new.then_some(b'#'), ..USUAL };
+            let written = escape(&text, d);
+            prop_assert!(!written.iter().any(|c| b"|^&~\r\n".contains(c) || new && *c == b'#'));
+            prop_assert_eq!(unescape(&written, d), text);
         }
 
         #[test]

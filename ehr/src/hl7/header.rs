@@ -1,4 +1,4 @@
-//! The MSH segment (HL7 v2.5.1 chapter 2, section 2.14.9), and whether its message is one that is taken.
+//! The MSH segment (HL7 v2.5.1 and v2.8.2 chapter 2, section 2.14.9), and whether its message is one that is taken.
 
 use super::er7::{Delimiters, Message, Segment};
 use leadline_domain::{Fault, FaultCode};
@@ -6,8 +6,11 @@ use std::collections::BTreeSet;
 
 /// Longest field of MSH that is read. The longest one of the standard has 427 characters.
 const FIELD: usize = 512;
-/// Versions that are read: what later ones changed in these segments is not tested with real senders yet.
-const VERSIONS: [&str; 5] = ["2.3", "2.3.1", "2.4", "2.5", "2.5.1"];
+/// Versions that are read (table 0104). All that is read of a message is in the same place in all of them, as the rules of
+/// compatibility want it (chapter 2, section 2.8): MSH-3 to MSH-6, MSH-9 to MSH-12, MSH-15, MSH-16 and MSH-18; OBR-25; and
+/// OBX-2, OBX-5, OBX-11 with the components of ED and RP. New are a fifth character in MSH-2 (2.7) and two codes of table
+/// 0085 (2.8). 2.9 is refused until somebody has looked at it in the same way.
+const VERSIONS: [&str; 11] = ["2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"];
 /// Events of MDM that bring content (chapter 9): new document, status change, addendum, edit, replacement.
 const DOCUMENT_EVENTS: [&str; 5] = ["T02", "T04", "T06", "T08", "T10"];
 
@@ -128,7 +131,7 @@ pub fn accepts(header: &Header, modes: &BTreeSet<String>) -> Result<(), Refused>
         return no(FaultCode::Hl7NotAccepted, "MSH-11: this processing id is not taken here", 202);
     }
     if !VERSIONS.iter().any(|v| v.as_bytes() == header.version) {
-        return no(FaultCode::Hl7NotAccepted, "MSH-12: versions 2.3 to 2.5.1 are taken", 203);
+        return no(FaultCode::Hl7NotAccepted, "MSH-12: versions 2.3 to 2.8.2 are taken", 203);
     }
     Ok(())
 }
@@ -163,9 +166,10 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_taken_and_the_rest_has_its_number() {
-        for version in ["2.3", "2.3.1", "2.4", "2.5", "2.5.1^USA"] {
+        for version in VERSIONS.into_iter().chain(["2.5.1^USA"]) {
             assert_eq!(verdict(&format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01^ORU_R01|1|P|{version}")), 0);
         }
+        assert_eq!(verdict("MSH|^~\\&#|A|B|C|D|20260101||ORU^R01^ORU_R01|1|P^T|2.8.2^USA^2.8.2"), 0);
         for event in DOCUMENT_EVENTS {
             assert_eq!(verdict(&format!("MSH|^~\\&|A|B|C|D|20260101||MDM^{event}|1|P|2.5")), 0);
         }
@@ -174,7 +178,9 @@ mod tests {
             ("ORU^R30|1|P|2.5", 201),
             ("MDM^T01|1|P|2.5", 201),
             ("ORU^R01|1|T|2.5", 202),
-            ("ORU^R01|1|P|2.7", 203),
+            ("ORU^R01|1|P|2.9", 203),
+            ("ORU^R01|1|P|2.8.3", 203),
+            ("ORU^R01|1|P|3.0", 203),
             ("ORU^R01|1|P|", 203),
             ("ORU^R01||P|2.5", 101),
         ] {
