@@ -16,6 +16,7 @@ const KEPT: usize = 1024;
 const STEPS: usize = 12;
 
 /// The first lead of a recording, taken from bytes that pass by.
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     layout: Layout,
     at: u64,
@@ -25,7 +26,7 @@ pub(crate) struct Trace {
 }
 
 /// Where samples of the lead are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// Bytes of a sample: 1, 2 or 3.
     pub(crate) width: usize,

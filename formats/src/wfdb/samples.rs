@@ -15,6 +15,7 @@ pub struct SampleSums {
 }
 
 /// A running sum. Feed it the bytes of a signal file in order.
+#[derive(Clone, Debug)]
 pub struct SampleCheck {
     format: u32,
     /// Which signal each sample of a frame belongs to.
