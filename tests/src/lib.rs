@@ -6,6 +6,7 @@ pub mod demo;
 pub mod device;
 pub mod fleet;
 pub mod harness;
+pub mod histories;
 pub mod onboard_faults;
 pub mod onboard_rig;
 pub mod played;

@@ -14,23 +14,21 @@ use leadline_formats::sets::SetRule;
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
-use leadline_tests::harness::tools::{eventually, root};
+use leadline_tests::harness::tools::eventually;
+use leadline_tests::histories::{folder, recorded};
 use leadline_tests::rig::{Rig, connect_plain, share_id};
 use leadline_tests::set_rig::segmented;
 use leadline_workflows::subscription::Seen;
 use leadline_workflows::{RecordingLifecycle, ShareWatch, ids};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
-use temporalio_client::{Client, UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHistory, WorkflowSignalOptions};
+use temporalio_client::{
+    Client, UntypedWorkflow, WorkflowFetchHistoryOptions, WorkflowHandle, WorkflowHistory, WorkflowSignalOptions,
+};
 use temporalio_common::data_converters::DataConverter;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn folder() -> PathBuf {
-    root().join("tests/histories")
-}
 
 fn replayer() -> WorkflowReplayer {
     leadline_activities::worker::replayer(DataConverter::default()).expect("a replayer")
@@ -38,21 +36,13 @@ fn replayer() -> WorkflowReplayer {
 
 #[tokio::test]
 async fn recorded_histories_replay() {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
-        .expect("recorded histories")
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "json"))
-        .collect();
-    files.sort();
     let replayer = replayer();
     let mut missing: BTreeSet<&str> = WORKFLOWS.iter().copied().collect();
-    for f in files {
-        let text = std::fs::read(&f).expect("read");
+    for (name, text) in recorded() {
         missing.remove(of_type(&text).as_str());
         let history = WorkflowHistory::from_json(&text).expect("a history");
         if let Err(e) = replayer.replay_workflow(history).await {
-            panic!("{} does not replay: running workflows like it would break: {e}", f.display());
+            panic!("{name} does not replay: running workflows like it would break: {e}");
         }
     }
     assert!(missing.is_empty(), "workflows without a recorded history: {missing:?}");
@@ -188,8 +178,7 @@ async fn record() {
     lane.share.put("in/a.dcm", &dicom);
     let id = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
     eventually("the watch delivers", LIMIT, || async { (lane.ingest.accepted().len() == 1).then_some(()) }).await;
-    let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&id);
-    handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    let handle = stop_watch(&rig, &id).await;
     assert_eq!(id, ids::watch(&lane.org, &share_id()));
     eventually("the watch has stopped", LIMIT, || async {
         let options = temporalio_client::WorkflowDescribeOptions::default();
@@ -261,8 +250,7 @@ async fn record_sets() {
         };
         eventually(org, LIMIT, || async { (lane.audit.accepted().len() >= entries).then_some(()) }).await;
         assert_eq!(lane.ingest.accepted().len(), usize::from(org != "set-incomplete"), "{org}: messages");
-        let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&watching);
-        handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+        stop_watch(&rig, &watching).await;
         let last = last_set(&rig, org).await;
         keep(&rig, &last, org).await;
     }
@@ -287,8 +275,7 @@ async fn record_segments() {
     let watching = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
     let all = || async { (lane.audit.accepted().len() >= files.len()).then_some(()) };
     eventually("delivered", LIMIT, all).await;
-    let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(&watching);
-    handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    stop_watch(&rig, &watching).await;
     let last = last_set(&rig, "set-segments").await;
     keep(&rig, &last, "set-segments").await;
 }
@@ -318,6 +305,12 @@ async fn record_subscription() {
         rig.engine.subscription_seen(org, name).await.expect("read").expect("it runs");
     }
     keep(&rig, &ids::subscription(org, name), "subscription").await;
+}
+
+async fn stop_watch(rig: &Rig, id: &str) -> WorkflowHandle<Client, ShareWatch> {
+    let handle = rig.engine.client().get_workflow_handle::<ShareWatch>(id);
+    handle.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    handle
 }
 
 /// The id of the set of an organization that was begun last, once it has ended.

@@ -7,6 +7,7 @@
 mod told;
 
 use leadline_tests::harness::tools::root;
+use leadline_tests::histories;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -146,18 +147,6 @@ fn signals() -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
-fn histories() -> Vec<Recorded> {
-    let mut files: Vec<_> = std::fs::read_dir(root().join("tests/histories"))
-        .expect("recorded histories")
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "json"))
-        .collect();
-    files.sort();
-    let name = |p: &std::path::Path| p.file_stem().expect("a name").to_string_lossy().into_owned();
-    files.iter().map(|p| Recorded::new(&name(p), &std::fs::read(p).expect("read"))).collect()
-}
-
 /// What takes signals and does nothing in steps: it waits for them, or for a watch that lasts as long as it does.
 const NO_STEPS: [&str; 2] = ["FollowedSubscription", "ShareWatch"];
 
@@ -167,7 +156,8 @@ async fn whenever_a_signal_comes_with_the_end_of_a_step() {
     let replays = Replays::new();
     let nobody = Signal { name: "nobody_listens".into(), input: json!({}) };
     let (mut wrong, mut tried) = (Vec::new(), BTreeSet::<(String, String)>::new());
-    for history in histories() {
+    for (name, json) in histories::recorded() {
+        let history = Recorded::new(&name, &json);
         let Some(names) = signals.get(&history.workflow) else { continue };
         let (mut recorded, places) = (None, history.places());
         for place in &places {

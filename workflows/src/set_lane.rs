@@ -46,9 +46,10 @@ impl Lane {
         self.judged.role.unwrap_or(self.member.role)
     }
 
-    /// What its samples come to, if those of this version were added up.
-    pub(crate) fn summed(&self) -> Option<&Summed> {
-        self.summed.as_ref().filter(|(stat, ..)| *stat == self.lifecycle.stat).map(|(_, summed, _)| summed)
+    /// What its samples come to, and the digest of what was read, if those of this version were added up.
+    pub(crate) fn summed(&self) -> Option<(&Summed, Digest)> {
+        let (_, summed, digest) = self.summed.as_ref().filter(|(stat, ..)| *stat == self.lifecycle.stat)?;
+        Some((summed, *digest))
     }
 
     pub(crate) fn added_up(&mut self, summed: Summed, digest: Digest) {
@@ -57,8 +58,8 @@ impl Lane {
 
     /// What is stored has to be what was added up.
     pub(crate) fn expect_what_was_judged(&mut self) {
-        if self.summed().is_some() {
-            self.lifecycle.digest = self.summed.as_ref().map(|(.., digest)| *digest);
+        if let Some((_, digest)) = self.summed() {
+            self.lifecycle.digest = Some(digest);
         }
     }
 

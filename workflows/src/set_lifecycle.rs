@@ -135,7 +135,7 @@ enum Complete {
     /// One object: an ordinary recording, stored and claimed already.
     One,
     /// Several: claimed by their manifest.
-    Several { base: Option<String> },
+    Several,
 }
 
 /// What the members of a set say of each other.
@@ -244,7 +244,7 @@ impl Set {
                 role: l.member.role,
                 file: file_ref(&l.member.intake, &l.lifecycle),
                 digest: l.lifecycle.digest,
-                summed: l.summed().cloned(),
+                summed: l.summed().map(|(summed, _)| summed.clone()),
             };
             let members: Vec<JudgeMember> = self.lanes.contents().map(member).collect();
             match ctx.execute_local_activity(Ingest::judge_set, members, short()).await {
@@ -302,8 +302,7 @@ impl Set {
             return decided.then_some(Complete::One);
         }
         if self.lanes.all_stored(tried) {
-            let base = self.judged.as_ref().and_then(|j| j.base.clone());
-            return Some(Complete::Several { base });
+            return Some(Complete::Several);
         }
         self.judged = None;
         None
@@ -316,7 +315,7 @@ impl Set {
         }
         match complete {
             Complete::One => self.one(ctx).await,
-            Complete::Several { base } => self.several(ctx, input, base).await,
+            Complete::Several => self.several(ctx, input).await,
         }
     }
 
@@ -339,8 +338,9 @@ impl Set {
         Ok(())
     }
 
-    async fn several(&mut self, ctx: &Context, input: &SetInput, base: Option<String>) -> WorkflowResult<()> {
+    async fn several(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<()> {
         let (objects, claim) = self.lanes.objects();
+        let (base, trace) = self.judged.as_ref().map_or((None, None), |j| (j.base.clone(), j.trace.clone()));
         let manifest = Manifest::new(input.spec.kind, base, &objects);
         let claimed_at_ms = now_ms(ctx);
         let delivery = Delivery {
@@ -353,8 +353,10 @@ impl Set {
         };
         let recording = RecordingId::new(&input.org, &delivery.digest);
         let mut marks = self.lanes.primary().and_then(|l| l.structure.as_ref()).map(|s| (*s.marks).clone());
-        if let (Some(marks), Some(trace)) = (&mut marks, self.judged.as_ref().and_then(|j| j.trace.clone())) {
-            marks.trace = Some(trace);
+        if let Some(marks) = &mut marks
+            && trace.is_some()
+        {
+            marks.trace = trace;
         }
         let claim = ClaimInput { org: input.org.clone(), manifest, claim, marks };
         let mut attempts = 0;

@@ -1,6 +1,7 @@
 //! What the files of a set say of each other, and the manifest that claims a set.
 
 use super::identity;
+use super::store::{Check, check, observe};
 use crate::deps::Deps;
 use crate::inspect;
 use crate::metrics::METRICS;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use leadline_domain::message::{SET, media_type};
 use leadline_domain::set::{MemberRole, SampleLayout, SetPlace};
 use leadline_domain::settle::StructureVerdict;
-use leadline_domain::{Digest, Fault, FaultCode, Writer};
+use leadline_domain::{Digest, Fault, FaultCode, Fingerprint};
 use leadline_formats::Evidence;
 use leadline_formats::sets::{Record, WfdbFiles, wfdb_verdict};
 use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
@@ -57,8 +58,7 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
         let Ok(header) = Header::parse(&text) else {
             return Ok(judged(StructureVerdict::Malformed, "A header does not follow its grammar."));
         };
-        let name = m.file.fingerprint.path.name();
-        headers.push((name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned(), header));
+        headers.push((m.file.fingerprint.path.name().to_owned(), header));
     }
     let Some(record) = Record::of(headers) else {
         let why =
@@ -78,10 +78,11 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
         // The length tells first: samples are only added up where it is right.
         if sums.sums.is_none() && signal.file.expected == Some(size) {
             let frames = signal.frames.unwrap_or(0);
-            let check = SampleCheck::new(&signal.file, frames);
+            let mut check = SampleCheck::new(&signal.file, frames);
             if size <= members[at].file.small_bytes {
                 let Some(bytes) = content(deps, &members[at]).await? else { return Ok(Judgement::Changed) };
-                sums = added(check, &bytes);
+                check.push(&bytes);
+                sums = check.finish();
             } else if check.adds_up() && signal.file.checksums.iter().any(Option::is_some) {
                 told[at].to_add = Some(layout(&signal.file, frames));
             }
@@ -118,8 +119,9 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
 
 /// What each member is to the record, where its name did not tell.
 fn places(record: &Record, members: &[JudgeMember]) -> Vec<JudgedMember> {
+    let spread = record.is_spread();
     let place = |m: &JudgeMember| {
-        if !record.is_spread() {
+        if !spread {
             return JudgedMember::default();
         }
         let p = record.place(m.file.fingerprint.path.name());
@@ -138,17 +140,12 @@ fn layout(file: &SignalFile, frames: u64) -> SampleLayout {
     SampleLayout { format: file.format, per_frame, initial, offset: file.offset, frames }
 }
 
-fn added(mut check: SampleCheck, bytes: &[u8]) -> SampleSums {
-    check.push(bytes);
-    check.finish()
-}
-
 /// Adds up the samples of a large signal file, between two looks.
 pub(super) async fn add_up(deps: &Deps, input: &AddUpInput) -> Result<AddedUp, Fault> {
-    let (path, stat) = (&input.file.fingerprint.path, &input.file.fingerprint.stat);
+    let Fingerprint { path, stat } = &input.file.fingerprint;
     let share = deps.share(&input.file.org, &input.file.share).await?;
     let mut reader = match share.open(path, 0).await {
-        Err(f) if matches!(f.code, FaultCode::ShareFileGone) => return Ok(AddedUp::Changed),
+        Err(f) if f.code == FaultCode::ShareFileGone => return Ok(AddedUp::Changed),
         r => r?,
     };
     let l = input.layout.clone();
@@ -161,17 +158,15 @@ pub(super) async fn add_up(deps: &Deps, input: &AddUpInput) -> Result<AddedUp, F
         offset: l.offset,
         expected: None,
     };
-    let (mut check, mut digest) = (SampleCheck::new(&file, l.frames), Sha256::new());
+    let (mut samples, mut digest) = (SampleCheck::new(&file, l.frames), Sha256::new());
     while let Some(chunk) = reader.next().await? {
         digest.update(&chunk);
-        check.push(&chunk);
+        samples.push(&chunk);
     }
     drop(reader);
-    let unchanged = match share.observe(path).await {
-        Err(f) if f.code == FaultCode::ShareFileGone => false,
-        r => r.map(|now| now.writer == Writer::Absent && now.stat == *stat)?,
-    };
-    let SampleSums { len, sums: Some(sums), trace } = check.finish() else { return Ok(AddedUp::Changed) };
+    let now = observe(share.as_ref(), &input.file).await?;
+    let unchanged = matches!(check(&input.file, now.as_ref()), Check::Same);
+    let SampleSums { len, sums: Some(sums), trace } = samples.finish() else { return Ok(AddedUp::Changed) };
     if !unchanged || len != stat.size {
         return Ok(AddedUp::Changed);
     }

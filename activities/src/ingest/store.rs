@@ -11,7 +11,7 @@ use leadline_domain::lifecycle::StoreOutcome;
 use leadline_domain::message::media_type;
 use leadline_domain::settle::Basis;
 use leadline_domain::{Digest, Fault, FaultCode, Observation, Structure, StructureVerdict, Writer};
-use leadline_workflows::contracts::{InSet, StoreInput};
+use leadline_workflows::contracts::{FileRef, InSet, StoreInput};
 
 pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcome, Fault> {
     let file = &input.file;
@@ -30,18 +30,16 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     if !agrees(input, &content.structure) {
         return Ok(StoreOutcome::Incomplete { structure: content.structure });
     }
-    let now = observe(share.as_ref(), input).await?;
-    match check(input, now.as_ref()) {
+    let now = observe(share.as_ref(), file).await?;
+    match check(file, now.as_ref()) {
         Check::Same => {}
         // The writer took it away after all of it was read. Content that proves its own completeness is not lost.
         Check::Gone if input.basis != Basis::Quiet => {}
         Check::Gone => return settled_before(deps, input, StoreOutcome::Gone).await,
         Check::Changed(look) => return settled_before(deps, input, StoreOutcome::Changed { look }).await,
     }
-    if input.expected.is_some_and(|d| d != content.digest) {
-        // Other bytes under the same size and times: look again.
-        let look = Observation { stat: file.fingerprint.stat.clone(), writer: Writer::Absent };
-        return settled_before(deps, input, StoreOutcome::Changed { look }).await;
+    if let Some(outcome) = other_bytes(input, &content.digest) {
+        return settled_before(deps, input, outcome).await;
     }
     declared(input, &content.digest)?;
     let store = deps.store(&file.org).await?;
@@ -132,23 +130,30 @@ pub(super) fn outcome(
     })
 }
 
+/// Other bytes than were looked at under the same size and times: they are to be looked at again.
+pub(super) fn other_bytes(input: &StoreInput, digest: &Digest) -> Option<StoreOutcome> {
+    let stat = &input.file.fingerprint.stat;
+    let look = || Observation { stat: stat.clone(), writer: Writer::Absent };
+    input.expected.filter(|d| d != digest).map(|_| StoreOutcome::Changed { look: look() })
+}
+
 pub(super) enum Check {
     Same,
     Gone,
     Changed(Observation),
 }
 
-/// Compares a look with the version that is being stored.
-pub(super) fn check(input: &StoreInput, now: Option<&Observation>) -> Check {
+/// Compares a look with the version that a step is about.
+pub(super) fn check(file: &FileRef, now: Option<&Observation>) -> Check {
     match now {
         None => Check::Gone,
-        Some(l) if l.writer == Writer::Absent && l.stat == input.file.fingerprint.stat => Check::Same,
+        Some(l) if l.writer == Writer::Absent && l.stat == file.fingerprint.stat => Check::Same,
         Some(l) => Check::Changed(l.clone()),
     }
 }
 
-pub(super) async fn observe(share: &dyn Share, input: &StoreInput) -> Result<Option<Observation>, Fault> {
-    match share.observe(&input.file.fingerprint.path).await {
+pub(super) async fn observe(share: &dyn Share, file: &FileRef) -> Result<Option<Observation>, Fault> {
+    match share.observe(&file.fingerprint.path).await {
         Err(f) if f.code == FaultCode::ShareFileGone => Ok(None),
         r => r.map(Some),
     }
@@ -157,7 +162,7 @@ pub(super) async fn observe(share: &dyn Share, input: &StoreInput) -> Result<Opt
 /// Reads the file, between two looks.
 async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, StoreOutcome>, Fault> {
     let path = &input.file.fingerprint.path;
-    match check(input, observe(share, input).await?.as_ref()) {
+    match check(&input.file, observe(share, &input.file).await?.as_ref()) {
         Check::Same => {}
         Check::Gone => return Ok(Err(StoreOutcome::Gone)),
         Check::Changed(look) => return Ok(Err(StoreOutcome::Changed { look })),

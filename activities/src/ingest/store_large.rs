@@ -1,7 +1,7 @@
 //! Stores a large file: parts to `staging/`, digest and structural check on the way, then a server-side copy to the
 //! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
 
-use super::store::{Check, agrees, check, declared, identify, meta, observe, outcome};
+use super::store::{Check, agrees, check, declared, identify, meta, observe, other_bytes, outcome};
 use super::version_key;
 use crate::deps::Deps;
 use crate::inspect::Streaming;
@@ -9,7 +9,7 @@ use crate::ports::share::FileReader;
 use crate::ports::store::{OrgStore, Part, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Digest, Fault, FaultCode, Ingress, Observation, Writer};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress};
 use leadline_workflows::contracts::StoreInput;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -56,7 +56,7 @@ async fn attempt(
     let file = &input.file;
     let claim = version_key(file);
     let share = deps.share(&file.org, &file.share).await?;
-    match check(input, observe(share.as_ref(), input).await?.as_ref()) {
+    match check(file, observe(share.as_ref(), file).await?.as_ref()) {
         Check::Same => {}
         Check::Gone => return Ok(StoreOutcome::Gone),
         Check::Changed(look) => return Ok(StoreOutcome::Changed { look }),
@@ -97,18 +97,13 @@ async fn attempt(
     }
     let parts = up.finish().await?;
     let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
-    let now = observe(share.as_ref(), input).await?;
+    let now = observe(share.as_ref(), file).await?;
     let fits = done == size && agrees(input, &structure);
-    let given_up = match check(input, now.as_ref()) {
+    let given_up = match check(file, now.as_ref()) {
         Check::Changed(look) => Some(StoreOutcome::Changed { look }),
         Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
         _ if !fits => Some(StoreOutcome::Incomplete { structure: structure.clone() }),
-        // Other bytes under the same size and times: look again.
-        _ if input.expected.is_some_and(|d| d != digest) => {
-            let look = Observation { stat: file.fingerprint.stat.clone(), writer: Writer::Absent };
-            Some(StoreOutcome::Changed { look })
-        }
-        _ => None,
+        _ => other_bytes(input, &digest),
     };
     if let Some(outcome) = given_up {
         store.abort_upload(&upload).await?;

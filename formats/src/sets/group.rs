@@ -82,11 +82,17 @@ pub fn group(files: &[Name], rules: &[SetRule]) -> Vec<Unit> {
     let mut paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     paths.sort_unstable();
     paths.dedup();
-    let mut index = Index { by_name: HashMap::new(), by_stem: BTreeMap::new(), claimed: vec![false; paths.len()] };
+    let mut index = Index {
+        by_name: HashMap::new(),
+        by_stem: BTreeMap::new(),
+        by_folder: BTreeMap::new(),
+        claimed: vec![false; paths.len()],
+    };
     for (i, path) in paths.iter().enumerate() {
         let parts = split(path);
         index.by_name.entry(path.to_lowercase()).or_insert(i);
         index.by_stem.entry(format!("{}{}", parts.folder, parts.stem).to_lowercase()).or_default().push(i);
+        index.by_folder.entry(parts.folder.to_lowercase()).or_default().push(i);
     }
     let mut units = Vec::new();
     for (number, rule) in rules.iter().enumerate() {
@@ -111,6 +117,7 @@ pub fn group(files: &[Name], rules: &[SetRule]) -> Vec<Unit> {
 struct Index {
     by_name: HashMap<String, usize>,
     by_stem: BTreeMap<String, Vec<usize>>,
+    by_folder: BTreeMap<String, Vec<usize>>,
     claimed: Vec<bool>,
 }
 
@@ -120,36 +127,23 @@ fn claim(rule: &SetRule, i: usize, paths: &[&str], index: &mut Index) -> Option<
     let mut unit = Unit { rule: None, members: Vec::new(), missing: Vec::new() };
     unit.members.push(UnitMember { path: paths[i].to_owned(), role: Role::Primary });
     match rule {
-        SetRule::Wfdb { folder: true } => {
+        SetRule::Wfdb { folder } => {
             if !parts.extension.eq_ignore_ascii_case("hea") {
                 return None;
             }
-            for (other, path) in paths.iter().enumerate() {
-                let at = split(path);
-                if other == i || index.claimed[other] || !at.folder.eq_ignore_ascii_case(parts.folder) {
-                    continue;
-                }
-                let extension = at.extension.to_lowercase();
-                let role = match extension.as_str() {
-                    "hea" => Role::Primary,
-                    _ if of_a_record(&extension, true) => Role::Optional,
-                    _ => continue,
-                };
-                index.claimed[other] = true;
-                unit.members.push(UnitMember { path: (*path).to_owned(), role });
+            if *folder {
+                let beside = index.by_folder.get(&parts.folder.to_lowercase()).cloned();
+                let role = |extension: &str| of_a_record(&extension.to_lowercase(), true);
+                join(beside, i, paths, index, &mut unit, role);
+            } else {
+                join(of_stem(&parts, index), i, paths, index, &mut unit, |_| Some(Role::Optional));
             }
-        }
-        SetRule::Wfdb { folder: false } => {
-            if !parts.extension.eq_ignore_ascii_case("hea") {
-                return None;
-            }
-            stem_members(&parts, i, paths, index, &mut unit, |_| Some(Role::Optional));
         }
         SetRule::Stem { primary, required, optional } => {
             if !has(primary, parts.extension) {
                 return None;
             }
-            stem_members(&parts, i, paths, index, &mut unit, |extension| {
+            join(of_stem(&parts, index), i, paths, index, &mut unit, |extension| {
                 if has(required, extension) {
                     Some(Role::Required)
                 } else {
@@ -186,16 +180,21 @@ fn claim(rule: &SetRule, i: usize, paths: &[&str], index: &mut Index) -> Option<
     Some(unit)
 }
 
-fn stem_members(
-    parts: &Split<'_>,
+/// Files with the stem of another one.
+fn of_stem(parts: &Split<'_>, index: &Index) -> Option<Vec<usize>> {
+    index.by_stem.get(&format!("{}{}", parts.folder, parts.stem).to_lowercase()).cloned()
+}
+
+/// Those of `others` that nothing has claimed and that have a `role` by their extension join the unit.
+fn join(
+    others: Option<Vec<usize>>,
     primary: usize,
     paths: &[&str],
     index: &mut Index,
     unit: &mut Unit,
     role: impl Fn(&str) -> Option<Role>,
 ) {
-    let stem = format!("{}{}", parts.folder, parts.stem).to_lowercase();
-    for other in index.by_stem.get(&stem).cloned().unwrap_or_default() {
+    for other in others.unwrap_or_default() {
         if other != primary
             && !index.claimed[other]
             && let Some(role) = role(split(paths[other]).extension)

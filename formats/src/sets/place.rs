@@ -38,10 +38,15 @@ const SELF_CONTAINED: [&str; 31] = [
     "avi", "mat", "h5", "hdf5", "csv", "txt", "rtf", "doc", "docx", "jpg", "jpeg", "png", "tif", "tiff", "log",
 ];
 
-/// Whether a WFDB rule takes a file with this extension, in lower case. The signals of a record may lie in a MAT file
+/// What a file with this extension, in lower case, is to a WFDB rule. The signals of a record may lie in a MAT file
 /// (signal(5)): where a folder is one record, such a file is part of it.
-pub(super) fn of_a_record(extension: &str, folder: bool) -> bool {
-    !extension.is_empty() && (folder && extension == "mat" || !SELF_CONTAINED.contains(&extension))
+pub(super) fn of_a_record(extension: &str, folder: bool) -> Option<Role> {
+    match extension {
+        "hea" => Some(Role::Primary),
+        "" => None,
+        "mat" if folder => Some(Role::Optional),
+        other => (!SELF_CONTAINED.contains(&other)).then_some(Role::Optional),
+    }
 }
 
 /// The unit that a file belongs to, and what it is to it; `None` if no rule claims it. The first rule that claims a file
@@ -102,11 +107,7 @@ fn member(path: &str, rules: &[SetRule]) -> Option<Place> {
     rules.iter().enumerate().find_map(|(n, rule)| {
         let (role, what, label) = match rule {
             SetRule::Wfdb { folder } => {
-                let role = match extension.as_str() {
-                    "hea" => Role::Primary,
-                    _ if of_a_record(&extension, *folder) => Role::Optional,
-                    _ => return None,
-                };
+                let role = of_a_record(&extension, *folder)?;
                 (role, if *folder { "" } else { parts.stem }, extension.clone())
             }
             SetRule::Stem { primary, required, optional } => {

@@ -1,5 +1,6 @@
 //! Which header of several is that of the record, and what each file is to it.
 
+use super::group::split;
 use crate::wfdb::{Header, SignalFile};
 
 /// The headers of one WFDB record: its own and those of its segments (header(5), "Multi-segment records").
@@ -8,6 +9,7 @@ pub struct Record {
     master: Header,
     /// By position in the master; `None` for a gap, and for one that is not there.
     segments: Vec<Option<Header>>,
+    signals: Vec<RecordSignal>,
 }
 
 /// What a file is to its record.
@@ -34,23 +36,24 @@ pub struct RecordSignal {
 }
 
 impl Record {
-    /// From headers with the names of their files without `.hea`. `None` unless exactly one of them is named by no other:
+    /// From headers with the names of their files. `None` unless exactly one of them is named by no other:
     /// the header of the whole record is missing, or the files are of more than one record.
     #[must_use]
     pub fn of(headers: Vec<(String, Header)>) -> Option<Self> {
-        let named = |stem: &str| {
+        let named = |name: &str| {
             let mut lines = headers.iter().flat_map(|(_, h)| &h.segments);
-            lines.any(|s| s.record.eq_ignore_ascii_case(stem))
+            lines.any(|s| s.record.eq_ignore_ascii_case(split(name).stem))
         };
-        let mut free = headers.iter().filter(|(stem, _)| !named(stem));
+        let mut free = headers.iter().filter(|(name, _)| !named(name));
         let (_, master) = free.next()?;
         if free.next().is_some() {
             return None;
         }
         let master = master.clone();
-        let find = |record: &str| headers.iter().find(|(stem, _)| stem.eq_ignore_ascii_case(record));
-        let segments = master.segments.iter().map(|s| find(&s.record).map(|(_, h)| h.clone())).collect();
-        Some(Self { master, segments })
+        let find = |record: &str| headers.iter().find(|(name, _)| split(name).stem.eq_ignore_ascii_case(record));
+        let segments: Vec<_> = master.segments.iter().map(|s| find(&s.record).map(|(_, h)| h.clone())).collect();
+        let signals = signals(&master, &segments);
+        Some(Self { master, segments, signals })
     }
 
     /// The header of the whole record.
@@ -68,27 +71,16 @@ impl Record {
 
     /// The signal files of the record and of its segments.
     #[must_use]
-    pub fn signals(&self) -> Vec<RecordSignal> {
-        let segments = self.segments.iter().enumerate();
-        let segments = segments.filter_map(|(at, h)| Some((Some(u32::try_from(at).ok()?), h.as_ref()?)));
-        std::iter::once((None, &self.master))
-            .chain(segments)
-            .flat_map(|(segment, header)| {
-                (0..).zip(header.files()).map(move |(at, file)| RecordSignal {
-                    place: RecordPlace { master: false, segment, file: Some(at) },
-                    file,
-                    frames: header.frames,
-                })
-            })
-            .collect()
+    pub fn signals(&self) -> &[RecordSignal] {
+        &self.signals
     }
 
     /// Whether an extension does not tell what a file is to the record: it has segments, or its signal files differ in
     /// more than that.
     #[must_use]
     pub fn is_spread(&self) -> bool {
-        let files = self.master.files();
-        let stems = files.iter().map(|f| stem(&f.name));
+        let own = self.signals.iter().filter(|s| s.place.segment.is_none());
+        let stems = own.map(|s| split(&s.file.name).stem);
         !self.master.segments.is_empty() || stems.clone().zip(stems.skip(1)).any(|(a, b)| !a.eq_ignore_ascii_case(b))
     }
 
@@ -96,19 +88,30 @@ impl Record {
     /// it bears: annotations.
     #[must_use]
     pub fn place(&self, name: &str) -> RecordPlace {
-        let signals = self.signals();
-        if let Some(s) = signals.iter().find(|s| s.file.name.eq_ignore_ascii_case(name)) {
+        if let Some(s) = self.signals.iter().find(|s| s.file.name.eq_ignore_ascii_case(name)) {
             return s.place;
         }
-        let at = self.master.segments.iter().position(|s| s.record.eq_ignore_ascii_case(stem(name)));
+        let parts = split(name);
+        let at = self.master.segments.iter().position(|s| s.record.eq_ignore_ascii_case(parts.stem));
         let segment = at.and_then(|at| u32::try_from(at).ok());
-        let header = name.rsplit_once('.').is_some_and(|(_, e)| e.eq_ignore_ascii_case("hea"));
+        let header = parts.extension.eq_ignore_ascii_case("hea");
         RecordPlace { master: header && segment.is_none(), segment, file: None }
     }
 }
 
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+fn signals(master: &Header, segments: &[Option<Header>]) -> Vec<RecordSignal> {
+    let segments = segments.iter().enumerate();
+    let segments = segments.filter_map(|(at, h)| Some((Some(u32::try_from(at).ok()?), h.as_ref()?)));
+    std::iter::once((None, master))
+        .chain(segments)
+        .flat_map(|(segment, header)| {
+            (0..).zip(header.files()).map(move |(at, file)| RecordSignal {
+                place: RecordPlace { master: false, segment, file: Some(at) },
+                file,
+                frames: header.frames,
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -121,9 +124,9 @@ mod tests {
 
     fn segmented() -> Vec<(String, Header)> {
         vec![
-            ("b01".into(), header("b01 2 500 10\nb01.dat 16 200 16 0 1 5 0\nb01x.dat 16 200 16 0 1 5 0\n")),
-            ("B".into(), header("b/3 2 500 30\nb_layout 0\n~ 10\nB01 20\n")),
-            ("b_layout".into(), header("b_layout 2 500 0\n~ 0 200 16 0 0 0 0\n~ 0 200 16 0 0 0 0\n")),
+            ("b01.hea".into(), header("b01 2 500 10\nb01.dat 16 200 16 0 1 5 0\nb01x.dat 16 200 16 0 1 5 0\n")),
+            ("B.hea".into(), header("b/3 2 500 30\nb_layout 0\n~ 10\nB01 20\n")),
+            ("b_layout.hea".into(), header("b_layout 2 500 0\n~ 0 200 16 0 0 0 0\n~ 0 200 16 0 0 0 0\n")),
         ]
     }
 
@@ -151,16 +154,16 @@ mod tests {
         parts.remove(1);
         assert_eq!(Record::of(parts), None);
         let mut more = segmented();
-        more.push(("other".into(), header("other 0 500 10\n")));
+        more.push(("other.hea".into(), header("other 0 500 10\n")));
         assert_eq!(Record::of(more), None);
         assert_eq!(Record::of(vec![]), None);
-        let own = Record::of(vec![("a".into(), header("a/1 1 500 10\na 10\n"))]);
+        let own = Record::of(vec![("a.hea".into(), header("a/1 1 500 10\na 10\n"))]);
         assert_eq!(own, None, "a record is not its own segment");
     }
 
     #[test]
     fn signals_that_differ_in_their_extension_only_need_no_place() {
-        let one = |text: &str| Record::of(vec![("100".into(), header(text))]).unwrap();
+        let one = |text: &str| Record::of(vec![("100.hea".into(), header(text))]).unwrap();
         assert!(!one("100 2 360 10\n100.d0 16\n100.d1 16\n").is_spread());
         assert!(one("100 2 360 10\n100a.dat 16\n100b.dat 16\n").is_spread());
     }
