@@ -21,6 +21,7 @@ import copy
 import fcntl
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import os
@@ -300,16 +301,35 @@ def patch_batch_actions(actions):
     actions.extract_iam_action = with_singles
 
 
+def patch_deduplication(sqs):
+    """What a FIFO queue has seen for long enough is forgotten from the oldest on, without a look at all of it a message."""
+
+    def prune(queue):
+        seen, now = queue["dedup_cache"], time.time()
+        while seen and seen[oldest := next(iter(seen))]["expire"] <= now:
+            del seen[oldest]
+
+    sqs._prune_dedup = prune
+
+
 # --- Durability -------------------------------------------------------------------------------------------------------
 
 EVERYTHING = frozenset({"*"})
-JOURNAL_ONLY = frozenset()
+# The stores of the journal: those that a request can have added to, and those in which it can have changed anything.
+ADDED, CHANGED = frozenset({"+added"}), frozenset({"+changed"})
 READS = ("Get", "List", "Describe", "BatchGet", "Head")
 
 
-def effects(scope):
-    """Which services' states a request can have changed: a set of names (the journal is always looked at), or None.
+def locks(headers, scope):
+    """Whether a write of an object says something of its retention or legal hold, or takes a version away."""
+    named = any(name.startswith(b"x-amz-object-lock") for name in headers)
+    return named or scope["method"] == "DELETE" or bool(re.search(rb"retention|legal-hold", scope.get("query_string", b"")))
 
+
+def effects(scope):
+    """Which services' states a request can have changed, and how far the journal has to be looked at; or None.
+
+    A write of an object adds at most an event to a queue, and sending adds messages: what was there before is as it was.
     Only what is certain is left out: the service is the one the request is signed for, and what cannot be told counts as
     everything. An answer of CloudFormation is held back even to a question, for it may report work of the background.
     """
@@ -325,15 +345,17 @@ def effects(scope):
         if method in ("GET", "HEAD"):
             return None
         bucket, _, key = path.lstrip("/").partition("/")
-        return JOURNAL_ONLY if bucket and key else EVERYTHING
+        return (CHANGED if locks(headers, scope) else ADDED) if bucket and key else EVERYTHING
     if service == "sqs" and action:
         if action.startswith(READS):
             return None
-        return JOURNAL_ONLY if re.match("(Send|Receive|Delete|Change)Message", action) else frozenset({"sqs"})
+        if action.startswith("SendMessage"):
+            return ADDED
+        return CHANGED if re.match("(Receive|Delete|Change)Message", action) else CHANGED | {"sqs"}
     if service == "kms" and re.match("Encrypt|Decrypt|ReEncrypt|GenerateData|Sign|Verify", action):
         return None
     if service in ("iam", "sts", "kms", "secretsmanager"):
-        return None if action.startswith(READS) else frozenset({service})
+        return None if action.startswith(READS) else ADDED | {service}
     if service != "cloudformation" and (action.startswith(READS) or (service and method in ("GET", "HEAD"))):
         return None
     return EVERYTHING
@@ -380,10 +402,19 @@ class SqsMessages:
     def __init__(self, sqs):
         self.queues = sqs._queues._data
 
+    @staticmethod
+    def entry(scope, message):
+        return (*scope, message["id"]), (message["visible_at"], message["receipt_handle"], message["receive_count"]), message
+
     def items(self):
         for scope, queue in self.queues.items():
             for message in queue["messages"]:
-                yield (*scope, message["id"]), (message["visible_at"], message["receipt_handle"], message["receive_count"]), message
+                yield self.entry(scope, message)
+
+    def added(self, known):
+        for scope, queue in self.queues.items():
+            new = list(itertools.takewhile(lambda m: (*scope, m["id"]) not in known, reversed(queue["messages"])))
+            yield from (self.entry(scope, message) for message in reversed(new))
 
     def restore(self, key, value):
         *scope, _ = key
@@ -406,6 +437,16 @@ class SqsDeduplication:
                 for key, seen in queue["dedup_cache"].items():
                     yield (*scope, key), seen["expire"], seen
 
+    def added(self, known):
+        for scope, queue in self.queues.items():
+            sequence = (*scope, "", "sequence")
+            if queue["is_fifo"] and known.get(sequence) != queue["fifo_seq"]:
+                yield sequence, queue["fifo_seq"], queue["fifo_seq"]
+                for key, seen in reversed(queue["dedup_cache"].items()):
+                    if known.get((*scope, key)) == seen["expire"]:
+                        break
+                    yield (*scope, key), seen["expire"], seen
+
     def restore(self, key, value):
         queue = self.queues.get(tuple(key[:3]))
         if queue is None:
@@ -425,6 +466,10 @@ class ObjectLocks:
     def items(self):
         for (account, (bucket, key, version)), value in self.store.items():
             yield (account, bucket, key, version), json.dumps(value), value
+
+    def added(self, known):
+        # A bucket can lock what is put into it without a word of the request. There are few.
+        return [entry for entry in self.items() if entry[0] not in known]
 
     def restore(self, key, value):
         account, *rest = key
@@ -477,14 +522,19 @@ class Keeper:
         # Threads of services change dictionaries while they are read; that shows as a RuntimeError.
         for attempt in range(5):
             try:
-                snapshots, changed, gone, current = self._changes()
+                snapshots, changed, gone = self._changes()
                 break
             except RuntimeError:
                 if attempt == 4:
                     raise
-        self.journal.write(snapshots, changed, gone)
+        entries = [(store, json.dumps(key), self.persistence.plain(value)) for store, key, _, value in changed]
+        if snapshots or entries or gone:
+            self.journal.write(snapshots, entries, [(store, json.dumps(key)) for store, key in gone])
         self.written.update((service, hash(state)) for service, state in snapshots)
-        self.known = current
+        for store, key, stamp, _ in changed:
+            self.known[store][key] = stamp
+        for store, key in gone:
+            del self.known[store][key]
         self.dirty.clear()
         took = time.monotonic() - start
         self.longest = max(self.longest, took)
@@ -492,10 +542,11 @@ class Keeper:
             self.not_before = asyncio.get_running_loop().time() + took
 
     def _changes(self):
+        services = self.dirty - ADDED - CHANGED
         snapshots = []
         with self.persistence.shared_copies():
-            for service, get_state in self.app._build_persistence_save_dict().items() if self.dirty else ():
-                if "*" not in self.dirty and service not in self.dirty:
+            for service, get_state in self.app._build_persistence_save_dict().items() if services else ():
+                if "*" not in services and service not in services:
                     continue
                 state = get_state()
                 if state is None:
@@ -503,17 +554,20 @@ class Keeper:
                 state = self.persistence.dumps(service, state)
                 if self.written.get(service) != hash(state):
                     snapshots.append((service, state))
-        changed, gone, known = [], [], {}
+        changed, gone = [], []
         for store in self.stores:
-            before, now = self.known[store.name], {}
+            known = self.known[store.name]
+            if not self.dirty & (CHANGED | EVERYTHING):
+                changed.extend((store.name, *entry) for entry in store.added(known))
+                continue
+            here = set()
             for key, stamp, value in store.items():
-                now[key] = stamp
-                if before.get(key, now) != stamp:
-                    changed.append((store.name, json.dumps(key), self.persistence.plain(value)))
-            if len(now) < len(before) or not before.keys() <= now.keys():
-                gone.extend((store.name, json.dumps(key)) for key in before.keys() - now.keys())
-            known[store.name] = now
-        return snapshots, changed, gone, known
+                here.add(key)
+                if known.get(key, known) != stamp:
+                    changed.append((store.name, key, stamp, value))
+            if len(here) < len(known) or not known.keys() <= here:
+                gone.extend((store.name, key) for key in known.keys() - here)
+        return snapshots, changed, gone
 
     def restore(self):
         """Entries of the journal back into their stores; the snapshots are there already."""
@@ -524,14 +578,16 @@ class Keeper:
 
     async def tick(self):
         """Catches what changes without a request: stack operations, schedules, deliveries."""
-        seen, idle = -1, 0
+        seen, idle, took = -1, 0, 0.0
         while True:
-            await asyncio.sleep(self.TICK_S)
+            # A tenth of the time at most: it writes the states of all services, which grow.
+            await asyncio.sleep(max(self.TICK_S, 9 * took))
             idle += 1
             if seen != self.requests or idle >= 10:
-                seen, idle = self.requests, 0
+                seen, idle, began = self.requests, 0, time.monotonic()
                 with contextlib.suppress(Exception):
                     self.flush(everything=True)
+                took = time.monotonic() - began
 
 
 class Persistence:
@@ -607,22 +663,26 @@ def patch_object_files(s3, overwrites):
 
     def persist_object(bucket, key, record):
         path = s3._object_disk_path(bucket, key)
-        note = None
-        if path and isinstance(record, dict) and record.get("body") is not None:
-            meta = {**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key}
-            if os.path.exists(path):
-                note = overwrites / uuid.uuid4().hex
-                body = hashlib.sha256(record["body"]).hexdigest()
-                s3._atomic_write(str(note), json.dumps({"path": path, "body": body, "meta": meta}), text=True)
-            else:
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                s3._atomic_write(path + ".meta.json", json.dumps(meta), text=True)
-        persist(bucket, key, record)
-        if isinstance(record, dict) and record.get("body") is not None:
-            # MiniStack logs a failed write and goes on; the answer must not say that the object is stored.
-            raise OSError(f"cannot store s3://{bucket}/{key}")
-        if note:
+        if not path or not isinstance(record, dict) or record.get("body") is None:
+            persist(bucket, key, record)
+            return
+        meta = json.dumps({**s3._object_meta_from_record(record), **s3._key_history_meta(bucket, key), "key": key})
+        if os.path.exists(path):
+            note = overwrites / uuid.uuid4().hex
+            body = hashlib.sha256(record["body"]).hexdigest()
+            s3._atomic_write(str(note), json.dumps({"path": path, "body": body, "meta": json.loads(meta)}), text=True)
+            persist(bucket, key, record)
+            if record.get("body") is not None:
+                # MiniStack logs a failed write and goes on; the answer must not say that the object is stored.
+                raise OSError(f"cannot store s3://{bucket}/{key}")
             note.unlink()
+            return
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        s3._atomic_write(path + ".meta.json", meta, text=True)
+        s3._atomic_write(path, record["body"])
+        # It is read from its file from now on.
+        record["body"] = None
+        s3._remove_key_files(s3._other_key_disk_path(os.path.join(s3.DATA_DIR, s3.get_account_id(), bucket), key, path))
 
     s3._persist_object = persist_object
 
@@ -776,7 +836,7 @@ def main():
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.core import iam_actions, responses
-    from ministack.services import cloudwatch, iam, kms, s3, secretsmanager
+    from ministack.services import cloudwatch, iam, kms, s3, secretsmanager, sqs
 
     patch_buckets(provisioners, s3)
     patch_refusals(provisioners, iam, kms)
@@ -785,6 +845,7 @@ def main():
     patch_access_keys(provisioners, iam)
     patch_batch_actions(iam_actions)
     patch_form_signers(s3, responses)
+    patch_deduplication(sqs)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()
