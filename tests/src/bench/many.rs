@@ -9,6 +9,7 @@ use futures::StreamExt;
 use leadline_activities::engine::Started;
 use leadline_activities::ports::queue::{Outgoing, Queue};
 use leadline_activities::ports::share::Share;
+use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{RecordingMeta, Shelf};
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::{ArchiveRule, Digest, Fingerprint, SettleRule, ShareId, SharePath};
@@ -67,6 +68,9 @@ async fn requests_alone(p: &Parts<'_>, n: u64) -> Duration {
                         shelf: Shelf::Recordings,
                     };
                     store.put_recording(&digest, Bytes::copy_from_slice(bytes), &meta).await.expect("stored");
+                    // The claim of its identity.
+                    let (name, claim) = (&digest.to_hex()[..32], "c".repeat(500));
+                    store.put_once(Once::Identities, name, Bytes::new(), &claim).await.expect("claimed");
                 }
                 // One message for the processor and one for the audit trail.
                 for kind in ["ingest", "audit"] {
@@ -89,11 +93,12 @@ async fn requests_alone(p: &Parts<'_>, n: u64) -> Duration {
     took
 }
 
-/// A backlog that lies on the share when the worker starts, beside `rclone copy` of the same files.
+/// A backlog that lies on the share when the worker starts, beside `rclone copy` of the same files, whose files a second
+/// are returned.
 ///
 /// # Panics
 /// When a file is not delivered, or rclone fails.
-pub async fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
+pub async fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) -> f64 {
     let all = files(n, 1_000_000);
     let size = all.iter().map(|f| f.1.len() as u64).sum::<u64>() / n;
     p.put("copy", all.clone());
@@ -126,13 +131,14 @@ pub async fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
     costs(rows, n, carrying_actions(p.stack).await, (s3, sqs), [0.1, 2.0, 0.3]);
     rows.push(Row::new("  peak memory of the worker", Parts::peak_mib(worker.pid()), "MiB").most(128.0));
     worker.stop(Duration::from_secs(20));
+    rate(n, best)
 }
 
-/// Files with a lifecycle each, started as fast as Temporal takes them.
+/// Files with a lifecycle each, started as fast as Temporal takes them; `copied`: what rclone did, files a second.
 ///
 /// # Panics
 /// When a lifecycle fails.
-pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
+pub async fn singles(p: &Parts<'_>, n: u64, copied: Option<f64>, rows: &mut Vec<Row>) {
     // Not in the watched folder: what starts them is this program.
     let all = files(n, 2_000_000);
     let wanted = digests(&all);
@@ -186,7 +192,8 @@ pub async fn singles(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) {
         assert!(matches!(ended, Started::Ended(Some(_)) | Started::Running), "a lifecycle failed");
     }
     tokio::task::block_in_place(|| p.judge(wanted));
-    rows.push(Row::new(&format!("{n} files with a lifecycle each"), rate(n, took), "files/s"));
+    let row = Row::new(&format!("{n} files with a lifecycle each"), rate(n, took), "files/s");
+    rows.push(if let Some(rate) = copied { row.beside("rclone copy", rate) } else { row });
     costs(rows, n, carrying_actions(p.stack).await - spent, requests, [3.0, 2.0, 2.0]);
     drop(worker);
 }
