@@ -29,7 +29,7 @@ fn parsers(family: &str) -> Vec<Parser> {
         "hdf5" => vec![Box::new(document::hdf5::Hdf5::new(0)), Box::new(document::hdf5::Hdf5::new(512))],
         "hl7" => vec![Box::new(document::hl7::Hl7::new(0)), Box::new(document::hl7::Hl7::new(1))],
         "ishne" => vec![Box::new(signal::ishne::Ishne::recording()), Box::new(signal::ishne::Ishne::annotations())],
-        "json" => vec![Box::new(document::json::Json::new())],
+        "json" => vec![Box::new(document::json::Json::new(0)), Box::new(document::json::Json::new(1))],
         "mat" => vec![
             Box::new(document::mat4::Mat4::new(false)),
             Box::new(document::mat4::Mat4::new(true)),

@@ -155,7 +155,9 @@ const MAKERS: &[Maker] = &[
     ("scp with sections over each other", scp),
     ("mat5 of compressed elements", mat5),
     ("mfer of empty tags", |len| repeated(b"\x40\x03MFR", b"\x17\0", len)),
-    ("wfdb header of signals", |len| numbered(b"a 30000 360 100\n", len.min(1 << 20), |n| format!("{n} 16\n").into())),
+    ("wfdb header of signals", |len| {
+        numbered(b"a 30000 360 100\n", len.min(1 << 20), |n| format!("{n}.d 16\n").into())
+    }),
     ("edf of tiny records", |len| {
         let mut head = vec![b' '; 512];
         head[0] = b'0';

@@ -31,6 +31,16 @@ struct Header {
     plus: bool,
 }
 
+/// The version field, and the length of the header where it has to be; a table that starts with a column of zeros has
+/// neither that nor 184 characters without a line end.
+pub(crate) fn recognize(head: &[u8]) -> bool {
+    head.starts_with(b"0       ")
+        && match head.get(184..192) {
+            Some(length) => number(length).is_some() || length.contains(&0),
+            None => memchr::memchr2(b'\n', b'\r', head).is_none(),
+        }
+}
+
 fn number(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(identity::trimmed(field)).ok()?.parse().ok()
 }
