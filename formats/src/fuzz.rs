@@ -7,7 +7,9 @@ use crate::engine::{Driver, Machine, NulWatch, Report};
 use crate::sets::{Name, SetRule, group, wfdb_members};
 use crate::wfdb::{self, Header, SampleCheck};
 use crate::xml::utf16;
-use crate::{Format, Inspection, Inspector, Verdict, container, dicom, document, inspect_bytes, needs, quick_look};
+use crate::{
+    Evidence, Format, Inspection, Inspector, Verdict, container, dicom, document, inspect_bytes, needs, quick_look,
+};
 use crate::{signal, xml};
 
 /// The families, one fuzz target each.
@@ -133,7 +135,10 @@ fn look(bytes: &[u8], whole: &Inspection) {
     for head in [bytes.len() / 2, bytes.len() / 16, bytes.len().min(4096), bytes.len()] {
         if let Some(quick) = quick_look(&bytes[..head], tail, bytes.len() as u64) {
             assert_eq!(quick.verdict, Verdict::Partial);
-            assert_eq!(whole.verdict, Verdict::Partial, "{} but {}", quick.summary(), whole.summary());
+            // A missing end mark may be another fault to those who read it all.
+            let mark = matches!(quick.evidence[..], [Evidence::Missing { .. }]) && head < bytes.len();
+            let agrees = if mark { whole.verdict != Verdict::Complete } else { whole.verdict == Verdict::Partial };
+            assert!(agrees, "{} but {}", quick.summary(), whole.summary());
         }
     }
 }

@@ -108,9 +108,8 @@ pub(crate) fn uid(kind: &str, value: &[u8]) -> Option<String> {
 /// without leading zeros, the first of them below 40 but for 2.
 fn is_oid(value: &[u8]) -> bool {
     const SHORTEST: usize = 16;
-    let number = |part: &[u8]| {
-        !part.is_empty() && part.iter().all(u8::is_ascii_digit) && (part.len() == 1 || part[0] != b'0')
-    };
+    let number =
+        |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit) && (part.len() == 1 || part[0] != b'0');
     let mut parts = value.split(|c| *c == b'.');
     let (Some(&[root @ b'0'..=b'2']), Some(second)) = (parts.next(), parts.next()) else { return false };
     (SHORTEST..=64).contains(&value.len())

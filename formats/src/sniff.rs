@@ -60,6 +60,9 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") || starts(b"PK\x07\x08") || starts(b"PK00PK") {
         return checked(Format::Zip, container::zip::Zip::new(depth));
     }
+    if container::tar::recognize(head) {
+        return watched(Format::Tar, container::tar::Tar::new(depth));
+    }
     if document::mp4::recognize(head) {
         return checked(Format::Mp4, document::mp4::Mp4::new());
     }

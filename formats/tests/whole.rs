@@ -394,3 +394,35 @@ fn a_file_of_messages_needs_no_batch() {
     let more = format!("{text}MSH|^~\\&|ECG|S|||1||ORU^R01|2|P|2.5.1\r");
     assert_eq!(look(more.as_bytes()), (Format::Hl7v2, Verdict::Unverifiable));
 }
+
+#[test]
+fn a_preamble_that_spells_its_name_out_is_one_too() {
+    let whole = samples::mfer(true);
+    assert!(whole.starts_with(b"\x40\x20MFR Standard 12 leads ECG       "));
+    for name in [&b"\x40\x20MFER Standard 12 leads ECG      "[..], b"\x40\x20 MFER Standard 12 leads ECG     "] {
+        let mut bytes = whole.clone();
+        bytes[..name.len()].copy_from_slice(name);
+        assert_eq!(look(&bytes), (Format::Mfer, Verdict::Complete));
+        assert_eq!(look(&bytes[..bytes.len() - 3]), (Format::Mfer, Verdict::Partial));
+    }
+    assert_eq!(inspect_bytes(b"@ home: MFER").format, Format::Unknown);
+}
+
+#[test]
+fn a_plain_archive_is_judged_as_a_compressed_one() {
+    let whole = samples::tar("a.xml", &samples::cardiosoft());
+    assert_eq!(look(&whole), (Format::Tar, Verdict::Complete));
+    assert_eq!(inspect_bytes(&whole).identity, inspect_bytes(&samples::gzip(&whole)).identity);
+    for cut in [512, 5000, whole.len() - 1024] {
+        assert_eq!(look(&whole[..cut]), (Format::Tar, Verdict::Partial), "{cut}");
+    }
+    assert_eq!(inspect_bytes(&[&whole, &b"more"[..]].concat()).verdict, Verdict::Suspect);
+    assert_eq!(
+        look(&[&whole[..], &[0; 9000]].concat()),
+        (Format::Tar, Verdict::Complete),
+        "blocks of ten KiB are usual"
+    );
+    let mut hollow = samples::tar("a.dat", &samples::wave(20_000));
+    hollow[8192..12_288].fill(0);
+    assert_eq!(look(&hollow), (Format::Tar, Verdict::Suspect));
+}
