@@ -5,7 +5,9 @@ mod samples;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use leadline_formats::sets::{WfdbFiles, wfdb_verdict};
 use leadline_formats::synth::SynthFormat;
+use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
 use leadline_formats::{Format, Verdict, inspect_bytes};
 
 fn look(bytes: &[u8]) -> (Format, Verdict) {
@@ -35,110 +37,6 @@ fn a_picture_in_boxes_has_no_movie() {
         hollow[2000..].fill(0);
         assert_eq!(inspect_bytes(&hollow).verdict, Verdict::Suspect);
     }
-}
-
-#[test]
-fn foreign_bytes_behind_a_data_set_are_suspect() {
-    for name in [SynthFormat::Dicom, SynthFormat::DicomPdf] {
-        let whole = samples::synth(name);
-        for behind in
-            [&b"\r\n"[..], b"\n", b"\x1a", b"\r\n\r\n", b"\x08\0", b"\x08\0\x18\0U", b"no element", b"\r\n--part--\r\n"]
-        {
-            let found = inspect_bytes(&[&whole, behind].concat());
-            assert_eq!(found.verdict, Verdict::Suspect, "{behind:?}: {}", found.summary());
-        }
-        // The start of an element that may follow.
-        for behind in [&b"\xfc"[..], b"\xfc\xff", b"\xfc\xff\xfc", b"\xfc\xff\xfc\xffOB\0\0\x02\0"] {
-            assert_eq!(inspect_bytes(&[&whole, behind].concat()).verdict, Verdict::Partial, "{behind:?}");
-        }
-    }
-    // Bytes in the middle are no trailing ones.
-    let mut broken = samples::synth(SynthFormat::Dicom);
-    let at =
-        broken.windows(8).position(|w| w == b"\x08\0\x18\0UI\x40\0" || &w[..6] == b"\x08\0\x18\0UI").expect("a UID");
-    broken[at + 4..at + 6].copy_from_slice(b"\r\n");
-    assert_eq!(inspect_bytes(&broken).verdict, Verdict::Malformed);
-}
-
-/// An element in explicit VR, little endian, with a short length.
-fn explicit(tag: u32, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
-    let len = (value.len() as u16).to_le_bytes();
-    [&((tag >> 16) as u16).to_le_bytes()[..], &(tag as u16).to_le_bytes(), vr, &len, value].concat()
-}
-
-/// The same with a long one.
-fn long(tag: u32, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
-    let len = (value.len() as u32).to_le_bytes();
-    [&((tag >> 16) as u16).to_le_bytes()[..], &(tag as u16).to_le_bytes(), vr, &[0, 0], &len, value].concat()
-}
-
-/// An element in implicit VR.
-fn implicit(tag: u32, value: &[u8]) -> Vec<u8> {
-    let len = (value.len() as u32).to_le_bytes();
-    [&((tag >> 16) as u16).to_le_bytes()[..], &(tag as u16).to_le_bytes(), &len, value].concat()
-}
-
-fn file(syntax: &[u8], data: &[u8]) -> Vec<u8> {
-    [&[0; 128], &b"DICM"[..], &explicit(0x0002_0010, b"UI", syntax), data].concat()
-}
-
-const EXPLICIT: &[u8] = b"1.2.840.10008.1.2.1\0";
-const IMPLICIT: &[u8] = b"1.2.840.10008.1.2\0";
-const ECG: &[u8] = b"1.2.840.10008.5.1.4.1.1.9.1.1\0";
-
-/// One multiplex group of two channels.
-fn group(element: fn(u32, &[u8; 2], &[u8]) -> Vec<u8>, words: fn(u32, &[u8; 2], &[u8]) -> Vec<u8>) -> Vec<u8> {
-    [
-        element(0x003A_0005, b"US", &2u16.to_le_bytes()),
-        element(0x003A_0010, b"UL", &500u32.to_le_bytes()),
-        element(0x5400_1004, b"US", &16u16.to_le_bytes()),
-        words(0x5400_1010, b"OW", &samples::wave(2000)),
-    ]
-    .concat()
-}
-
-fn untyped(tag: u32, _vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
-    implicit(tag, value)
-}
-
-#[test]
-fn a_waveform_of_a_type_not_known_to_a_writer_is_read() {
-    let items = implicit(0xFFFE_E000, &group(untyped, untyped));
-    let data = [explicit(0x0008_0016, b"UI", ECG), long(0x5400_0100, b"UN", &items)].concat();
-    let whole = file(EXPLICIT, &data);
-    assert_eq!(look(&whole), (Format::DicomWaveform, Verdict::Complete));
-    no_cut_is_complete(&whole);
-}
-
-#[test]
-fn a_data_set_that_is_not_in_the_syntax_it_names_is_read() {
-    let items = implicit(0xFFFE_E000, &group(explicit, long));
-    let data = [explicit(0x0008_0016, b"UI", ECG), long(0x5400_0100, b"SQ", &items)].concat();
-    let whole = file(IMPLICIT, &data);
-    assert_eq!(look(&whole), (Format::DicomWaveform, Verdict::Complete));
-    no_cut_is_complete(&whole);
-}
-
-#[test]
-fn a_vendors_own_class_is_what_it_holds() {
-    let items = implicit(0xFFFE_E000, &group(explicit, long));
-    let class = explicit(0x0008_0016, b"UI", b"1.3.46.670589.2.3.1.1\0");
-    let whole = file(EXPLICIT, &[class.clone(), long(0x5400_0100, b"SQ", &items)].concat());
-    assert_eq!(look(&whole), (Format::DicomWaveform, Verdict::Complete));
-    no_cut_is_complete(&whole[..whole.len() - 1]);
-    assert_eq!(look(&file(EXPLICIT, &class)), (Format::Dicom, Verdict::Unverifiable));
-}
-
-#[test]
-fn a_data_set_that_nests_deeper_than_is_read_cannot_be_judged() {
-    let mut data = explicit(0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.88.11\0");
-    for _ in 0..80 {
-        data.extend(b"\x40\0\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff");
-    }
-    for _ in 0..80 {
-        data.extend(b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0");
-    }
-    assert_eq!(inspect_bytes(&file(EXPLICIT, &data)).verdict, Verdict::Unverifiable);
 }
 
 #[test]
@@ -425,4 +323,52 @@ fn a_plain_archive_is_judged_as_a_compressed_one() {
     let mut hollow = samples::tar("a.dat", &samples::wave(20_000));
     hollow[8192..12_288].fill(0);
     assert_eq!(look(&hollow), (Format::Tar, Verdict::Suspect));
+}
+
+/// A deviation that devices are known for: no name, the words of the length swapped, pointers from zero, another sum, padded.
+#[test]
+fn a_record_that_only_looks_like_scp_cannot_be_judged() {
+    let mut bytes = samples::synth(SynthFormat::Scp);
+    let (low, high) = ([bytes[2], bytes[3]], [bytes[4], bytes[5]]);
+    bytes[2..6].copy_from_slice(&[high, low].concat());
+    bytes[0] ^= 0xFF;
+    bytes[16..22].fill(0);
+    for entry in bytes[22..22 + 120].chunks_exact_mut(10) {
+        let index = u32::from_le_bytes([entry[6], entry[7], entry[8], entry[9]]);
+        entry[6..].copy_from_slice(&index.saturating_sub(1).to_le_bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(32_768), 0);
+    assert_eq!(look(&bytes), (Format::Unknown, Verdict::Unverifiable));
+}
+
+/// A header and its one signal file.
+struct Files<'a>(&'a [u8]);
+
+impl WfdbFiles for Files<'_> {
+    fn header(&self, _record: &str) -> Option<Header> {
+        None
+    }
+
+    fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
+        let mut check = SampleCheck::new(file, frames.unwrap_or(0));
+        check.push(self.0);
+        Some(check.finish())
+    }
+}
+
+/// Three samples of 10 bits share four bytes; writers fill the last four.
+#[test]
+fn the_last_unit_of_packed_samples_may_be_filled() {
+    let verdict = |format: u32, samples: u32, bytes: &[u8]| {
+        let header = format!("a 1 250 {samples}\na.dat {format} 200 10 0 0 0 0 I\n");
+        wfdb_verdict(&Header::parse(header.as_bytes()).expect("a header"), &Files(bytes)).verdict
+    };
+    for (format, samples, least) in [(310, 4, 6), (310, 5, 8), (310, 6, 8), (311, 4, 6), (311, 5, 7), (311, 6, 8)] {
+        for len in least..=8 {
+            let want = if len == least || len == 8 { Verdict::Complete } else { Verdict::Suspect };
+            assert_eq!(verdict(format, samples, &[0; 8][..len]), want, "{format} {samples} {len}");
+        }
+        assert_eq!(verdict(format, samples, &[0; 8][..least - 1]), Verdict::Partial, "{format} {samples}");
+        assert_eq!(verdict(format, samples, &[0; 12]), Verdict::Suspect, "{format} {samples}");
+    }
 }

@@ -12,7 +12,7 @@ use crate::engine::{End, Machine, Report, Step};
 use crate::signal::{u16_le, u32_le, u64_le};
 use crate::{Evidence, Part};
 
-/// Members that are compared with the directory, about 6 MiB of table.
+/// Members that are compared with the directory: 4.3 MB of table, and 6.5 MB while it last grows.
 const TABLE: usize = 100_000;
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
