@@ -4,7 +4,7 @@ use leadline_domain::{Digest, Marks, Relation, Structure, StructureVerdict};
 use leadline_formats::{Evidence, Identity, Inspection, Inspector, Verdict};
 
 /// How much of either end of a large file a look reads, bytes: what [`leadline_formats::quick_look`] makes use of.
-pub const WINDOW: u64 = 64 * 1024;
+pub const WINDOW: u64 = leadline_formats::LOOK;
 
 /// The structural check of a whole content.
 #[must_use]

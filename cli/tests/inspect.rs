@@ -157,3 +157,23 @@ fn where_there_are_markers_every_set_waits_for_one() {
     marker("zebra.done");
     assert_eq!(verdicts(), ["complete", "complete", "partial"]);
 }
+
+/// Opening a pipe would wait for somebody who writes to it.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_passed_over_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scp = synth(folder.path(), SynthFormat::Scp).remove(0);
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("round")).expect("a link");
+    for arguments in [&[][..], &["--set"]] {
+        let output = leadline(arguments, &[folder.path()]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(text.contains(&format!("{}", scp.display())) && text.lines().count() == 1, "{text}");
+        let notes = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(notes.contains("pipe: passed over") && notes.contains("round: passed over"), "{notes}");
+    }
+    assert_eq!(leadline(&[], &[&scp, &pipe]).status.code(), Some(3), "it was asked for");
+}

@@ -1,11 +1,12 @@
 //! Measures the verdicts on a folder of real files and on damaged copies of them.
 //!
 //! ```text
-//! cargo run --release -p leadline-formats --example corpus_report -- CORPUS [--list] [--seed N] [--cuts N]
+//! cargo run --release -p leadline-formats --example corpus_report -- CORPUS [--list] [--seed N] [--cuts N] [--broken FILE]...
 //! ```
 //!
 //! `CORPUS` holds files and a `MANIFEST.tsv` with the columns `file`, `format` and `truth` (by name, tab separated);
-//! the truth is `complete`, `partial`, `malformed` or anything else for what a content cannot tell. Of every file it
+//! the truth is `complete`, `partial`, `malformed` or anything else for what a content cannot tell. Without a manifest all
+//! files below the folder are whole, but for those named after `--broken`, by the end of their path. Of every file it
 //! makes copies that lack bytes: 25 cuts at random offsets, cuts at block boundaries, zero filled tails and zero
 //! holes. No such copy may be called complete, beyond those that leave no trace (named in the report) and a share of
 //! 0.1 %; no whole file may be called partial or malformed. Copies padded with zero bytes lack nothing and are
@@ -18,7 +19,7 @@ use std::time::Instant;
 
 use leadline_formats::sets::{WfdbFiles, wfdb_verdict};
 use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
-use leadline_formats::{Evidence, Inspection, Verdict, inspect_bytes};
+use leadline_formats::{Evidence, Format, Inspection, Verdict, inspect_bytes};
 
 /// Share of the damaged copies that may be called complete.
 const BOUND: f64 = 0.001;
@@ -28,16 +29,18 @@ struct Options {
     list: bool,
     seed: u64,
     cuts: usize,
+    broken: Vec<String>,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let mut options = Self { root: PathBuf::new(), list: false, seed: 20_260_101, cuts: 25 };
+        let mut options = Self { root: PathBuf::new(), list: false, seed: 20_260_101, cuts: 25, broken: Vec::new() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--list" => options.list = true,
                 "--seed" => options.seed = arguments.next()?.parse().ok()?,
                 "--cuts" => options.cuts = arguments.next()?.parse().ok()?,
+                "--broken" => options.broken.push(arguments.next()?),
                 _ if options.root.as_os_str().is_empty() => options.root = argument.into(),
                 _ => return None,
             }
@@ -92,6 +95,40 @@ fn rows(path: &Path) -> std::io::Result<Vec<Row>> {
     Ok(lines
         .map(|line| Row { file: cell(&line, file), format: cell(&line, format), truth: cell(&line, truth) })
         .collect())
+}
+
+/// Every file below a folder that has no manifest, by its extension.
+fn found(options: &Options) -> std::io::Result<Vec<Row>> {
+    let (mut rows, mut folders) = (Vec::new(), vec![options.root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let file = path.strip_prefix(&options.root).unwrap_or(&path).to_string_lossy().into_owned();
+                let broken = options.broken.iter().any(|name| file.ends_with(name));
+                let format = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+                rows.push(Row { file, format, truth: if broken { "malformed" } else { "complete" }.to_owned() });
+            }
+        }
+    }
+    rows.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(rows)
+}
+
+/// The folder of a manifest that holds files of a format, where it has traceless losses.
+fn kind(format: Format) -> Option<&'static str> {
+    match format {
+        Format::Dicom | Format::DicomDocument | Format::DicomImage | Format::DicomWaveform => Some("dicom"),
+        Format::Gzip | Format::TarGzip => Some("gzip"),
+        Format::Hl7v2 | Format::Hl7v2Mllp => Some("hl7v2"),
+        Format::Mat4 | Format::Mat5 => Some("mat"),
+        Format::Mp4 => Some("mp4"),
+        Format::Pdf => Some("pdf"),
+        Format::WfdbHeader => Some("wfdb"),
+        _ => None,
+    }
 }
 
 /// What was done to a copy.
@@ -261,13 +298,18 @@ fn measure(options: &Options) -> std::io::Result<Totals> {
     let mut random = Random(options.seed);
     let mut totals = Totals::default();
     let root = &options.root;
-    for row in rows(&root.join("MANIFEST.tsv"))? {
+    let manifest = root.join("MANIFEST.tsv");
+    let listed = manifest.exists();
+    for mut row in if listed { rows(&manifest)? } else { found(options)? } {
         let bytes = std::fs::read(root.join(&row.file))?;
         let start = Instant::now();
         let inspection = inspect_bytes(&bytes);
         totals.seconds += start.elapsed().as_secs_f64();
         totals.files += 1;
         totals.bytes += bytes.len() as u64;
+        if let Some(kind) = kind(inspection.format).filter(|_| !listed) {
+            kind.clone_into(&mut row.format);
+        }
         let whole = verdict(root, &row, &bytes);
         let bad = match row.truth.as_str() {
             "complete" => matches!(whole, Verdict::Partial | Verdict::Malformed),
@@ -347,7 +389,7 @@ fn print(totals: &Totals) -> bool {
 #[allow(clippy::print_stderr)] // the only place that reports why the program stops
 fn main() -> ExitCode {
     let Some(options) = Options::parse(std::env::args().skip(1)) else {
-        eprintln!("usage: corpus_report CORPUS [--list] [--seed N] [--cuts N]");
+        eprintln!("usage: corpus_report CORPUS [--list] [--seed N] [--cuts N] [--broken FILE]...");
         return ExitCode::from(64);
     };
     match measure(&options) {

@@ -29,6 +29,7 @@ fn family(format: Format) -> &'static str {
         Format::Mfer => "mfer",
         Format::Pdf => "pdf",
         Format::Zip => "zip",
+        Format::Tar => "tar",
         Format::Gzip | Format::TarGzip => "gzip",
         Format::Mp4 => "mp4",
         Format::Mat4 | Format::Mat5 => "mat",

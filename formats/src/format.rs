@@ -69,6 +69,8 @@ formats! {
     Zip = "ZIP",
     /// GZIP stream.
     Gzip = "GZIP",
+    /// Tar archive.
+    Tar = "tar",
     /// GZIP stream over a tar archive.
     TarGzip = "tar.gz",
     /// ISO base media file (MP4, QuickTime, 3GP).

@@ -7,7 +7,9 @@ use crate::engine::{Driver, Machine, NulWatch, Report};
 use crate::sets::{Name, SetRule, group, wfdb_members};
 use crate::wfdb::{self, Header, SampleCheck};
 use crate::xml::utf16;
-use crate::{Format, Inspection, Inspector, Verdict, container, dicom, document, inspect_bytes, needs, quick_look};
+use crate::{
+    Evidence, Format, Inspection, Inspector, Verdict, container, dicom, document, inspect_bytes, needs, quick_look,
+};
 use crate::{signal, xml};
 
 /// The families, one fuzz target each.
@@ -29,7 +31,7 @@ fn parsers(family: &str) -> Vec<Parser> {
         "hdf5" => vec![Box::new(document::hdf5::Hdf5::new(0)), Box::new(document::hdf5::Hdf5::new(512))],
         "hl7" => vec![Box::new(document::hl7::Hl7::new(0)), Box::new(document::hl7::Hl7::new(1))],
         "ishne" => vec![Box::new(signal::ishne::Ishne::recording()), Box::new(signal::ishne::Ishne::annotations())],
-        "json" => vec![Box::new(document::json::Json::new())],
+        "json" => vec![Box::new(document::json::Json::new(0)), Box::new(document::json::Json::new(1))],
         "mat" => vec![
             Box::new(document::mat4::Mat4::new(false)),
             Box::new(document::mat4::Mat4::new(true)),
@@ -133,7 +135,10 @@ fn look(bytes: &[u8], whole: &Inspection) {
     for head in [bytes.len() / 2, bytes.len() / 16, bytes.len().min(4096), bytes.len()] {
         if let Some(quick) = quick_look(&bytes[..head], tail, bytes.len() as u64) {
             assert_eq!(quick.verdict, Verdict::Partial);
-            assert_eq!(whole.verdict, Verdict::Partial, "{} but {}", quick.summary(), whole.summary());
+            // A missing end mark may be another fault to those who read it all.
+            let mark = matches!(quick.evidence[..], [Evidence::Missing { .. }]) && head < bytes.len();
+            let agrees = if mark { whole.verdict != Verdict::Complete } else { whole.verdict == Verdict::Partial };
+            assert!(agrees, "{} but {}", quick.summary(), whole.summary());
         }
     }
 }

@@ -93,16 +93,30 @@ pub(crate) fn opaque(kind: &str, values: &[&[u8]]) -> Option<String> {
 /// their place.
 pub(crate) fn uid(kind: &str, value: &[u8]) -> Option<String> {
     let value = trimmed(value);
-    let oid = value.len() <= 64 && value.contains(&b'.') && value.iter().all(|c| c.is_ascii_digit() || *c == b'.');
     let uuid = value.len() == 36
         && value.iter().enumerate().all(|(i, c)| match i {
             8 | 13 | 18 | 23 => *c == b'-',
             _ => c.is_ascii_hexdigit(),
         });
-    if oid || uuid {
+    if is_oid(value) || uuid {
         return Some(format!("uid:{}", String::from_utf8_lossy(value).to_ascii_lowercase()));
     }
     opaque(kind, &[value])
+}
+
+/// Whether a value is an OID as ISO 9834-1 has it, in more letters than a date with points has: 0 to 2, then numbers
+/// without leading zeros, the first of them below 40 but for 2.
+fn is_oid(value: &[u8]) -> bool {
+    const SHORTEST: usize = 16;
+    let number =
+        |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit) && (part.len() == 1 || part[0] != b'0');
+    let mut parts = value.split(|c| *c == b'.');
+    let (Some(&[root @ b'0'..=b'2']), Some(second)) = (parts.next(), parts.next()) else { return false };
+    (SHORTEST..=64).contains(&value.len())
+        && number(second)
+        && (root == b'2' || second.len() == 1 || second.len() == 2 && second[0] < b'4')
+        && parts.clone().next().is_some()
+        && parts.all(number)
 }
 
 /// A running digest of samples.
@@ -167,4 +181,36 @@ pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
     let from = value.iter().position(|c| !pad(c)).unwrap_or(value.len());
     let to = value.iter().rposition(|c| !pad(c)).map_or(from, |last| last + 1);
     &value[from..to]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uid;
+
+    #[test]
+    fn an_identifier_is_kept_and_anything_like_a_date_or_a_number_is_hashed() {
+        let kept = |value: &str| uid("dicom", value.as_bytes()).is_some_and(|uid| uid.starts_with("uid:"));
+        for value in ["1.2.840.10008.1.2", "2.25.12345678901234", "03d494f2-94f2-13d4-857f-00095c028bdc"] {
+            assert!(kept(value), "{value}");
+        }
+        for value in [
+            "19670412.77421",
+            "2.12.1967",
+            "1.12.67",
+            "1967.04.12",
+            "12.4.1967.1",
+            "3.2.840.10008",
+            "1.2.840.007",
+            "1.40.840.10008",
+            "1.2..840.10008",
+            "1.2.840.10008.",
+            "1.284010008123456789",
+            "2.12.1967.77421",
+            "..........1",
+            "4711",
+        ] {
+            assert!(!kept(value), "{value}");
+            assert!(uid("dicom", value.as_bytes()).is_some_and(|uid| uid.starts_with("h:")), "{value}");
+        }
+    }
 }

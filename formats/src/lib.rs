@@ -45,5 +45,5 @@ pub use evidence::{Evidence, Part};
 pub use format::Format;
 pub use identity::{Identity, Relation, relate};
 pub use inspector::{Inspector, inspect, inspect_bytes};
-pub use quick::{Needs, needs, quick_look};
+pub use quick::{LOOK, Needs, needs, quick_look};
 pub use verdict::{Inspection, Verdict};

@@ -3,18 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Report;
-use crate::{Evidence, Format, Inspection, Inspector, Part, Verdict, sniff};
+use crate::{Evidence, Format, Inspection, Inspector, Part, Verdict, sniff, xml};
 
-/// Which ranges of a content an inspection needs.
+/// Which ranges of a content [`quick_look`] makes use of. A verdict of complete needs every byte between, whatever the
+/// format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// Bytes from the start that [`quick_look`] makes use of.
+    /// Bytes from the start.
     pub head: u64,
-    /// Bytes before the end that [`quick_look`] makes use of.
+    /// Bytes before the end.
     pub tail: u64,
-    /// Whether a verdict of complete needs every byte between.
-    pub everything: bool,
 }
+
+/// As many bytes of either end serve a [`quick_look`] at any format.
+pub const LOOK: u64 = 66 << 10;
 
 const WINDOW: u64 = 64 << 10;
 /// An end of central directory record with the longest comment (APPNOTE 4.3.16).
@@ -36,13 +38,14 @@ pub fn needs(head: &[u8]) -> Needs {
         | Format::Unknown => 4096,
         _ => 512,
     };
-    Needs { head: WINDOW, tail, everything: !matches!(kind.format, Format::Hdf5 | Format::Mat73) }
+    Needs { head: WINDOW, tail }
 }
 
 /// Looks at the first and the last bytes of a content of `len` bytes and says when it is certainly partial.
 ///
-/// `None` means that these ranges do not prove it; the rest has to be read. Whatever this calls partial,
-/// [`crate::inspect`] calls partial as well. Fewer than 4096 bytes of a longer content prove nothing.
+/// `None` means that these ranges do not prove it; the rest has to be read. Whatever this calls partial for a length,
+/// [`crate::inspect`] calls partial as well; where the end mark is missing, it may find another fault, and never calls the
+/// content complete. Fewer than 4096 bytes of a longer content prove nothing.
 #[must_use]
 pub fn quick_look(head: &[u8], tail: &[u8], len: u64) -> Option<Inspection> {
     if head.len() as u64 >= len {
@@ -60,29 +63,42 @@ pub fn quick_look(head: &[u8], tail: &[u8], len: u64) -> Option<Inspection> {
     let mut report = Report::new(kind.format);
     if floor > len {
         report.partial(Evidence::Short { part: Part::Content, expected: floor, actual: len });
-    } else if let Some(part) = open_end(kind.format, tail) {
+    }
+    // The head alone names the kind of XML or DICOM better than the first bytes do.
+    let named = inspector.finish().format;
+    if let Some(part) = open_end(kind.format, named, head, tail) {
         report.partial(Evidence::Missing { part });
     }
     let mut inspection = report.into_inspection();
-    // The head alone names the kind of XML or DICOM better than the first bytes do.
-    inspection.format = inspector.finish().format;
+    inspection.format = named;
     (inspection.verdict == Verdict::Partial).then_some(inspection)
 }
 
 /// The end mark that the last bytes must hold and do not.
-fn open_end(format: Format, tail: &[u8]) -> Option<Part> {
+fn open_end(format: Format, named: Format, head: &[u8], tail: &[u8]) -> Option<Part> {
     // A tail that is short or ends in zero bytes is left to the full inspection, which judges padding.
     if tail.len() < 64 || tail.last() == Some(&0) {
         return None;
     }
+    let last = tail.trim_ascii_end().last();
     match format {
         Format::Pdf if tail.len() >= 4096 && memchr::memmem::find(tail, b"%%EOF").is_none() => {
             // Junk after the marker may be longer than the tail; only an object there proves an open revision.
             (memchr::memmem::find(tail, b" obj").is_some()).then_some(Part::EofMarker)
         }
-        Format::Zip if tail.len() as u64 >= ZIP_TAIL && memchr::memmem::rfind(tail, b"PK\x05\x06").is_none() => {
+        // A volume of a split archive has no directory.
+        Format::Zip
+            if tail.len() as u64 >= ZIP_TAIL
+                && !head.starts_with(b"PK\x07\x08")
+                && memchr::memmem::rfind(tail, b"PK\x05\x06").is_none() =>
+        {
             Some(Part::DirectoryEnd)
         }
+        // A document of no known root proves nothing by its end, and UTF-16 ends in other bytes.
+        Format::Xml if named != Format::Xml && xml::utf16::recognize(head).is_none() => {
+            last.is_some_and(|last| *last != b'>').then_some(Part::RootElement)
+        }
+        Format::Json => last.is_some_and(|last| !matches!(last, b'}' | b']')).then_some(Part::Value),
         _ => None,
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if starts(b"ANN  1.0") {
         return watched(Format::IshneAnnotations, signal::ishne::Ishne::annotations());
     }
-    if starts(b"0       ") {
+    if signal::edf::recognize(head) {
         return checked(Format::Edf, signal::edf::Edf::words());
     }
     if starts(b"\xFFBIOSEMI") {
@@ -60,6 +60,9 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") || starts(b"PK\x07\x08") || starts(b"PK00PK") {
         return checked(Format::Zip, container::zip::Zip::new(depth));
     }
+    if container::tar::recognize(head) {
+        return watched(Format::Tar, container::tar::Tar::new(depth));
+    }
     if document::mp4::recognize(head) {
         return checked(Format::Mp4, document::mp4::Mp4::new());
     }
@@ -73,10 +76,18 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     if let Some(big) = document::mat4::recognize(head) {
         return watched(Format::Mat4, document::mat4::Mat4::new(big));
     }
-    if memchr::memmem::find(&head[..head.len().min(1024 + 5)], b"%PDF-").is_some_and(|at| at <= 1024) {
+    let pdf = memchr::memmem::find(&head[..head.len().min(1024 + 5)], b"%PDF-").filter(|at| *at <= 1024);
+    // Behind its first bytes the mark may be part of a text that speaks of it or holds it.
+    if let Some(choice) = text(head, depth).filter(|_| pdf != Some(0)) {
+        return choice;
+    }
+    if pdf.is_some() {
         return watched(Format::Pdf, document::pdf::Pdf::new());
     }
-    text(head, depth).unwrap_or_else(|| checked(Format::Unknown, document::unknown::Unknown::new()))
+    if wfdb::recognize(head) {
+        return checked(Format::WfdbHeader, wfdb::HeaderMachine::new());
+    }
+    checked(Format::Unknown, document::unknown::Unknown::new())
 }
 
 fn text(head: &[u8], depth: u8) -> Option<Choice> {
@@ -92,10 +103,7 @@ fn text(head: &[u8], depth: u8) -> Option<Choice> {
         return Some(checked(Format::Hl7v2, document::hl7::Hl7::new(depth)));
     }
     if matches!(body.first(), Some(b'{' | b'[')) && document::json::recognize(body) {
-        return Some(checked(Format::Json, document::json::Json::new()));
-    }
-    if wfdb::recognize(head) {
-        return Some(checked(Format::WfdbHeader, wfdb::HeaderMachine::new()));
+        return Some(checked(Format::Json, document::json::Json::new(depth)));
     }
     None
 }

@@ -115,6 +115,7 @@ const MAKERS: &[Maker] = &[
     ("xml with a tag that never ends", |len| repeated(b"<?xml version=\"1.0\"?><a b=\"", b"c", len)),
     ("xml with one long text", |len| repeated(b"<?xml version=\"1.0\"?><RestingECG><WaveFormData>", b"QUJD", len)),
     ("xml with a declaration that never ends", |len| repeated(b"<?xml version=\"1.0\"?><!DOCTYPE a [", b"<!--'", len)),
+    ("xml with a declaration of comments", |len| repeated(b"<?xml version=\"1.0\"?><!DOCTYPE a [", b"<!-- ' -->", len)),
     ("xml of ampersands", |len| repeated(b"<?xml version=\"1.0\"?><a>", b"&", len)),
     ("xml with many leads", |len| {
         repeated(b"<?xml version=\"1.0\"?><RestingECG>", b"<LeadData><WaveFormData>QQ==</WaveFormData></LeadData>", len)
@@ -125,6 +126,8 @@ const MAKERS: &[Maker] = &[
     ("hl7 of empty segments", |len| repeated(b"MSH|^~\\&|\r", b"\r", len)),
     ("hl7 of attachments", |len| repeated(b"MSH|^~\\&|\r", b"OBX|1|ED|a||a^a^a^Base64^QUJD\r", len)),
     ("hl7 with line breaks in an attachment", |len| repeated(b"MSH|^~\\&|\rOBX|1|ED|a||a^a^a^Base64^", b"A\r\n", len)),
+    ("hl7 of repetitions", |len| repeated(b"MSH|^~\\&|\rOBX|1|ED|a||a^a^a^Base64^QQ", b"~^a^a^Base64^QQ", len)),
+    ("hl7 of pieces and escapes", |len| repeated(b"MSH|^~\\&|\rOBX|1|ED|a||a^a^a^Base64^QQ", b"~QUJD\\.br\\", len)),
     ("dicom with a huge length", |len| {
         let mut head = vec![0; 128];
         head.extend(b"DICM\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0\x08\0\x05\0UN\0\0\xfe\xff\xff\xff");
@@ -146,6 +149,20 @@ const MAKERS: &[Maker] = &[
         let head = b"PK\x03\x04\x14\0\x08\0\x63\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
         repeated(head, b"PK\x07\x08", len)
     }),
+    ("zip with records in a member of no stated length", |len| {
+        let head = b"PK\x03\x04\x14\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0a";
+        repeated(head, b"PK\x03\x04", len)
+    }),
+    ("tar of empty members", |len| {
+        let mut header = vec![0u8; 512];
+        header[0] = b'a';
+        header[257..262].copy_from_slice(b"ustar");
+        header[156] = b'0';
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        repeated(b"", &header, len)
+    }),
     ("zip bomb", zip_bomb),
     ("gzip bomb", bomb),
     ("gzip of empty members", |len| repeated(b"", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0", len)),
@@ -155,7 +172,9 @@ const MAKERS: &[Maker] = &[
     ("scp with sections over each other", scp),
     ("mat5 of compressed elements", mat5),
     ("mfer of empty tags", |len| repeated(b"\x40\x03MFR", b"\x17\0", len)),
-    ("wfdb header of signals", |len| numbered(b"a 30000 360 100\n", len.min(1 << 20), |n| format!("{n} 16\n").into())),
+    ("wfdb header of signals", |len| {
+        numbered(b"a 30000 360 100\n", len.min(1 << 20), |n| format!("{n}.d 16\n").into())
+    }),
     ("edf of tiny records", |len| {
         let mut head = vec![b' '; 512];
         head[0] = b'0';

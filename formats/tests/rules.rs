@@ -2,9 +2,9 @@
 
 mod samples;
 
-use leadline_formats::synth::SynthFormat;
+use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_formats::{
-    Evidence, Format, Inspection, Inspector, Relation, Verdict, inspect, inspect_bytes, needs, quick_look, relate,
+    Evidence, Format, Inspection, Inspector, LOOK, Relation, Verdict, inspect, inspect_bytes, needs, quick_look, relate,
 };
 
 #[test]
@@ -64,6 +64,28 @@ fn a_recording_in_progress_is_partial() {
     let inspection = inspect_bytes(&bytes);
     assert_eq!(inspection.verdict, Verdict::Partial);
     assert!(matches!(inspection.evidence[0], Evidence::InProgress { .. }));
+}
+
+/// EDF+ 2.2.2: sign, digits, 0x14; what the last list leaves is zero.
+#[test]
+fn an_annotation_list_that_is_none_is_suspect() {
+    for format in [SynthFormat::Edf, SynthFormat::Bdf] {
+        let whole = samples::synth(format);
+        let list = whole.windows(5).position(|w| w == b"+0\x14\x14\0").expect("a list");
+        for (at, byte) in [(0, b'0'), (0, 0), (1, b'x'), (1, b'\x14'), (2, 0), (2, b' '), (whole.len() - 1 - list, 7)] {
+            let mut bytes = whole.clone();
+            bytes[list + at] = byte;
+            let found = inspect_bytes(&bytes);
+            assert_eq!(found.verdict, Verdict::Suspect, "{format} {at} {byte}: {}", found.summary());
+        }
+        for (onset, verdict) in
+            [(&b"+0.5\x1530\x14Rest\x14\0"[..], Verdict::Complete), (b"-1\x14\x14\0", Verdict::Complete)]
+        {
+            let mut bytes = whole.clone();
+            bytes[list..list + onset.len()].copy_from_slice(onset);
+            assert_eq!(inspect_bytes(&bytes).verdict, verdict, "{onset:?}");
+        }
+    }
 }
 
 #[test]
@@ -179,15 +201,43 @@ fn an_annotated_ecg_needs_root_and_extension() {
     assert_eq!(relate(&aecg("s1", "1 2 3"), &aecg("s1", "1 2 4")), Relation::Revision);
 }
 
+/// Neither whole contents nor broken ones: a cut or a wrong byte makes parsers speak of what they met.
 #[test]
 fn no_text_of_a_content_leaks() {
+    let patient = Spec::new(11).patient.expect("the default has one");
+    let birth = patient.birth.expect("and is born");
+    let dates: Vec<String> = ["%Y%m%d", "%Y-%m-%d", "%d.%m.%Y"].map(|form| birth.format(form).to_string()).into();
+    let mut words = vec!["ACME", "PageWriter", "subject", "Synth", &patient.family, &patient.given, &patient.id];
+    words.extend(dates.iter().map(String::as_str));
+    for word in &words[4..8] {
+        assert!(samples::all().iter().any(|s| memmem(&s.bytes, word.as_bytes())), "{word} is in none");
+    }
     for sample in samples::all() {
-        let inspection = inspect_bytes(&sample.bytes);
-        let text = format!("{} {}", serde_json::to_string(&inspection).expect("serializable"), inspection.summary());
-        for word in ["ACME", "PageWriter", "subject", "Synth"] {
-            assert!(!text.contains(word), "{}: {text}", sample.name);
+        let len = sample.bytes.len();
+        let mut copies = vec![sample.bytes.clone()];
+        copies.extend((1..40).map(|n| sample.bytes[..len * n / 40].to_vec()));
+        copies.extend((1..60).map(|n| {
+            let mut copy = sample.bytes.clone();
+            // Most damage goes to the start, where the names are.
+            copy[len * n * n / 3600] ^= 0x15;
+            copy
+        }));
+        for copy in &copies {
+            let inspection = inspect_bytes(copy);
+            let text =
+                format!("{} {}", serde_json::to_string(&inspection).expect("serializable"), inspection.summary());
+            // Digests hold digits, too, and by chance those of a date.
+            let plain = |word: &&str| word.len() < 32 || !word.bytes().all(|c| c.is_ascii_alphanumeric() || c == b':');
+            let text = text.split('"').filter(plain).collect::<Vec<_>>().join("\"");
+            for word in &words {
+                assert!(!text.contains(word), "{}: {word} in {text}", sample.name);
+            }
         }
     }
+}
+
+fn memmem(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
 }
 
 #[test]
@@ -197,6 +247,7 @@ fn a_quick_look_never_says_more_than_the_inspection() {
         for eighth in 1..=8 {
             let cut = &bytes[..bytes.len() * eighth / 8];
             let want = needs(&cut[..cut.len().min(4096)]);
+            assert!(want.head <= LOOK && want.tail <= LOOK);
             for head in [512u64, want.head] {
                 let head = &cut[..cut.len().min(head as usize)];
                 let tail = &cut[cut.len() - cut.len().min(want.tail as usize)..];
@@ -207,6 +258,52 @@ fn a_quick_look_never_says_more_than_the_inspection() {
             }
         }
     }
+}
+
+/// Large texts and archives that are still being written show it in their last bytes.
+#[test]
+fn a_quick_look_finds_missing_end_marks() {
+    let muse = samples::synth(SynthFormat::MuseXml);
+    let aecg = samples::synth(SynthFormat::Aecg);
+    let fhir = samples::synth(SynthFormat::Fhir);
+    let json = [&b"[1"[..], &b", 1".repeat(60_000), b"]\n"].concat();
+    let zip = streamed(400_000);
+    for (name, whole) in [("muse", muse), ("aecg", aecg), ("fhir", fhir), ("json", json), ("zip", zip)] {
+        let look = |bytes: &[u8]| {
+            let ends = bytes.len().min(LOOK as usize);
+            quick_look(&bytes[..ends.min(bytes.len() - 1)], &bytes[bytes.len() - ends..], bytes.len() as u64)
+        };
+        assert_eq!(look(&whole), None, "{name}");
+        let mut open = whole[..whole.len() - 40].to_vec();
+        while matches!(open.last(), Some(b'>' | b'}' | b']')) || open.ends_with(b"PK") {
+            open.pop();
+        }
+        let looked = look(&open).map(|inspection| (inspection.verdict, inspection.format));
+        let full = inspect_bytes(&open);
+        assert_eq!(looked, Some((full.verdict, full.format)), "{name}: {}", full.summary());
+        assert_eq!(full.verdict, Verdict::Partial, "{name}");
+        // Padding is for those who read it all.
+        open.extend([0; 100]);
+        assert_eq!(look(&open), None, "{name}");
+    }
+    // Volumes of a split archive, UTF-16 and texts of no known kind have other ends.
+    let volume = [&b"PK\x07\x08"[..], &streamed(400_000)[..300_000]].concat();
+    let wide = samples::utf16(&samples::philips(200), false);
+    let other = format!("<?xml version=\"1.0\"?><a>{}", "1 ".repeat(90_000)).into_bytes();
+    for bytes in [volume, wide, other] {
+        let ends = LOOK as usize;
+        assert_eq!(quick_look(&bytes[..ends], &bytes[bytes.len() - ends..], bytes.len() as u64), None);
+    }
+}
+
+/// An archive of one stored member.
+fn streamed(len: usize) -> Vec<u8> {
+    let data = samples::wave(len);
+    let common = [&[0; 4][..], &crc32fast::hash(&data).to_le_bytes(), &(len as u32).to_le_bytes().repeat(2)].concat();
+    let local = [b"PK\x03\x04\x14\0\0\0\0\0", &common[..], &[1, 0, 0, 0], b"a", &data].concat();
+    let directory = [b"PK\x01\x02\x14\0\x14\0\0\0\0\0", &common[..], &[1, 0], &[0; 16], b"a"].concat();
+    let places = [(directory.len() as u32).to_le_bytes(), (local.len() as u32).to_le_bytes()].concat();
+    [local, directory, b"PK\x05\x06\0\0\0\0\x01\0\x01\0".to_vec(), places, vec![0; 2]].concat()
 }
 
 #[test]

@@ -38,11 +38,15 @@ pub(crate) struct Judged {
 }
 
 pub(crate) fn run(g: &Global, a: &Args) -> Done {
-    let mut all = Vec::new();
+    let (mut all, mut passed) = (Vec::new(), Vec::new());
     for f in &a.files {
-        walk(f, &mut all);
+        walk(f, &mut all, &mut passed);
     }
-    let mut well = true;
+    // Opening a pipe waits for whoever writes to it. One that was asked for by its name was not inspected.
+    let mut well = !passed.iter().any(|p| a.files.contains(p));
+    for p in &passed {
+        output::note(&format!("leadline: {}: passed over: it is no regular file", p.display()));
+    }
     let mut print = |name: &Path, line: Line| match line {
         Ok(judged) => {
             well &= judged.verdict == Verdict::Complete;
@@ -120,11 +124,13 @@ fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut ea
     });
 }
 
-/// Files below `path`, by name; links are not followed.
-fn walk(path: &Path, out: &mut Vec<PathBuf>) {
+/// Regular files below `path`, by name, and what is none; links to folders are not followed.
+fn walk(path: &Path, out: &mut Vec<PathBuf>, passed: &mut Vec<PathBuf>) {
     let folder = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
     if !folder {
-        out.push(path.to_owned());
+        // What cannot be asked is opened later, which says what is wrong.
+        let regular = std::fs::metadata(path).map_or(true, |m| m.is_file());
+        if regular { out } else { passed }.push(path.to_owned());
         return;
     }
     let Ok(entries) = std::fs::read_dir(path) else {
@@ -134,7 +140,7 @@ fn walk(path: &Path, out: &mut Vec<PathBuf>) {
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     inside.sort();
-    inside.iter().for_each(|p| walk(p, out));
+    inside.iter().for_each(|p| walk(p, out, passed));
 }
 
 #[cfg(test)]

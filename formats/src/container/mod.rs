@@ -4,3 +4,4 @@ pub(crate) mod gzip;
 pub(crate) mod members;
 pub(crate) mod tar;
 pub(crate) mod zip;
+mod zip_entry;

@@ -1,4 +1,4 @@
-//! A tar archive inside a gzip stream (POSIX.1-1988 ustar): headers of 512 bytes, two zero blocks at the end.
+//! A tar archive, plain or inside a gzip stream (POSIX.1-1988 ustar): headers of 512 bytes, two zero blocks at the end.
 
 use super::members::Members;
 use crate::engine::{End, Machine, Report, Step};
@@ -17,11 +17,24 @@ pub(crate) struct Tar {
     open: bool,
     zeros: u32,
     bad: Option<Evidence>,
+    /// Where the data of the last member ends: zero bytes behind it are the end of the archive.
+    data_end: u64,
+    /// Where anything but zero bytes stands behind the end.
+    foreign: Option<u64>,
 }
 
 impl Tar {
     pub(crate) fn new(depth: u8) -> Self {
-        Self { members: Members::new(depth), left: 0, padding: 0, open: false, zeros: 0, bad: None }
+        Self {
+            members: Members::new(depth),
+            left: 0,
+            padding: 0,
+            open: false,
+            zeros: 0,
+            bad: None,
+            data_end: 0,
+            foreign: None,
+        }
     }
 
     fn header(&mut self, block: &[u8], at: u64) -> Step {
@@ -46,6 +59,7 @@ impl Tar {
         self.left = if link { 0 } else { size };
         self.padding = self.left.next_multiple_of(BLOCK) - self.left;
         self.open = plain;
+        self.data_end = (at + BLOCK).saturating_add(self.left);
         if plain {
             self.members.begin();
             self.close();
@@ -87,6 +101,8 @@ impl Machine for Tar {
             return Step::Take(len);
         }
         if self.zeros >= 2 {
+            let other = window.iter().position(|byte| *byte != 0);
+            self.foreign = self.foreign.or_else(|| other.map(|other| at + other as u64));
             return Step::Take(window.len());
         }
         if window.len() < 512 {
@@ -97,6 +113,12 @@ impl Machine for Tar {
 
     fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
         self.members.report(report);
+        if self.zeros > 0 {
+            report.padding = Some(self.data_end);
+        }
+        if let Some(from) = self.foreign {
+            report.suspect(Evidence::TrailingBytes { from, length: end.len - from });
+        }
         if let Some(fact) = self.bad {
             report.malformed(fact);
         } else if self.left > 0 || !rest.is_empty() {
@@ -105,5 +127,9 @@ impl Machine for Tar {
         } else if self.zeros == 0 {
             report.partial(Evidence::Missing { part: Part::TarEnd });
         }
+    }
+
+    fn floor(&self) -> u64 {
+        self.data_end
     }
 }

@@ -38,6 +38,9 @@ impl Facts {
             Class::Document
         } else if self.rows.is_some() && self.columns.is_some() {
             Class::Image
+        } else if self.groups > 0 && !class.is_empty() && !class.starts_with(b"1.2.840.10008.") {
+            // A vendor's own class (PS3.4 B.3.1) is what it holds.
+            Class::Waveform
         } else {
             Class::Other
         }
@@ -50,6 +53,16 @@ impl Facts {
             Class::Image => Format::DicomImage,
             Class::Other => Format::Dicom,
         };
+    }
+
+    /// Whether the last mandatory part was met; `None` for objects that have none.
+    pub(crate) fn anchored(&self) -> Option<bool> {
+        match self.class() {
+            Class::Waveform => Some(self.waveform_sequence && self.groups > 0),
+            Class::Document => Some(self.document && self.document_type),
+            Class::Image => Some(self.fragments || self.pixels.is_some()),
+            Class::Other => None,
+        }
     }
 
     /// The anchor of a data set whose elements all ended where they should.

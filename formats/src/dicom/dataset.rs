@@ -35,6 +35,15 @@ pub(crate) fn long_form(vr: [u8; 2]) -> bool {
     matches!(&vr, b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV")
 }
 
+/// Value representations (PS3.5 section 6.2).
+pub(crate) fn is_type(vr: [u8; 2]) -> bool {
+    const SHORT: &[[u8; 2]] = &[
+        *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN", *b"SH",
+        *b"SL", *b"SS", *b"ST", *b"TM", *b"UI", *b"UL", *b"US",
+    ];
+    long_form(vr) || SHORT.contains(&vr)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Sequence,
@@ -75,6 +84,10 @@ pub(crate) struct Dataset {
     bad: Option<Evidence>,
     /// Where a zero tag was met, which is padding or an unwritten tail.
     zero_from: Option<u64>,
+    /// Where bytes were met that are no element of a data set that had all it needs.
+    foreign: Option<u64>,
+    /// Where an element starts whose tag and length may be foreign bytes.
+    doubtful: Option<u64>,
     floor: u64,
     at: u64,
 }
@@ -96,6 +109,8 @@ impl Dataset {
             padding: None,
             bad: None,
             zero_from: None,
+            foreign: None,
+            doubtful: None,
             floor: 132,
             at: 0,
         }
@@ -166,22 +181,31 @@ impl Dataset {
         let (header, len, sequence) = if !explicit {
             (8, self.u32(&window[4..]), tag == WAVEFORM_SEQUENCE)
         } else if !vr.iter().all(u8::is_ascii_uppercase) {
+            if self.could_have_ended(tag <= self.last) {
+                self.foreign = Some(at);
+                return Step::Stop;
+            }
             return self.fail(Part::ElementHeader, at);
         } else if long_form(vr) {
             if window.len() < 12 {
                 return Step::Need(12);
             }
-            (12, self.u32(&window[8..]), &vr == b"SQ" && tag == WAVEFORM_SEQUENCE)
+            (12, self.u32(&window[8..]), matches!(&vr, b"SQ" | b"UN") && tag == WAVEFORM_SEQUENCE)
         } else {
             (8, u32::from(self.u16(&window[6..])), false)
         };
         let top = self.stack.is_empty();
+        // PS3.5 section 6.2.2, note 4: a sequence whose type was not known to a writer has implicit items.
+        let inner = explicit && &vr != b"UN";
+        // Without a type to go by, four letters behind the last element are a length like any other.
+        let doubtful = !explicit && tag <= self.last && self.could_have_ended(true);
         let kept = wanted(tag) && len <= KEPT && (top || self.in_group());
         // Before anything is noted: this element is seen again when the bytes are there.
         if kept && window.len() < header + len as usize {
             return Step::Need(header + len as usize);
         }
         if top {
+            self.doubtful = doubtful.then_some(at);
             if tag <= self.last && self.unordered.is_none() {
                 self.unordered = Some(at);
             }
@@ -195,17 +219,17 @@ impl Dataset {
             // Pixel Data is never a sequence (PS3.5 A.4); some writers have it so in implicit VR.
             let fragments = tag == PIXEL_DATA || explicit && matches!(&vr, b"OB" | b"OW");
             let kind = if fragments { Kind::Fragments } else { Kind::Sequence };
-            // PS3.5 section 6.2.2: the items of an undefined length UN element are implicit.
-            let inner = explicit && &vr != b"UN";
             return self.descend(Frame { kind, tag, end: None, explicit: inner }, header);
         }
         let end = at + header as u64 + u64::from(len);
         if self.stack.iter().filter_map(|frame| frame.end).any(|outer| end > outer) {
             return self.fail(Part::Element, at);
         }
-        self.floor = self.floor.max(end);
+        if !doubtful {
+            self.floor = self.floor.max(end);
+        }
         if sequence {
-            return self.descend(Frame { kind: Kind::Sequence, tag, end: Some(end), explicit }, header);
+            return self.descend(Frame { kind: Kind::Sequence, tag, end: Some(end), explicit: inner }, header);
         }
         if kept {
             let total = header + len as usize;
@@ -213,6 +237,24 @@ impl Dataset {
             return Step::Take(total);
         }
         self.value(tag, header, len)
+    }
+
+    /// Whether bytes at the top level that are no element may be foreign ones behind the end: the anchor was met, or
+    /// the object has none and the tag would be out of order.
+    fn could_have_ended(&self, backwards: bool) -> bool {
+        self.stack.is_empty() && self.facts.anchored().unwrap_or(backwards)
+    }
+
+    /// Whether the first bytes of an element that is not all there cannot belong to one: line ends of a text channel, or
+    /// a tag behind which the data set already was.
+    fn is_foreign(&self, rest: &[u8]) -> bool {
+        let line_ends = rest.iter().all(|c| matches!(c, b'\r' | b'\n' | 0x1A | b' '));
+        let backwards = match rest.len() {
+            0 | 1 => false,
+            2 | 3 => u32::from(self.u16(rest)) < self.last >> 16,
+            _ => (u32::from(self.u16(rest)) << 16 | u32::from(self.u16(&rest[2..]))) <= self.last,
+        };
+        (line_ends || backwards) && self.could_have_ended(true)
     }
 
     /// Whether elements stand directly in an item of the waveform sequence.
@@ -399,8 +441,10 @@ impl Machine for Dataset {
         report.identity.waveform = self.digest.finish();
         report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
 
-        if let Some(fact) = self.bad {
-            report.malformed(fact);
+        match self.bad {
+            Some(fact @ Evidence::NotChecked { .. }) => report.unverifiable(fact),
+            Some(fact) => report.malformed(fact),
+            None => {}
         }
         if let Some(from) = self.zero_from {
             if end.nul.tail_from() <= from {
@@ -413,14 +457,21 @@ impl Machine for Dataset {
         if matches!(self.bad, Some(Evidence::Contradiction { .. } | Evidence::NotChecked { .. })) {
             return;
         }
-        if self.left > 0 {
+        let padded = rest.iter().all(|byte| *byte == 0);
+        let foreign = self
+            .foreign
+            .or_else(|| self.doubtful.filter(|_| self.left > 0))
+            .or_else(|| (!padded && self.is_foreign(rest)).then_some(at));
+        if let Some(from) = foreign {
+            report.suspect(Evidence::TrailingBytes { from, length: end.len - from });
+        } else if self.left > 0 {
             let expected = end.len + self.left;
             report.partial(Evidence::Short { part: Part::Element, expected, actual: end.len });
             return;
         }
-        if !rest.is_empty() {
+        if foreign.is_none() && !rest.is_empty() {
             // The first bytes of an element that cannot be one: padding shorter than a header.
-            if rest.iter().all(|byte| *byte == 0) {
+            if padded {
                 report.suspect(Evidence::NulTail { from: at, length: rest.len() as u64 });
             } else {
                 let expected = end.len + 8u64.saturating_sub(rest.len() as u64).max(1);
@@ -429,6 +480,8 @@ impl Machine for Dataset {
             }
         }
         self.close(at);
+        // The last item may just have told what the object is.
+        self.facts.name(report);
         if let Some(fact) = self.bad {
             report.malformed(fact);
         }
@@ -439,7 +492,7 @@ impl Machine for Dataset {
         if let Some(offset) = self.unordered {
             report.suspect(Evidence::OutOfOrder { offset });
         }
-        if rest.is_empty() && self.bad.is_none() {
+        if (rest.is_empty() || foreign.is_some()) && self.bad.is_none() {
             self.facts.judge(report);
         }
         if let Some(pair) = &mut self.pdf {

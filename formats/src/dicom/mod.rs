@@ -43,10 +43,12 @@ impl Dicom {
     /// PS3.5 annex A; private and compressed syntaxes are explicit little endian (A.4).
     fn encoding(&self, window: &[u8]) -> Encoding {
         let explicit = window.get(4..6).is_none_or(|vr| vr.iter().all(u8::is_ascii_uppercase));
+        // As a length the letters of a type are more than the first values of a data set have.
+        let typed = window.get(4..6).is_some_and(|vr| dataset::is_type([vr[0], vr[1]]));
         match crate::identity::trimmed(&self.syntax) {
             b"1.2.840.10008.1.2.2" => Encoding { explicit: true, big: true },
-            b"1.2.840.10008.1.2" => Encoding { explicit: false, big: false },
-            // Some writers declare explicit and write implicit.
+            // Some writers declare one and write the other.
+            b"1.2.840.10008.1.2" => Encoding { explicit: typed, big: false },
             _ => Encoding { explicit, big: false },
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Attached {
     pub(super) len: u64,
     pub(super) sha1: [u8; 20],
     pub(super) closed: bool,
+    /// Whether nothing but base64 was met, though it may end too early.
+    pub(super) readable: bool,
     pub(super) digest: Option<String>,
     pub(super) inspection: Option<Inspection>,
 }
@@ -50,6 +52,7 @@ impl Attachment {
             len: self.base64.decoded,
             sha1: self.sha1.finalize().into(),
             closed: self.base64.closed(),
+            readable: !self.base64.bad,
             digest: self.digest.finish(),
             inspection: self.inspector.map(Inspector::finish),
         }

@@ -152,10 +152,41 @@ impl Machine for Hdf5 {
 #[cfg(test)]
 mod tests {
     use super::lookup3;
+    use crate::Verdict;
 
     #[test]
     fn check_values_of_lookup3() {
         // From the driver of lookup3.c: hashlittle("Four score and seven years ago", 30, 0).
         assert_eq!(lookup3(b"Four score and seven years ago"), 0x1777_0551);
+    }
+
+    /// A superblock of version 2 or 3 (II.A), and something behind it.
+    fn file(version: u8, flags: u8) -> Vec<u8> {
+        let mut out = b"\x89HDF\r\n\x1a\n".to_vec();
+        out.extend([version, 8, 8, flags]);
+        for address in [0, u64::MAX, 3000, 48] {
+            out.extend(address.to_le_bytes());
+        }
+        out.extend(lookup3(&out).to_le_bytes());
+        out.extend((out.len()..3000).map(|i| (i * 37 % 251) as u8 + 1));
+        out
+    }
+
+    #[test]
+    fn later_superblocks_have_a_sum_and_say_who_writes() {
+        let verdict = |bytes: &[u8]| crate::inspect_bytes(bytes).verdict;
+        for version in [2, 3] {
+            let whole = file(version, 0);
+            assert_eq!(verdict(&whole), Verdict::Complete, "{version}");
+            assert_eq!(verdict(&whole[..2999]), Verdict::Partial);
+            assert_eq!(verdict(&[&whole, &b"more"[..]].concat()), Verdict::Suspect);
+            let mut wrong = whole.clone();
+            wrong[20] ^= 1;
+            assert_eq!(verdict(&wrong), Verdict::Malformed, "{version}");
+        }
+        // Flags for consistency are new in version 3; before they were reserved.
+        for (version, flags, want) in [(3, 1, Verdict::Suspect), (3, 4, Verdict::Suspect), (2, 1, Verdict::Complete)] {
+            assert_eq!(verdict(&file(version, flags)), want, "{version} {flags}");
+        }
     }
 }

@@ -9,6 +9,8 @@ const OPEN: u8 = 0x0B;
 const CLOSE: u8 = 0x1C;
 /// Fields of a header segment that are looked at.
 const KEPT: usize = 1024;
+/// Longest component that is looked at as a word: the source of a document is one (HD, 2.A.33).
+const WORD: usize = 256;
 
 pub(crate) fn recognize(head: &[u8]) -> bool {
     let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
@@ -30,9 +32,15 @@ pub(crate) struct Hl7 {
     component: u32,
     separator: u8,
     joiner: u8,
+    repeater: u8,
+    escape: u8,
     encoded: bool,
     word: Vec<u8>,
     attachment: Option<Box<Attachment>>,
+    /// The first bytes of a repetition, which may be the next piece of a document or another one.
+    repeated: Option<Vec<u8>>,
+    /// An escape sequence inside a document, without its first mark.
+    escaped: Option<Vec<u8>>,
     header: Vec<u8>,
     order: Vec<u8>,
     digest: Option<String>,
@@ -40,9 +48,12 @@ pub(crate) struct Hl7 {
     batch: Option<u64>,
     in_batch: bool,
     in_file: bool,
+    /// Whether a file header had its trailer, with nothing behind it.
+    file_ended: bool,
     nul: Option<u64>,
     trailing: Option<u64>,
-    found: Option<(Verdict, Evidence)>,
+    /// What attachments and trailers are.
+    found: Report,
     at: u64,
     /// Where the current segment starts.
     line_at: Option<u64>,
@@ -61,9 +72,13 @@ impl Hl7 {
             component: 0,
             separator: b'|',
             joiner: b'^',
+            repeater: b'~',
+            escape: b'\\',
             encoded: false,
             word: Vec::new(),
             attachment: None,
+            repeated: None,
+            escaped: None,
             header: Vec::new(),
             order: Vec::new(),
             digest: None,
@@ -71,9 +86,10 @@ impl Hl7 {
             batch: None,
             in_batch: false,
             in_file: false,
+            file_ended: false,
             nul: None,
             trailing: None,
-            found: None,
+            found: Report::new(Format::Hl7v2),
             at: 0,
             line_at: None,
         }
@@ -82,58 +98,152 @@ impl Hl7 {
     /// Text without control characters.
     fn text(&mut self, text: &[u8]) {
         let room = KEPT.saturating_sub(self.line.len());
-        let before = self.line.len();
         self.line.extend_from_slice(&text[..text.len().min(room)]);
         self.line_len += text.len() as u64;
-        if before < 5 && self.line.len() >= 5 && self.line.starts_with(b"MSH") {
-            self.separator = self.line[3];
-            self.joiner = self.line[4];
-        }
         if self.line.starts_with(b"OBX") || self.line.len() < 3 {
             self.observation(text);
         }
     }
 
+    /// The encoding characters of a message (MSH-1, MSH-2): what it leaves out stays as usual.
+    fn marks(&mut self, line: &[u8]) {
+        let Some(separator) = line.get(3) else { return };
+        self.separator = *separator;
+        let marks = line[4..].iter().take_while(|mark| *mark != separator);
+        let places = [&mut self.joiner, &mut self.repeater, &mut self.escape];
+        places.into_iter().zip(marks).for_each(|(place, mark)| *place = *mark);
+    }
+
     /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
     fn observation(&mut self, mut text: &[u8]) {
         while !text.is_empty() {
-            let stop = memchr::memchr2(self.separator, self.joiner, text).unwrap_or(text.len());
+            let data = self.field == 5 && self.component == 4 && self.encoded;
+            if data && self.escaped.is_some() {
+                text = self.in_escape(text);
+                continue;
+            }
+            let mark = |c: &u8| {
+                *c == self.separator
+                    || *c == self.joiner
+                    || self.field == 5 && *c == self.repeater
+                    || data && *c == self.escape
+            };
+            let stop = text.iter().position(mark).unwrap_or(text.len());
             let (part, rest) = text.split_at(stop);
-            if self.field == 5 && self.component == 4 && self.encoded {
-                let depth = self.depth;
-                self.attachment.get_or_insert_with(|| Box::new(Attachment::new(depth))).push(part);
+            if data {
+                self.data(part);
             } else {
-                let room = 16usize.saturating_sub(self.word.len());
+                let room = WORD.saturating_sub(self.word.len());
                 self.word.extend_from_slice(&part[..part.len().min(room)]);
             }
             let Some((mark, rest)) = rest.split_first() else { return };
+            text = rest;
+            if data && *mark == self.escape {
+                self.escaped = Some(Vec::new());
+                continue;
+            }
+            if *mark == self.joiner
+                && let Some(first) = self.repeated.take()
+            {
+                // Another document: what was held is its source.
+                self.end_attachment();
+                (self.component, self.encoded) = (0, false);
+                self.word = first;
+            }
             if self.field == 5 && self.component == 3 {
                 self.encoded = self.word.eq_ignore_ascii_case(b"base64");
             }
             self.word.clear();
             if *mark == self.separator {
+                self.continued();
                 self.field += 1;
                 self.component = 0;
+            } else if self.field == 5 && *mark == self.repeater {
+                self.continued();
+                if data {
+                    self.repeated = Some(Vec::new());
+                } else {
+                    (self.component, self.encoded) = (0, false);
+                }
             } else {
                 self.component += 1;
             }
-            text = rest;
         }
+    }
+
+    /// Text of a document.
+    fn data(&mut self, part: &[u8]) {
+        if let Some(first) = &mut self.repeated {
+            if first.len() + part.len() <= WORD {
+                first.extend_from_slice(part);
+                return;
+            }
+            // Longer than the name of a source: it goes on.
+            self.continued();
+        }
+        let depth = self.depth;
+        self.attachment.get_or_insert_with(|| Box::new(Attachment::new(depth))).push(part);
+    }
+
+    /// What was held of a repetition is the next piece of the document.
+    fn continued(&mut self) {
+        if let Some(first) = self.repeated.take().filter(|first| !first.is_empty()) {
+            self.data(&first);
+        }
+    }
+
+    /// An escape sequence (2.7): line breaks are white space between the letters, hexadecimal ones are bytes.
+    fn in_escape<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let Some(mut word) = self.escaped.take() else { return text };
+        let stop = text.iter().position(|c| *c == self.escape);
+        let part = &text[..stop.unwrap_or(text.len())];
+        word.extend_from_slice(&part[..part.len().min(WORD - word.len().min(WORD))]);
+        let Some(stop) = stop else {
+            self.escaped = Some(word);
+            return &[];
+        };
+        match word.split_first() {
+            Some((b'.', _)) => {}
+            Some((b'X', digits)) if digits.len() < WORD => match hex::decode(digits) {
+                Ok(bytes) => self.data(&bytes),
+                Err(_) => self.data(b"\\"),
+            },
+            _ => self.data(b"\\"),
+        }
+        &text[stop + 1..]
+    }
+
+    fn end_attachment(&mut self) {
+        self.continued();
+        let from = self.line_at.unwrap_or(self.at);
+        let Some(attachment) = self.attachment.take() else { return };
+        let attached = attachment.finish();
+        if !attached.closed || self.escaped.take().is_some() {
+            self.found.suspect(Evidence::Undecodable { part: Part::Attachment, offset: from });
+        }
+        if let Some(inner) = attached.inspection.filter(|inner| inner.verdict == Verdict::Partial) {
+            self.found.partial(Evidence::Inner { format: inner.format, verdict: inner.verdict });
+        }
+        self.digest = self.digest.take().or(attached.digest);
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let from = self.line_at.take().unwrap_or(self.at);
         match line.get(..3) {
             Some(b"MSH") => {
                 self.messages += 1;
+                self.marks(&line);
+                self.file_ended &= self.in_file;
                 if self.header.is_empty() {
                     self.header.clone_from(&line);
                 }
             }
             Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
             Some(b"FHS") => self.in_file = true,
-            Some(b"FTS") => self.in_file = false,
+            Some(b"FTS") => {
+                self.file_ended = self.in_file;
+                self.in_file = false;
+            }
             Some(b"BHS") => {
                 self.in_batch = true;
                 self.batch = Some(self.messages);
@@ -144,24 +254,14 @@ impl Hl7 {
                     self.part(&line, 1).and_then(|n| std::str::from_utf8(n).ok()?.trim().parse::<u64>().ok());
                 let actual = self.messages - self.batch.unwrap_or(0);
                 if let Some(expected) = declared.filter(|expected| *expected != actual) {
-                    let fact = Evidence::ShortPart { part: Part::BatchTrailer, expected, actual };
-                    self.found = self.found.or(Some((Verdict::Malformed, fact)));
+                    self.found.malformed(Evidence::ShortPart { part: Part::BatchTrailer, expected, actual });
                 }
             }
             _ => {}
         }
-        if let Some(attachment) = self.attachment.take() {
-            let attached = attachment.finish();
-            if !attached.closed {
-                let fact = Evidence::Undecodable { part: Part::Attachment, offset: from };
-                self.found = self.found.or(Some((Verdict::Suspect, fact)));
-            }
-            if let Some(inner) = attached.inspection.filter(|inner| inner.verdict == Verdict::Partial) {
-                let fact = Evidence::Inner { format: inner.format, verdict: inner.verdict };
-                self.found = self.found.or(Some((Verdict::Partial, fact)));
-            }
-            self.digest = self.digest.take().or(attached.digest);
-        }
+        self.end_attachment();
+        self.escaped = None;
+        self.line_at = None;
         self.line_len = 0;
         self.field = 0;
         self.component = 0;
@@ -250,9 +350,7 @@ impl Machine for Hl7 {
         report.identity.acquisition = identity::opaque("hl7-filler", &[filler]);
         report.identity.waveform.clone_from(&self.digest);
 
-        if let Some((verdict, fact)) = self.found {
-            report.add(verdict, fact);
-        }
+        report.absorb(&self.found);
         let closed = self.framed && !self.in_frame;
         if let Some(offset) = self.nul {
             if closed && end.nul.tail_from() <= offset {
@@ -272,7 +370,7 @@ impl Machine for Hl7 {
             report.partial(Evidence::Missing { part: Part::FileTrailer });
         } else if cut_trailer {
             report.suspect(Evidence::Unclosed { part: Part::BatchTrailer, depth: 1 });
-        } else if !self.framed && self.batch.is_none() {
+        } else if !self.framed && self.batch.is_none() && !self.file_ended {
             report.unverifiable(Evidence::NoEndMark);
         }
     }

@@ -8,14 +8,24 @@ use crate::{Evidence, Format, Part, Verdict, identity};
 const DEPTH: usize = 512;
 const KEPT: usize = 128;
 
-/// Whether a text that starts with a bracket goes on as JSON does.
+/// Whether a text that starts with a bracket goes on as JSON does. Logs and settings start with one as well, so an array
+/// has to be one for as long as a first look goes.
 pub(crate) fn recognize(body: &[u8]) -> bool {
-    let next = body[1..].trim_ascii_start().first();
-    match (body[0], next) {
-        (_, None) => true,
-        (b'{', Some(next)) => matches!(next, b'"' | b'}'),
-        (_, Some(next)) => matches!(next, b'{' | b'[' | b'"' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'),
+    const LOOK: usize = 256;
+    if body.starts_with(b"{") {
+        return body[1..].trim_ascii_start().first().is_none_or(|next| matches!(next, b'"' | b'}'));
     }
+    let look = &body[..body.len().min(LOOK)];
+    let (mut json, mut at) = (Json::new(1), 0);
+    while at < look.len() {
+        match json.step(&look[at..], at as u64) {
+            Step::Take(taken) => at += taken,
+            Step::Need(_) => return true,
+            // What was never written is no other text.
+            Step::Stop => return look[at..].contains(&0),
+        }
+    }
+    true
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +71,7 @@ enum Key {
 }
 
 pub(crate) struct Json {
+    depth: u8,
     stack: Vec<Frame>,
     expect: Expect,
     token: Token,
@@ -70,14 +81,21 @@ pub(crate) struct Json {
     version: Vec<u8>,
     digest: Option<String>,
     values: u64,
+    /// What made reading stop.
     bad: Option<(Verdict, Evidence)>,
+    /// What attachments are.
+    found: Report,
+    /// What attachments do not keep that an Attachment of FHIR says of itself.
+    stated: Report,
     ended_at: u64,
     at: u64,
 }
 
 impl Json {
-    pub(crate) fn new() -> Self {
+    /// For a text at this depth; attachments of attachments are not opened.
+    pub(crate) fn new(depth: u8) -> Self {
         Self {
+            depth,
             stack: Vec::new(),
             expect: Expect::Value,
             token: Token::Outside,
@@ -88,18 +106,20 @@ impl Json {
             digest: None,
             values: 0,
             bad: None,
+            found: Report::new(Format::Json),
+            stated: Report::new(Format::Json),
             ended_at: 0,
             at: 0,
         }
     }
 
-    fn found(&mut self, verdict: Verdict, fact: Evidence) {
-        self.bad = self.bad.or(Some((verdict, fact)));
+    fn stop(&mut self, verdict: Verdict, fact: Evidence) -> Step {
+        self.bad = Some((verdict, fact));
+        Step::Stop
     }
 
     fn fail(&mut self, offset: u64) -> Step {
-        self.found(Verdict::Malformed, Evidence::Contradiction { part: Part::Value, offset });
-        Step::Stop
+        self.stop(Verdict::Malformed, Evidence::Contradiction { part: Part::Value, offset })
     }
 
     fn outside(&mut self, byte: u8, at: u64) -> Option<Step> {
@@ -108,8 +128,7 @@ impl Json {
             (b' ' | b'\t' | b'\r' | b'\n', _) => {}
             (b'{' | b'[', E::Value | E::ValueOrEnd | E::Done) => {
                 if self.stack.len() >= DEPTH {
-                    self.found(Verdict::Unverifiable, Evidence::NotChecked { part: Part::Value });
-                    return Some(Step::Stop);
+                    return Some(self.stop(Verdict::Unverifiable, Evidence::NotChecked { part: Part::Value }));
                 }
                 self.stack.push(Frame { object: byte == b'{', ..Frame::default() });
                 self.expect = if byte == b'{' { E::KeyOrEnd } else { E::ValueOrEnd };
@@ -124,7 +143,8 @@ impl Json {
             (b':', E::Colon) => self.expect = E::Value,
             (b'"', E::Key | E::KeyOrEnd) => self.open(true),
             (b'"', E::Value | E::ValueOrEnd) => self.open(false),
-            (b'-' | b'0'..=b'9' | b't' | b'f' | b'n', E::Value | E::ValueOrEnd) => {
+            // NaN and Infinity are no JSON, and Python's writer leaves them.
+            (b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I', E::Value | E::ValueOrEnd) => {
                 self.text.clear();
                 self.text.push(byte);
                 self.token = Token::Word;
@@ -142,7 +162,7 @@ impl Json {
             && frame.object
             && frame.key == Key::Data
         {
-            frame.data = Some(Box::new(Attachment::new(0)));
+            frame.data = Some(Box::new(Attachment::new(self.depth)));
         }
     }
 
@@ -169,19 +189,22 @@ impl Json {
     fn attachment(&mut self, attached: &Attached, size: Option<u64>, hash: Option<&[u8]>, at: u64) {
         let part = Part::Attachment;
         if let Some(expected) = size.filter(|size| *size != attached.len) {
-            self.found(Verdict::Malformed, Evidence::ShortPart { part, expected, actual: attached.len });
+            self.stated.malformed(Evidence::ShortPart { part, expected, actual: attached.len });
         }
         if let Some(hash) = hash {
             let mut stated = Vec::new();
             Base64::default().push(hash, |bytes| stated.extend_from_slice(bytes));
+            // Some write the digits instead, and some the digits in base64.
+            let digits = if hash.len() == 40 { hash } else { &stated };
+            let stated = hex::decode(digits).ok().filter(|sum| sum.len() == 20).unwrap_or(stated);
             if stated.len() == 20 && stated != attached.sha1 {
-                self.found(Verdict::Malformed, Evidence::FailedChecksum { part, offset: at });
+                self.stated.malformed(Evidence::FailedChecksum { part, offset: at });
             }
         }
         // `data` is also a name for other things; what does not decode is no attachment.
-        if attached.closed && attached.len > 0 {
+        if attached.readable && attached.len > 0 {
             if let Some(inner) = attached.inspection.as_ref().filter(|inner| inner.verdict == Verdict::Partial) {
-                self.found(Verdict::Partial, Evidence::Inner { format: inner.format, verdict: inner.verdict });
+                self.found.partial(Evidence::Inner { format: inner.format, verdict: inner.verdict });
             }
             if self.digest.is_none() {
                 self.digest.clone_from(&attached.digest);
@@ -237,8 +260,7 @@ impl Json {
             b'"' => self.close_text(key, at + stop as u64),
             b'\\' => self.token = Token::Text { escaped: true, key },
             _ => {
-                self.found(Verdict::Malformed, Evidence::NulByte { offset: at + stop as u64 });
-                return Step::Stop;
+                return self.stop(Verdict::Malformed, Evidence::NulByte { offset: at + stop as u64 });
             }
         }
         Step::Take(stop + 1)
@@ -253,6 +275,7 @@ impl Json {
             return Step::Take(len);
         }
         let text = std::str::from_utf8(&self.text).unwrap_or("");
+        // This takes the names of what is no number, too.
         let known = matches!(text, "true" | "false" | "null") || text.parse::<f64>().is_ok();
         if !known && self.text.len() < KEPT {
             return self.fail(at + len as u64);
@@ -311,6 +334,10 @@ impl Machine for Json {
             report.identity.revision = identity::opaque("fhir-version", &[&self.version]);
             report.identity.waveform = self.digest.clone();
         }
+        report.absorb(&self.found);
+        if !self.resource.is_empty() {
+            report.absorb(&self.stated);
+        }
         let padded = self.values > 0 && end.nul.tail() > 0 && self.stack.is_empty();
         if padded {
             report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
@@ -322,11 +349,7 @@ impl Machine for Json {
             // Zero bytes where text should be are an unwritten part.
             report.add(verdict, fact);
         }
-        let stopped = self.bad.is_some_and(|(verdict, fact)| {
-            verdict == Verdict::Unverifiable
-                || matches!(fact, Evidence::Contradiction { .. } | Evidence::NulByte { .. })
-        });
-        if stopped {
+        if self.bad.is_some() {
             return;
         }
         if !self.stack.is_empty() || self.token != Token::Outside || self.values == 0 {

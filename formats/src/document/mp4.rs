@@ -4,14 +4,23 @@ use super::mp4_tables::{self, Movie};
 use crate::engine::{End, MAX_NEED, Machine, NulWatch, Report, Step};
 use crate::{Evidence, Part};
 
+/// A first box is smaller, unless it holds the media; four letters in its place are a larger number.
+const LARGEST_FIRST: u32 = 0x0900_0000;
+
 /// A box of a kind that starts a file, with a size that can be one.
 pub(crate) fn recognize(head: &[u8]) -> bool {
     if head.len() < 8 {
         return false;
     }
     let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-    let kind = matches!(&head[4..8], b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"pnot" | b"styp");
-    kind && (size == 1 || size >= 8 || size == 0 && &head[4..8] == b"mdat")
+    match &head[4..8] {
+        b"mdat" => size < 2 || size >= 8,
+        b"ftyp" | b"moov" | b"free" | b"skip" | b"styp" => size == 1 || (8..LARGEST_FIRST).contains(&size),
+        // A place for a larger header, and a preview: both of one size (QuickTime File Format).
+        b"wide" => size == 8,
+        b"pnot" => size == 20,
+        _ => false,
+    }
 }
 
 /// Media data boxes whose extents are compared with the chunks.
@@ -23,6 +32,8 @@ pub(crate) struct Mp4 {
     to_end: bool,
     movie: Option<Movie>,
     movie_unread: bool,
+    /// A picture (HEIF, ISO/IEC 23008-12) describes its items in a box of the file and has no movie.
+    described: bool,
     media: Vec<(u64, u64)>,
     media_boxes: u64,
     fragments: bool,
@@ -42,6 +53,7 @@ impl Mp4 {
             to_end: false,
             movie: None,
             movie_unread: false,
+            described: false,
             media: Vec::new(),
             media_boxes: 0,
             fragments: false,
@@ -90,6 +102,7 @@ impl Mp4 {
             }
             b"moof" => self.fragments = true,
             b"mfra" => self.index = true,
+            b"meta" => self.described = true,
             b"moov" => {
                 let whole = usize::try_from(header.saturating_add(len)).unwrap_or(usize::MAX);
                 if whole > MAX_NEED {
@@ -177,8 +190,12 @@ impl Machine for Mp4 {
             return;
         }
         if self.movie.is_none() && !self.movie_unread {
-            report.partial(Evidence::Missing { part: Part::MovieBox });
-            return;
+            let fact = Evidence::Missing { part: Part::MovieBox };
+            if !self.described {
+                report.partial(fact);
+                return;
+            }
+            report.unverifiable(fact);
         }
         let expects_media = self.movie.as_ref().is_some_and(|movie| movie.extent.is_some());
         if expects_media && self.media_boxes == 0 {

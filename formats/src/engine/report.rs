@@ -44,6 +44,14 @@ impl Report {
         }
     }
 
+    /// Takes over what another report found: the weightier verdict, and its facts.
+    pub(crate) fn absorb(&mut self, found: &Self) {
+        self.verdict = self.verdict.max(found.verdict);
+        for fact in &found.evidence {
+            self.add(Verdict::Complete, *fact);
+        }
+    }
+
     pub(crate) fn into_inspection(self) -> Inspection {
         Inspection { format: self.format, verdict: self.verdict, evidence: self.evidence, identity: self.identity }
     }

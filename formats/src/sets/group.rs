@@ -131,13 +131,12 @@ fn claim(rule: &SetRule, i: usize, paths: &[&str], index: &mut Index) -> Option<
             if !parts.extension.eq_ignore_ascii_case("hea") {
                 return None;
             }
-            if *folder {
-                let beside = index.by_folder.get(&parts.folder.to_lowercase()).cloned();
-                let role = |extension: &str| of_a_record(&extension.to_lowercase(), true);
-                join(beside, i, paths, index, &mut unit, role);
+            let beside = if *folder {
+                index.by_folder.get(&parts.folder.to_lowercase()).cloned()
             } else {
-                join(of_stem(&parts, index), i, paths, index, &mut unit, |_| Some(Role::Optional));
-            }
+                of_stem(&parts, index)
+            };
+            join(beside, i, paths, index, &mut unit, |extension| of_a_record(&extension.to_lowercase()));
         }
         SetRule::Stem { primary, required, optional } => {
             if !has(primary, parts.extension) {
@@ -234,6 +233,9 @@ mod tests {
         let units =
             group(&names(&["a/100.atr", "a/100.dat", "a/100.hea", "b/100.dat"]), &[SetRule::Wfdb { folder: false }]);
         assert_eq!(shape(&units), [(vec!["a/100.hea", "a/100.atr", "a/100.dat"], 0), (vec!["b/100.dat"], 0)]);
+        // A report beside a record is a document of its own, and samples lie in MAT files too.
+        let units = group(&names(&["1.hea", "1.mat", "1.pdf", "2.mat"]), &[SetRule::Wfdb { folder: false }]);
+        assert_eq!(shape(&units), [(vec!["1.hea", "1.mat"], 0), (vec!["1.pdf"], 0), (vec!["2.mat"], 0)]);
     }
 
     #[test]

@@ -32,19 +32,18 @@ pub struct Needs {
     pub marker: bool,
 }
 
-/// Formats that are a recording or a document by themselves: a WFDB rule does not claim them.
-const SELF_CONTAINED: [&str; 31] = [
+/// Formats that are a recording or a document by themselves: a WFDB rule does not claim them. MAT files are none here: the
+/// signals of many records lie in them (signal(5)).
+const SELF_CONTAINED: [&str; 30] = [
     "dcm", "dicom", "pdf", "xml", "edf", "bdf", "scp", "zip", "gz", "tgz", "tar", "7z", "json", "hl7", "mp4", "mov",
-    "avi", "mat", "h5", "hdf5", "csv", "txt", "rtf", "doc", "docx", "jpg", "jpeg", "png", "tif", "tiff", "log",
+    "avi", "h5", "hdf5", "csv", "txt", "rtf", "doc", "docx", "jpg", "jpeg", "png", "tif", "tiff", "log",
 ];
 
-/// What a file with this extension, in lower case, is to a WFDB rule. The signals of a record may lie in a MAT file
-/// (signal(5)): where a folder is one record, such a file is part of it.
-pub(super) fn of_a_record(extension: &str, folder: bool) -> Option<Role> {
+/// What a file with this extension, in lower case, is to a WFDB rule.
+pub(super) fn of_a_record(extension: &str) -> Option<Role> {
     match extension {
         "hea" => Some(Role::Primary),
         "" => None,
-        "mat" if folder => Some(Role::Optional),
         other => (!SELF_CONTAINED.contains(&other)).then_some(Role::Optional),
     }
 }
@@ -107,7 +106,7 @@ fn member(path: &str, rules: &[SetRule]) -> Option<Place> {
     rules.iter().enumerate().find_map(|(n, rule)| {
         let (role, what, label) = match rule {
             SetRule::Wfdb { folder } => {
-                let role = of_a_record(&extension, *folder)?;
+                let role = of_a_record(&extension)?;
                 (role, if *folder { "" } else { parts.stem }, extension.clone())
             }
             SetRule::Stem { primary, required, optional } => {
@@ -225,10 +224,10 @@ mod tests {
     #[test]
     fn a_wfdb_rule_claims_what_could_be_samples_or_annotations() {
         let rules = [SetRule::Wfdb { folder: false }];
-        for name in ["in/100.hea", "in/100.dat", "in/100.atr", "in/100.qrs"] {
+        for name in ["in/100.hea", "in/100.dat", "in/100.atr", "in/100.qrs", "in/100.mat"] {
             assert_eq!(place(name, &rules).unwrap().unit, "wfdb|in/100", "{name}");
         }
-        for name in ["in/100.pdf", "in/100.DCM", "in/100", "in/100.mat"] {
+        for name in ["in/100.pdf", "in/100.DCM", "in/100", "in/100.xml"] {
             assert_eq!(place(name, &rules), None, "{name}");
         }
         let folder = [SetRule::Wfdb { folder: true }, marker(&[], false)];
@@ -285,11 +284,39 @@ mod tests {
                 .iter()
                 .map(|(s, e)| Name::new(format!("in/{}.{}", ["a", "b", "c"][*s], ["xml", "pdf", "txt", "dcm"][*e])))
                 .collect();
-            for unit in group(&files, &rules).iter().filter(|u| u.rule.is_some()) {
-                let places: Vec<Place> = unit.members.iter().map(|m| place(&m.path, &rules).unwrap()).collect();
-                for (p, m) in places.iter().zip(&unit.members) {
-                    prop_assert_eq!((p.role, &p.unit), (m.role, &places[0].unit));
-                }
+            agree(&files, &rules);
+        }
+
+        /// So it is for records, whatever lies beside them.
+        #[test]
+        fn a_place_agrees_with_the_group_of_a_record(
+            picked in proptest::collection::btree_set((0usize..3, 0usize..9), 1..16),
+            folder in any::<bool>(),
+        ) {
+            let rules = [SetRule::Wfdb { folder }];
+            let extensions = [".hea", ".dat", ".MAT", ".atr", ".pdf", ".xml", "", ".d0", ".HEA"];
+            let files: Vec<Name> =
+                picked.iter().map(|(s, e)| Name::new(format!("in/{}{}", ["a", "b", "c"][*s], extensions[*e]))).collect();
+            agree(&files, &rules);
+            // And where the header is there, nothing that a place claims stays out.
+            let units = group(&files, &rules);
+            for file in &files {
+                let Some(place) = place(&file.path, &rules) else { continue };
+                let headed = files.iter().any(|f| {
+                    super::place(&f.path, &rules).is_some_and(|p| p.role == Role::Primary && p.unit == place.unit)
+                });
+                let claimed =
+                    units.iter().any(|u| u.rule.is_some() && u.members.iter().any(|m| m.path == file.path));
+                prop_assert_eq!(claimed, headed, "{}", file.path);
+            }
+        }
+    }
+
+    fn agree(files: &[Name], rules: &[SetRule]) {
+        for unit in group(files, rules).iter().filter(|u| u.rule.is_some()) {
+            let places: Vec<Place> = unit.members.iter().map(|m| place(&m.path, rules).unwrap()).collect();
+            for (p, m) in places.iter().zip(&unit.members) {
+                assert_eq!((p.role, &p.unit), (m.role, &places[0].unit), "{}", m.path);
             }
         }
     }

@@ -16,6 +16,11 @@ pub(crate) struct Edf {
     trace: Option<Trace>,
     bad: Option<Evidence>,
     tal: Option<Evidence>,
+    /// The record and the byte of its annotation list that are looked at next, and the last one of it that is not zero.
+    list_record: u64,
+    list_at: u64,
+    list_last: u8,
+    in_onset: bool,
     /// The last byte that is not zero.
     last: u8,
 }
@@ -24,11 +29,21 @@ struct Header {
     bytes: u64,
     records: i64,
     record: u64,
-    /// Where in a record the first annotation list starts, in EDF+ and BDF+.
-    annotations: Option<u64>,
+    /// Where in a record the first annotation list starts, and how long it is, in EDF+ and BDF+.
+    annotations: Option<(u64, u64)>,
     acquired: Vec<u8>,
     recording: Vec<u8>,
     plus: bool,
+}
+
+/// The version field, and the length of the header where it has to be; a table that starts with a column of zeros has
+/// neither that nor 184 characters without a line end.
+pub(crate) fn recognize(head: &[u8]) -> bool {
+    head.starts_with(b"0       ")
+        && match head.get(184..192) {
+            Some(length) => number(length).is_some() || length.contains(&0),
+            None => memchr::memchr2(b'\n', b'\r', head).is_none(),
+        }
 }
 
 fn number(field: &[u8]) -> Option<i64> {
@@ -45,7 +60,19 @@ impl Edf {
     }
 
     fn new(width: u64) -> Self {
-        Self { width, header: None, digest: WaveDigest::new("edf"), trace: None, bad: None, tal: None, last: 0 }
+        Self {
+            width,
+            header: None,
+            digest: WaveDigest::new("edf"),
+            trace: None,
+            bad: None,
+            tal: None,
+            list_record: 0,
+            list_at: 0,
+            list_last: 0,
+            in_onset: false,
+            last: 0,
+        }
     }
 
     fn fail(&mut self, offset: u64) -> Step {
@@ -82,7 +109,7 @@ impl Edf {
             let label = &window[256 + i * 16..256 + i * 16 + 16];
             let list = label.starts_with(b"EDF Annotations") || label.starts_with(b"BDF Annotations");
             if list && plus && annotations.is_none() && samples > 0 {
-                annotations = Some(record);
+                annotations = Some((record, samples.saturating_mul(self.width)));
             }
             let next = record.saturating_add(samples.saturating_mul(self.width));
             if !list && first.is_none() {
@@ -104,32 +131,37 @@ impl Edf {
         Step::Take(whole)
     }
 
-    /// EDF+ 2.2.2 and 2.2.4: a record's first annotation list starts with its onset, a signed number.
+    /// EDF+ 2.2.2 and 2.2.4: a record's first annotation list starts with its onset, a sign and digits, which 0x14 or the
+    /// mark of a duration ends; the last list of a record ends in 0x14, and what is left of its place is zero.
     fn check_lists(&mut self, window: &[u8], at: u64) {
         let Some(header) = &self.header else { return };
-        let Some(list) = header.annotations.filter(|_| header.record > 0) else { return };
-        if self.tal.is_some() {
-            return;
-        }
+        let Some((list, len)) = header.annotations.filter(|_| header.record > 0) else { return };
         let body = at - header.bytes;
-        let mut record = body / header.record;
-        loop {
-            let Some(place) = record.checked_mul(header.record).and_then(|start| start.checked_add(list)) else {
+        while self.tal.is_none() {
+            let start = self.list_record.checked_mul(header.record).and_then(|start| start.checked_add(list));
+            let here = start.and_then(|start| start.checked_add(self.list_at));
+            let Some(index) = here.and_then(|here| here.checked_sub(body)) else { return };
+            let Some(byte) = usize::try_from(index).ok().and_then(|index| window.get(index)) else { return };
+            if header.records >= 0 && self.list_record >= header.records as u64 {
                 return;
+            }
+            let fits = match self.list_at {
+                0 => matches!(byte, b'+' | b'-'),
+                1 => byte.is_ascii_digit(),
+                _ => !self.in_onset || matches!(byte, b'0'..=b'9' | b'.' | 0x14 | 0x15),
             };
-            if header.records >= 0 && record >= header.records as u64 {
-                return;
+            self.in_onset = self.list_at < 2 || self.in_onset && !matches!(byte, 0x14 | 0x15);
+            if *byte != 0 {
+                self.list_last = *byte;
             }
-            if place >= body {
-                let Ok(index) = usize::try_from(place - body) else { return };
-                let Some(byte) = window.get(index) else { return };
-                if !matches!(byte, b'+' | b'-') {
-                    self.tal =
-                        Some(Evidence::Contradiction { part: Part::AnnotationRecord, offset: at + index as u64 });
-                    return;
-                }
+            self.list_at += 1;
+            let ends = self.list_at == len;
+            if !fits || ends && self.list_last != 0x14 {
+                self.tal = Some(Evidence::Contradiction { part: Part::AnnotationRecord, offset: at + index });
             }
-            record += 1;
+            if ends {
+                (self.list_record, self.list_at) = (self.list_record + 1, 0);
+            }
         }
     }
 
@@ -138,7 +170,7 @@ impl Edf {
     fn padded_from(&self) -> u64 {
         let place = self.header.as_ref().and_then(|header| {
             let records = u64::try_from(header.records).ok()?.checked_sub(1)?;
-            let start = records.checked_mul(header.record)?.checked_add(header.annotations?)?;
+            let start = records.checked_mul(header.record)?.checked_add(header.annotations?.0)?;
             header.bytes.checked_add(start)
         });
         place.filter(|_| self.last == 0x14).unwrap_or(u64::MAX)

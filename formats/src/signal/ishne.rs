@@ -23,6 +23,8 @@ pub(crate) struct Ishne {
 
 struct Header {
     offset: u64,
+    /// Whether the offset leads into the fixed part: where the samples start is not known.
+    inside: bool,
     samples: u64,
     leads: u64,
     agrees: bool,
@@ -49,11 +51,12 @@ impl Ishne {
         }
         let signed = |at: usize| u64::from(u32_le(window, at).min(i32::MAX as u32));
         let offset = signed(22);
-        if !(FIXED as u64..=LARGEST_HEADER).contains(&offset) {
+        if offset > LARGEST_HEADER {
             self.bad = Some(Evidence::Contradiction { part: Part::Header, offset: 22 });
             return Step::Stop;
         }
-        let whole = offset as usize;
+        let inside = offset < FIXED as u64;
+        let whole = (offset as usize).max(FIXED);
         if window.len() < whole {
             return Step::Need(whole);
         }
@@ -63,6 +66,7 @@ impl Ishne {
         self.trace = (!self.annotations).then(|| Trace::new(Layout::interleaved(leads)));
         self.header = Some(Header {
             offset,
+            inside,
             samples: signed(14),
             leads,
             agrees: sum.0 == u16_le(window, 8),
@@ -100,7 +104,9 @@ impl Machine for Ishne {
         report.identity.acquisition = identity::opaque("acquisition", &[&header.recorder, &header.acquired]);
         report.identity.waveform = self.digest.finish();
         report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
-        if !header.agrees {
+        if header.inside {
+            report.unverifiable(Evidence::Contradiction { part: Part::Header, offset: 22 });
+        } else if !header.agrees {
             report.suspect(Evidence::FailedChecksum { part: Part::Header, offset: 10 });
         }
         if self.annotations {
@@ -112,6 +118,8 @@ impl Machine for Ishne {
         let most = header.offset + 2 * header.samples * header.leads;
         if end.len < fewest {
             report.partial(Evidence::Short { part: Part::WaveformData, expected: fewest, actual: end.len });
+        } else if header.inside {
+            // At least so much has to follow, wherever it starts.
         } else if end.len != fewest && end.len < most {
             report.suspect(Evidence::Short { part: Part::WaveformData, expected: most, actual: end.len });
         } else if end.len > most {

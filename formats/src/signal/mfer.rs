@@ -4,9 +4,12 @@ use crate::engine::{End, Machine, Report, Step};
 use crate::identity::{self, WaveDigest};
 use crate::{Evidence, Part};
 
-/// The preamble: tag 40h, its length, and the letters that name the format (ISO 22077-1, 5.3.1).
+/// The preamble: tag 40h, its length, and the letters that name the format (ISO 22077-1, 5.3.1), which some writers spell
+/// out or put behind a blank.
 pub(crate) fn recognize(head: &[u8]) -> bool {
-    head.len() >= 6 && head[0] == 0x40 && head[1] < 0x80 && &head[2..5] == b"MFR"
+    let Some((&[0x40, len @ 4..0x80], value)) = head.split_first_chunk::<2>() else { return false };
+    let value = value[..value.len().min(usize::from(len))].trim_ascii_start();
+    value.starts_with(b"MFR") || value.starts_with(b"MFER")
 }
 
 const WAVEFORM: u8 = 0x1E;

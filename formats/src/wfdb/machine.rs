@@ -4,7 +4,8 @@ use super::header::{Header, LARGEST};
 use crate::engine::{End, Machine, Report, Step};
 use crate::{Evidence, Part, identity};
 
-/// Whether the first line that is no comment reads like a record line and the text is plain.
+/// Whether the first line that is no comment reads like a record line, the next like a line of a signal or a segment,
+/// and the text is plain. A record line alone is one when it counts its samples.
 pub(crate) fn recognize(head: &[u8]) -> bool {
     if head.contains(&0) {
         return false;
@@ -17,18 +18,28 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
         return false;
     };
     let named = name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'/' | b'.'));
-    let parses = |text: &str| Header::parse(text.as_bytes()).is_ok();
-    // The second line tells a header from any other line of numbers, when there is one.
-    let second = lines.next().is_none_or(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(_), Some(next)) = (words.next(), words.next()) else {
-            return name.contains('/') || head.len() < 4096;
-        };
-        // A format with its modifiers, `212x2:1+24`, or a number of samples.
-        next.bytes().next().is_some_and(|c| c.is_ascii_digit())
-            && next.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'x' | b':' | b'+'))
-    });
-    named && count.bytes().all(|c| c.is_ascii_digit()) && second && parses(&format!("{first}\n"))
+    if !named || !count.bytes().all(|c| c.is_ascii_digit()) || Header::parse(format!("{first}\n").as_bytes()).is_err() {
+        return false;
+    }
+    let Some(second) = lines.next() else { return words.next().is_some() };
+    let mut next = second.split_ascii_whitespace();
+    match (next.next(), next.next()) {
+        (Some(file), Some(storage)) if !name.contains('/') => is_signal(file, storage),
+        (Some(record), Some(frames)) => {
+            !record.contains('/') && frames.bytes().all(|c| c.is_ascii_digit()) && next.next().is_none()
+        }
+        // Cut in its second line.
+        _ => words.next().is_some() && head.len() < 4096,
+    }
+}
+
+/// A name of a file and a format of signal(5) with its modifiers, `212x2:1+24`: rows of a table have other words there.
+fn is_signal(file: &str, storage: &str) -> bool {
+    let digits = storage.bytes().take_while(u8::is_ascii_digit).count();
+    let (format, modifiers) = storage.split_at(digits);
+    let known = ["0", "8", "16", "24", "32", "61", "80", "160", "212", "310", "311", "508", "516", "524"];
+    let named = matches!(file, "~" | "-") || file.contains('.') && file.parse::<f64>().is_err();
+    named && known.contains(&format) && modifiers.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'x' | b':' | b'+'))
 }
 
 pub(crate) struct HeaderMachine {
@@ -77,7 +88,10 @@ impl Machine for HeaderMachine {
         let sums: Vec<u8> = header.signals.iter().filter_map(|s| s.checksum).flat_map(u16::to_le_bytes).collect();
         report.identity.acquisition =
             identity::opaque("wfdb", &[header.record.as_bytes(), header.base.as_bytes(), &sums]);
-        if !header.has_all_lines() {
+        if header.signals.is_empty() && header.segments.is_empty() && !header.has_all_lines() {
+            // Any line of a word and three numbers is a record line.
+            report.unverifiable(Evidence::Missing { part: Part::SignalLines });
+        } else if !header.has_all_lines() {
             let (expected, actual) = if header.announced_segments > 0 {
                 (header.announced_segments, header.segments.len())
             } else {

@@ -176,3 +176,52 @@ fn unit(format: u32) -> Option<usize> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums of a file of this many signals, in pieces of three bytes.
+    fn sums(format: u32, signals: usize, frames: u64, bytes: &[u8]) -> Vec<u16> {
+        let file = SignalFile {
+            name: "a.dat".into(),
+            format,
+            per_frame: vec![1; signals],
+            checksums: vec![None; signals],
+            initial: vec![100; signals],
+            offset: 0,
+            expected: None,
+        };
+        let mut check = SampleCheck::new(&file, frames);
+        bytes.chunks(3).for_each(|piece| check.push(piece));
+        check.finish().sums.expect("all samples are there")
+    }
+
+    /// Worked out by hand from signal(5).
+    #[test]
+    fn samples_of_every_format_add_up() {
+        // 100 + 5, - 3, + 127: 105, 102, 229.
+        assert_eq!(sums(8, 1, 3, &[0x05, 0xFD, 0x7F]), [436]);
+        // -2, 258.
+        assert_eq!(sums(16, 1, 2, &[0xFE, 0xFF, 0x02, 0x01]), [256]);
+        // -1, 256; the upper bytes are above the sum.
+        assert_eq!(sums(24, 1, 2, &[0xFF, 0xFF, 0xFF, 0x00, 0x01, 0x00]), [255]);
+        assert_eq!(sums(32, 1, 2, &[0xFF, 0xFF, 0xFF, 0xFF, 0x00, 0x01, 0x07, 0x00]), [255]);
+        // 258, -2, the high byte first.
+        assert_eq!(sums(61, 1, 2, &[0x01, 0x02, 0xFF, 0xFE]), [256]);
+        // -128, 0, 127.
+        assert_eq!(sums(80, 1, 3, &[0x00, 0x80, 0xFF]), [65_535]);
+        // 0, -32767, 32767.
+        assert_eq!(sums(160, 1, 3, &[0x00, 0x80, 0x01, 0x00, 0xFF, 0xFF]), [0]);
+        // 1, -1, and 2047 in a unit that is not full.
+        assert_eq!(sums(212, 1, 3, &[0x01, 0xF0, 0xFF, 0xFF, 0x07]), [2047]);
+        // 5, -3, 341; 511, -512, -1.
+        let words = [0x0A, 0xA8, 0xFA, 0x57, 0xFE, 0xFB, 0x00, 0xFC];
+        assert_eq!(sums(310, 1, 6, &words), [341]);
+        assert_eq!(sums(310, 2, 3, &words), [65_370, 507]);
+        assert_eq!(sums(310, 1, 4, &words[..6]), [343 + 511]);
+        // 5, -3, 341.
+        assert_eq!(sums(311, 1, 3, &[0x05, 0xF4, 0x5F, 0x15]), [343]);
+        assert_eq!(sums(311, 1, 2, &[0x05, 0xF4, 0x0F]), [2]);
+    }
+}

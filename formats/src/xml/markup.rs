@@ -63,19 +63,34 @@ fn special(window: &[u8]) -> Markup<'_> {
     Markup::Bad
 }
 
-/// A document type declaration, with or without an internal subset.
+/// A document type declaration, with or without an internal subset. Quotes and brackets in comments and instructions
+/// are text (XML 1.0, 2.5, 2.6).
 fn doctype(window: &[u8]) -> Markup<'_> {
-    let (mut quote, mut depth) = (None, 0i32);
-    for (i, byte) in window.iter().enumerate() {
+    let (mut quote, mut depth, mut at) = (None, 0i32, 0);
+    while let Some(byte) = window.get(at) {
+        let rest = &window[at..];
         match (quote, byte) {
             (Some(open), close) if open == *close => quote = None,
             (Some(_), _) => {}
             (None, b'"' | b'\'') => quote = Some(*byte),
             (None, b'[') => depth += 1,
             (None, b']') => depth -= 1,
-            (None, b'>') if depth <= 0 => return Markup::Skip(i + 1),
+            (None, b'>') if depth <= 0 => return Markup::Skip(at + 1),
+            (None, b'<') => {
+                let (open, close): (usize, &[u8]) = match rest {
+                    _ if rest.starts_with(b"<!--") => (4, b"-->"),
+                    _ if rest.starts_with(b"<?") => (2, b"?>"),
+                    _ => (0, b""),
+                };
+                if open > 0 {
+                    let Some(end) = memchr::memmem::find(&rest[open..], close) else { break };
+                    at += open + end + close.len();
+                    continue;
+                }
+            }
             _ => {}
         }
+        at += 1;
     }
     more(window)
 }

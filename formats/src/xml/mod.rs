@@ -125,6 +125,10 @@ impl Xml {
     /// A reference: only character references can be wrong without a document type definition.
     fn reference(&mut self, window: &[u8], at: u64) -> Step {
         const LONGEST: usize = 64;
+        if self.marks.is_empty() {
+            self.junk = self.junk.or(Some(at));
+            return self.pass(window, 1, at);
+        }
         let near = &window[..window.len().min(LONGEST)];
         let len = memchr::memchr(b'<', near).unwrap_or(near.len());
         let end = memchr::memchr(b';', &near[..len]);

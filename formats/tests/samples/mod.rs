@@ -308,6 +308,7 @@ fn make() -> Vec<Sample> {
         sample("zip", F::Zip, zip()),
         sample("gzip", F::Gzip, gzip(&cardiosoft())),
         sample("gzip-members", F::Gzip, [gzip(b"one"), gzip(b"two")].concat()),
+        sample("tar", F::Tar, tar("a.xml", &cardiosoft())),
         sample("tgz", F::TarGzip, gzip(&tar("a.xml", &cardiosoft()))),
         sample("mp4", F::Mp4, mp4(true)),
         sample("mp4-moov-last", F::Mp4, mp4(false)),

@@ -237,6 +237,7 @@ pub const FORMATS: &[&str] = &[
     "pdf",
     "philips_xml",
     "scp",
+    "tar",
     "tar_gzip",
     "unknown",
     "vendor_xml",
