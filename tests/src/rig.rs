@@ -521,4 +521,7 @@ impl Plans for Nothing {
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
         Err(unused())
     }
+    fn copies(&self) -> Result<Option<Planned>, Fault> {
+        Err(unused())
+    }
 }

@@ -87,10 +87,18 @@ pub trait LiveSettings: Send + Sync {
 /// What a stack should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
+    /// AWS region it belongs into.
+    pub region: String,
     /// Its template.
     pub template: Value,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+impl From<&Plan> for Planned {
+    fn from(plan: &Plan) -> Self {
+        Self { region: plan.region().to_owned(), template: plan.template().clone(), tags: plan.tags().clone() }
+    }
 }
 
 /// Plans from the configuration as it is now.
@@ -100,6 +108,12 @@ pub trait Plans: Send + Sync {
     /// # Errors
     /// `config.*`.
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+
+    /// The plan of the stack of copies; `None` where nothing is copied.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn copies(&self) -> Result<Option<Planned>, Fault>;
 
     /// Digest of what the plan of an organization in an environment is made from, as the files are here now.
     ///

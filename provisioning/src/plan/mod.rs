@@ -3,6 +3,7 @@
 
 mod diff;
 mod drift;
+mod held;
 mod identity;
 mod remake;
 mod words;
@@ -12,6 +13,7 @@ pub use drift::{
     Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, noticed, notification,
     notification_parts, wanted, why_not,
 };
+pub use held::{Announced, Wanted, strays, unnamed_losses, unnamed_remakes};
 pub use identity::Identity;
 pub use remake::without;
 
@@ -59,6 +61,8 @@ pub struct Plan {
     repairs: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remakes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allows: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletes: Option<String>,
     digest: String,
@@ -97,6 +101,7 @@ impl Plan {
             tags: &self.tags,
             repairs: &self.repairs,
             remakes: &self.remakes,
+            allows: &self.allows,
             deletes: self.deletes.as_deref(),
         }
         .digest();
@@ -113,6 +118,13 @@ impl Plan {
     #[must_use]
     pub fn remakes(&self) -> &[String] {
         &self.remakes
+    }
+
+    /// Logical ids of the stateful resources that may be replaced, removed, or made again, empty: as whoever asked for the
+    /// plan named them.
+    #[must_use]
+    pub fn allows(&self) -> &[String] {
+        &self.allows
     }
 
     /// Whether there is anything to do.
@@ -176,8 +188,8 @@ impl Plan {
     pub fn deletes(&self) -> Option<&str> {
         self.deletes.as_deref()
     }
-    /// SHA-256 (hex) of stack, account, region, template and tags, and of what it repairs or deletes. It says what is wanted, not what is there: a plan
-    /// that was interrupted halfway is the same plan afterwards.
+    /// SHA-256 (hex) of stack, account, region, template and tags, and of what it repairs, may lose or deletes. It says what
+    /// is wanted, not what is there: a plan that was interrupted halfway is the same plan afterwards.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
@@ -369,6 +381,7 @@ fn make(
         changes,
         repairs: Vec::new(),
         remakes: Vec::new(),
+        allows: allow.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
         deletes: None,
         digest: String::new(),
     };
