@@ -16,6 +16,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// let _ = probe.other(a, b, &[], "recordings/sha256/ab/cd").await;
 /// # }
 /// ```
+///
+/// Whose resources are tried is all that is said:
+///
+/// ```
+/// # use leadline_activities::ports::checks::Isolation;
+/// # async fn f(probe: &dyn Isolation, a: &leadline_domain::OrgScope, b: &leadline_domain::OrgScope) {
+/// let _ = probe.other(a, b, &[]).await;
+/// # }
+/// ```
 #[async_trait]
 pub trait Isolation: Send + Sync {
     /// What the endpoint does not enforce; empty on AWS.

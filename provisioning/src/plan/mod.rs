@@ -10,8 +10,8 @@ mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{
-    Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, noticed, notification,
-    notification_parts, wanted, why_not,
+    Comparison, Drift, DriftKind, LifecycleRule, Names, Notification, compare, compares, cors_rule, drift, lifecycle,
+    lifecycle_rules, noticed, notification, notification_parts, wanted, why_not,
 };
 pub use held::{Announced, Wanted, strays, unnamed_losses, unnamed_remakes};
 pub use identity::Identity;
@@ -43,6 +43,14 @@ pub struct CurrentStack {
 /// ```compile_fail,E0451
 /// # fn f(plan: leadline_provisioning::Plan) {
 /// let altered = leadline_provisioning::Plan { stack: String::new(), ..plan };
+/// # }
+/// ```
+///
+/// What it is can be asked:
+///
+/// ```
+/// # fn f(plan: leadline_provisioning::Plan) {
+/// let stack: &str = plan.stack();
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
