@@ -20,7 +20,9 @@ use leadline_activities::schedules::Registered;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
-use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share, TemporalTls};
+use leadline_provisioning::config::{
+    Config, Environment, Organization, PromotionRule, Share, TemporalTls, ehr_key_name,
+};
 use leadline_provisioning::{Plan, Refusal, plan_backup, plan_env, plan_opening, plan_org};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -380,6 +382,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 shares,
                 limits: (o.limits.small_file_bytes, o.limits.max_file_bytes),
                 formats: o.formats.clone(),
+                secrets: o.shares.keys().cloned().chain(ehr_key_name().filter(|n| o.has_secret(n))).collect(),
                 storages: o.storage.names(),
                 link_encodings: o.links_encodings(),
             },

@@ -391,7 +391,8 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         let shares = BTreeMap::from([(share_id(), share())]);
         let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
         let (scope, storages, link_encodings) = (scope(o.id.as_str()), BTreeSet::new(), o.links_encodings());
-        (o.id.clone(), OrgConfig { scope, shares, limits, formats, storages, link_encodings })
+        let secrets = BTreeSet::from([share_id()]);
+        (o.id.clone(), OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings })
     });
     let orgs = orgs.collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };

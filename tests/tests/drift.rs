@@ -252,7 +252,8 @@ async fn lets_go(root: &PastUs, bucket: &str) {
         .filter(s3::LifecycleRuleFilter::builder().prefix("recordings/").build())
         .expiration(s3::LifecycleExpiration::builder().days(1).build());
     let rules = s3::BucketLifecycleConfiguration::builder().rules(rule.build().expect("a rule")).build();
-    let put = root.s3.put_bucket_lifecycle_configuration().bucket(bucket).lifecycle_configuration(rules.expect("rules"));
+    let put =
+        root.s3.put_bucket_lifecycle_configuration().bucket(bucket).lifecycle_configuration(rules.expect("rules"));
     put.send().await.expect("put");
     let retention = s3::DefaultRetention::builder().mode(s3::ObjectLockRetentionMode::Governance).days(1).build();
     let lock = s3::ObjectLockConfiguration::builder()

@@ -261,14 +261,17 @@ mod tests {
         l["object_lock"]["mode"] = "GOVERNANCE".into();
         l["ownership"] = "ObjectWriter".into();
         let places: Vec<String> = look(&t, &t, Some(l)).into_iter().map(|(p, _)| p).collect();
-        let expected = ["lifecycle.oops", "lifecycle.staging.expire_days", "lifecycle.uploads", "object_lock.mode", "ownership"];
+        let expected =
+            ["lifecycle.oops", "lifecycle.staging.expire_days", "lifecycle.uploads", "object_lock.mode", "ownership"];
         assert_eq!(places, expected.map(|e| format!("Bucket.{e}")));
     }
 
     #[test]
     fn who_may_publish_is_compared() {
-        let allow = |who: &str| json!({"Version": "2012-10-17", "Statement": [{"Sid": "Alarms", "Effect": "Allow",
-            "Principal": {"Service": [who]}, "Action": ["sns:Publish"], "Resource": ["arn:aws:sns:us-east-1:1:t"]}]});
+        let allow = |who: &str| {
+            json!({"Version": "2012-10-17", "Statement": [{"Sid": "Alarms", "Effect": "Allow",
+            "Principal": {"Service": [who]}, "Action": ["sns:Publish"], "Resource": ["arn:aws:sns:us-east-1:1:t"]}]})
+        };
         let mut policy = allow("cloudwatch.amazonaws.com");
         policy["Statement"][0]["Resource"] = json!([{"Ref": "Topic"}]);
         let t = json!({"Resources": {

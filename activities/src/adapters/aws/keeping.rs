@@ -62,8 +62,8 @@ fn written(r: &LifecycleRule) -> Result<s3::LifecycleRule, Fault> {
             .set_newer_noncurrent_versions(days(r.old_kept))
             .build()
     });
-    let abort = days(r.abort_days)
-        .map(|d| s3::AbortIncompleteMultipartUpload::builder().days_after_initiation(d).build());
+    let abort =
+        days(r.abort_days).map(|d| s3::AbortIncompleteMultipartUpload::builder().days_after_initiation(d).build());
     let status = if r.enabled { s3::ExpirationStatus::Enabled } else { s3::ExpirationStatus::Disabled };
     s3::LifecycleRule::builder()
         .id(&r.id)
@@ -158,7 +158,14 @@ mod tests {
     #[test]
     fn a_rule_is_read_as_it_was_written() {
         for r in [
-            LifecycleRule { id: "a".into(), enabled: true, prefix: "staging/".into(), expire_days: Some(7), old_days: Some(1), ..Default::default() },
+            LifecycleRule {
+                id: "a".into(),
+                enabled: true,
+                prefix: "staging/".into(),
+                expire_days: Some(7),
+                old_days: Some(1),
+                ..Default::default()
+            },
             LifecycleRule { id: "b".into(), expire_markers: true, ..Default::default() },
             LifecycleRule { id: "c".into(), abort_days: Some(7), ..Default::default() },
         ] {
