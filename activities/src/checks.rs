@@ -9,10 +9,12 @@ use crate::engine::Engine;
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
 use crate::metrics::METRICS;
+use crate::ports::checks::{EnvBucket, Owned};
 use crate::ports::registration::Check;
+use crate::registry::OrgConfig;
 use futures::{StreamExt, TryStreamExt};
 use leadline_domain::isolation::{self, Evidence, Verdict};
-use leadline_domain::{DriftReport, Fault, FaultCode, OrgId, ShareId};
+use leadline_domain::{DriftReport, Fault, FaultCode, OrgId};
 use leadline_provisioning::policy::STATEFUL;
 use leadline_workflows::checks::{DriftInput, ProbeOthers, ProbeScope, definitions};
 use std::sync::Arc;
@@ -128,14 +130,24 @@ async fn scope(deps: &Deps, org: &OrgId) -> Result<ProbeScope, Fault> {
     Ok(ProbeScope { others: ids(there), not_onboarded: ids(not), not_enforced: deps.isolation.not_enforced() })
 }
 
-fn shares(deps: &Deps, org: &OrgId) -> Result<Vec<ShareId>, Fault> {
-    Ok(deps.registry.org(org)?.shares.into_keys().collect())
+fn owned(c: OrgConfig) -> Owned {
+    Owned { secrets: c.secrets, storages: c.storages }
+}
+
+/// The buckets that the environment is to have: copies to be fetched, and copies to be kept.
+fn buckets(deps: &Deps) -> Result<Vec<EnvBucket>, Fault> {
+    let (env, own) = (deps.registry.env(), deps.plans.planned(None)?);
+    let delivers = !own.template["Resources"]["DeliveryBucket"].is_null();
+    let delivery = delivers.then(|| EnvBucket { name: env.delivery_bucket(), region: own.region });
+    let copies = deps.plans.copies()?.map(|c| EnvBucket { name: env.backup_bucket(), region: c.region });
+    Ok(delivery.into_iter().chain(copies).collect())
 }
 
 async fn own(deps: &Deps, org: &OrgId) -> Result<Vec<Evidence>, Fault> {
-    let scope = deps.registry.scope(org)?;
-    let mut found = deps.isolation.own(&scope, &shares(deps, org)?).await?;
-    found.extend(deps.isolation.environment(&scope, &deps.registry.env()).await?);
+    let config = deps.registry.org(org)?;
+    let scope = config.scope.clone();
+    let mut found = deps.isolation.own(&scope, &owned(config)).await?;
+    found.extend(deps.isolation.environment(&scope, &deps.registry.env(), &buckets(deps)?).await?);
     Ok(found)
 }
 
@@ -147,8 +159,8 @@ async fn others(deps: &Deps, input: &ProbeOthers) -> Result<Vec<Evidence>, Fault
         .map(|id| async move {
             match deps.registry.org(&id) {
                 Ok(c) => {
-                    let shares: Vec<ShareId> = c.shares.into_keys().collect();
-                    deps.isolation.other(own, &c.scope, &shares).await
+                    let scope = c.scope.clone();
+                    deps.isolation.other(own, &scope, &owned(c)).await
                 }
                 // It left the configuration between two steps: the next run does not know it.
                 Err(_) => Ok(Vec::new()),

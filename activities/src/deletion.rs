@@ -9,11 +9,10 @@ use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::queue::Outgoing;
 use crate::ports::store::Held;
-use crate::provision::{belongs_here, execute, grant, now_ms, prepare};
+use crate::provision::{belongs_here, execute, grant, now_ms, prepare, stack_plan};
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, FaultCode, OrgId, OrgScope};
 use leadline_provisioning::config::ehr_key_name;
-use leadline_workflows::contracts::StackPlan;
 use leadline_workflows::deletion::{
     Contents, DeletionCertificate, DeletionInput, DeletionPlan, DismantleInput, Dismantled, Locked, OpenInput,
     definitions, deletion_gates, deletion_request,
@@ -132,18 +131,7 @@ fn there<T: Default>(r: Result<T, Fault>) -> Result<T, Fault> {
 fn plan(deps: &Deps, input: &DeletionInput) -> Result<DeletionPlan, Fault> {
     in_time(input.kept_until_ms)?;
     let plan = deps.plans.opening(&input.org, &input.certificate)?;
-    let opening = StackPlan {
-        env: plan.env().clone(),
-        org: plan.org().cloned(),
-        stack: plan.stack().to_owned(),
-        region: plan.region().to_owned(),
-        template: plan.template_text(),
-        tags: plan.tags().clone(),
-        repairs: plan.repairs().to_vec(),
-        remakes: plan.remakes().to_vec(),
-        deletes: plan.deletes().map(str::to_owned),
-        digest: plan.digest().to_owned(),
-    };
+    let opening = stack_plan(&plan);
     let gates = deletion_gates(&opening.env, deps.registry.gates().as_ref());
     Ok(DeletionPlan { opening, gates })
 }

@@ -10,6 +10,16 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! An error does:
+//!
+//! ```
+//! # use temporalio_sdk::activities::ActivityError;
+//! async fn body(r: Result<(), std::io::Error>) -> Result<(), ActivityError> {
+//!     r?;
+//!     Ok(())
+//! }
+//! ```
 
 use leadline_domain::{Fault, FaultClass};
 use std::time::Duration;

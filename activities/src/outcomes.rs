@@ -167,6 +167,7 @@ mod tests {
             shares: BTreeMap::new(),
             limits: (1, 1),
             formats: BTreeSet::new(),
+            secrets: BTreeSet::new(),
             storages: BTreeSet::new(),
             link_encodings: false,
         };

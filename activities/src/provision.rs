@@ -7,10 +7,12 @@ use crate::deps::Deps;
 use crate::engine::Engine;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
+use crate::ports::checks::Planned;
 use crate::ports::stacks::{ChangeSetState, ResourceChange, StackEvent};
 use leadline_domain::gates::{self, Approval, Gates, Request, SignedEvidence};
 use leadline_domain::{Fault, FaultCode, OrgId};
-use leadline_provisioning::plan::Identity;
+use leadline_provisioning::plan::{Announced, Identity, Wanted, strays, unnamed_losses, unnamed_remakes};
+use leadline_provisioning::{Plan, template};
 use leadline_workflows::contracts::{ApplyInput, ExecuteInput, Prepared, StackPlan, definitions};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -69,7 +71,7 @@ impl ProvisioningActivities {
         ctx: ActivityContext,
         plan: StackPlan,
     ) -> Result<String, ActivityError> {
-        ended("discard_stack", beating(&ctx, discard(&self.deps, &plan)).await)
+        ended("discard_stack", beating(&ctx, discard(&self.deps, &plan, &change_set(&plan))).await)
     }
 
     /// See the contract.
@@ -109,7 +111,26 @@ impl ProvisioningActivities {
     }
 }
 
-/// A worker serves one environment; a plan for another is a mistake that must not reach AWS.
+/// A plan as workflows carry it.
+#[must_use]
+pub fn stack_plan(plan: &Plan) -> StackPlan {
+    StackPlan {
+        env: plan.env().clone(),
+        org: plan.org().cloned(),
+        stack: plan.stack().to_owned(),
+        region: plan.region().to_owned(),
+        template: plan.template_text(),
+        tags: plan.tags().clone(),
+        repairs: plan.repairs().to_vec(),
+        remakes: plan.remakes().to_vec(),
+        allows: plan.allows().to_vec(),
+        deletes: plan.deletes().map(str::to_owned),
+        digest: plan.digest().to_owned(),
+    }
+}
+
+/// A worker serves one environment; a plan for another is a mistake that must not reach AWS. Nor must one that was made
+/// from other files, by another version, or by hand: whoever approved it has approved what these files do not say.
 pub(crate) fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
     let here = deps.registry.env();
     if plan.env != *here.env() {
@@ -138,6 +159,7 @@ pub(crate) fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
         tags: &plan.tags,
         repairs: &plan.repairs,
         remakes: &plan.remakes,
+        allows: &plan.allows,
         deletes: plan.deletes.as_deref(),
     };
     if identity.digest() != plan.digest {
@@ -146,7 +168,51 @@ pub(crate) fn belongs_here(deps: &Deps, plan: &StackPlan) -> Result<(), Fault> {
             format!("plan {} is not the digest of what it would do here", plan.digest),
         ));
     }
-    Ok(())
+    own_words(deps, plan, &template)
+}
+
+/// Differences that a fault names.
+const NAMED: usize = 5;
+
+/// Compares what is to be applied with what this worker's own files ask for.
+fn own_words(deps: &Deps, plan: &StackPlan, given: &Value) -> Result<(), Fault> {
+    let own = match (&plan.org, &plan.deletes) {
+        (Some(org), Some(certificate)) => Planned::from(&deps.plans.opening(org, certificate)?),
+        (org, _) if plan.stack != deps.registry.env().backup_stack() => deps.plans.planned(org.as_ref())?,
+        _ => deps.plans.copies()?.ok_or_else(|| {
+            Fault::new(
+                FaultCode::StackPlanMismatch,
+                "the files of this worker know of no copies, and so of no stack of them",
+            )
+        })?,
+    };
+    if plan.region != own.region {
+        let detail = format!("plan for region {}, the files of this worker say {}", plan.region, own.region);
+        return Err(Fault::new(FaultCode::StackPlanMismatch, detail));
+    }
+    let mut places =
+        strays(Wanted { template: &own.template, tags: &own.tags }, Wanted { template: given, tags: &plan.tags });
+    // CloudFormation is given the text: one that says something twice may say something else to it.
+    if places.is_empty() && plan.template != template::sent(&own.template) {
+        places.push("its text".to_owned());
+    }
+    if places.is_empty() {
+        return Ok(());
+    }
+    let more = places.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    places.truncate(NAMED);
+    let detail = format!("not what the files of this worker ask for: {}{more}", places.join("; "));
+    Err(Fault::new(FaultCode::StackPlanMismatch, detail))
+}
+
+/// Refuses to lose what nobody named.
+fn lose_nothing(plan: &StackPlan, unnamed: &[String]) -> Result<(), Fault> {
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("stack {}, allowed by nobody: {}", plan.stack, unnamed.join("; "));
+    Err(Fault::new(FaultCode::StackLosesData, detail))
 }
 
 /// The name of a plan's change set: its digest, so that a repeat finds it and another plan does not.
@@ -156,18 +222,33 @@ fn change_set(plan: &StackPlan) -> String {
 
 pub(crate) async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, Fault> {
     belongs_here(deps, plan)?;
+    let template: Value = serde_json::from_str(&plan.template).unwrap_or_default();
+    lose_nothing(plan, &unnamed_remakes(&template, &plan.remakes, &plan.allows))?;
     clear_failed_creation(deps, &plan.stack).await?;
-    let changes = computed(deps, plan, &change_set(plan), &plan.template).await?;
+    let changes = computed(deps, plan, &change_set(plan), &plan.template, &plan.allows).await?;
     Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() })
 }
 
-/// Makes a change set of a plan's stack and waits until it is computed; it is gone again if there is nothing to change.
-async fn computed(deps: &Deps, plan: &StackPlan, name: &str, template: &str) -> Result<Vec<ResourceChange>, Fault> {
+/// Makes a change set of a plan's stack and waits until it is computed; it is gone again if there is nothing to change, or
+/// if it would lose what is not among `allows`.
+async fn computed(
+    deps: &Deps,
+    plan: &StackPlan,
+    name: &str,
+    template: &str,
+    allows: &[String],
+) -> Result<Vec<ResourceChange>, Fault> {
     deps.stacks.create_change_set(&plan.stack, name, template, &plan.tags).await?;
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
         match deps.stacks.change_set(&plan.stack, name).await? {
-            ChangeSetState::Ready(changes) => return Ok(changes),
+            ChangeSetState::Ready(changes) => {
+                let refused = lose_nothing(plan, &unnamed_losses(changes.iter().map(announced), allows));
+                if refused.is_err() {
+                    discard(deps, plan, name).await?;
+                }
+                return refused.map(|()| changes);
+            }
             ChangeSetState::Empty => {
                 deps.stacks.discard(&plan.stack, name).await?;
                 return Ok(Vec::new());
@@ -208,9 +289,13 @@ async fn clear_failed_creation(deps: &Deps, stack: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+fn announced(c: &ResourceChange) -> Announced<'_> {
+    Announced { id: &c.logical_id, resource_type: &c.resource_type, action: &c.action, replacement: &c.replacement }
+}
+
 /// The plan is given up. Its change set is removed, and a stack that is nothing but one in review; what was executed stays.
-async fn discard(deps: &Deps, plan: &StackPlan) -> Result<String, Fault> {
-    deps.stacks.discard(&plan.stack, &change_set(plan)).await?;
+async fn discard(deps: &Deps, plan: &StackPlan, name: &str) -> Result<String, Fault> {
+    deps.stacks.discard(&plan.stack, name).await?;
     match deps.stacks.describe(&plan.stack).await? {
         Some(s) => Ok(format!("stack {} stays, {}", plan.stack, s.status)),
         None => {
@@ -294,10 +379,17 @@ pub(crate) async fn execute(
 }
 
 /// Brings a plan's stack to a template on the way to the plan's own. The caller holds the approval. `part` tells this
-/// change set from the plan's others: letters.
-pub(crate) async fn part_way(deps: &Deps, plan: &StackPlan, part: &str, template: &str) -> Result<(), Fault> {
+/// change set from the plan's others: letters. `gone` is what the stack only believes to be there: it may let go of it.
+pub(crate) async fn part_way(
+    deps: &Deps,
+    plan: &StackPlan,
+    part: &str,
+    template: &str,
+    gone: &[String],
+) -> Result<(), Fault> {
     let name = format!("{}-{part}", change_set(plan));
-    if !computed(deps, plan, &name, template).await?.is_empty() {
+    let allows = [&plan.allows, gone].concat();
+    if !computed(deps, plan, &name, template, &allows).await?.is_empty() {
         executed(deps, plan, &name).await?;
     }
     Ok(())

@@ -108,6 +108,8 @@ pub struct OrgConfig {
     pub limits: (u64, u64),
     /// Formats that are delivered; any if empty.
     pub formats: BTreeSet<String>,
+    /// Names of its secrets: of all its shares, watched or not, and of its EHR.
+    pub secrets: BTreeSet<ShareId>,
     /// Its storages besides the one of its data.
     pub storages: BTreeSet<Storage>,
     /// Whether a recording that came in another encoding is looked for: one request more for each.

@@ -83,10 +83,10 @@ async fn remake(deps: &Deps, plan: &StackPlan, template: &Value) -> Result<(), F
             Fault::new(FaultCode::DriftFound, detail)
         })?;
         tracing::warn!(stack = plan.stack, ?gone, "letting go of what is gone");
-        part_way(deps, plan, "without", &without.to_string()).await?;
+        part_way(deps, plan, "without", &without.to_string(), &gone).await?;
     }
     if !gone.is_empty() || plan.remakes.iter().any(|id| !resources.contains_key(id)) {
-        part_way(deps, plan, "again", &plan.template).await?;
+        part_way(deps, plan, "again", &plan.template, &[]).await?;
     }
     Ok(())
 }

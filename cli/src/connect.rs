@@ -20,8 +20,10 @@ use leadline_activities::schedules::Registered;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
 use leadline_provisioning::check::{Finding, Severity};
-use leadline_provisioning::config::{Config, Environment, Organization, PromotionRule, Share, TemporalTls};
-use leadline_provisioning::{Plan, Refusal, plan_env, plan_opening, plan_org};
+use leadline_provisioning::config::{
+    Config, Environment, Organization, PromotionRule, Share, TemporalTls, ehr_key_name,
+};
+use leadline_provisioning::{Plan, Refusal, plan_backup, plan_env, plan_opening, plan_org};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -230,29 +232,38 @@ struct FolderPlans {
 }
 
 impl FolderPlans {
+    fn environment<T>(&self, of: impl FnOnce(&Config, &Environment) -> Result<T, Fault>) -> Result<T, Fault> {
+        let (config, findings) = leadline_provisioning::load(&self.dir);
+        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
+        let gone = || Fault::new(FaultCode::ConfigInvalid, format!("there is no environment {} any more", self.env));
+        of(&config, config.environment(&self.env).ok_or_else(gone)?)
+    }
+
     /// Without an organization: of the environment itself.
     fn plan(
         &self,
         org: Option<&OrgId>,
         of_org: impl FnOnce(&Config, &Environment, &Organization) -> Result<Plan, Refusal>,
     ) -> Result<Plan, Fault> {
-        let (config, findings) = leadline_provisioning::load(&self.dir);
-        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
-        let gone = || Fault::new(FaultCode::ConfigInvalid, format!("there is no environment {} any more", self.env));
-        let env = config.environment(&self.env).ok_or_else(gone)?;
-        let plan = match org {
-            None => plan_env(env, None, &[]),
-            Some(id) => {
-                let o = config.organization(&self.env, id).ok_or_else(|| {
-                    Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {id} is not configured here"))
-                })?;
-                of_org(&config, env, o)
-            }
-        };
-        plan.map_err(|r| match r {
-            Refusal::Residency(f) => f,
-            r => Fault::new(FaultCode::ConfigInvalid, format!("there is no plan: {r}")),
+        self.environment(|config, env| {
+            let plan = match org {
+                None => plan_env(env, None, &[]),
+                Some(id) => {
+                    let o = config.organization(&self.env, id).ok_or_else(|| {
+                        Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {id} is not configured here"))
+                    })?;
+                    of_org(config, env, o)
+                }
+            };
+            plan.map_err(no_plan)
         })
+    }
+}
+
+fn no_plan(r: Refusal) -> Fault {
+    match r {
+        Refusal::Residency(f) => f,
+        r => Fault::new(FaultCode::ConfigInvalid, format!("there is no plan: {r}")),
     }
 }
 
@@ -289,7 +300,12 @@ impl Plans for FolderPlans {
 
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault> {
         let plan = self.plan(org, |config, env, o| plan_org(config, env, o, None, &[]))?;
-        Ok(Planned { template: plan.template().clone(), tags: plan.tags().clone() })
+        Ok(Planned::from(&plan))
+    }
+
+    fn copies(&self) -> Result<Option<Planned>, Fault> {
+        let plan = self.environment(|config, env| plan_backup(config, env, None, &[]).transpose().map_err(no_plan))?;
+        Ok(plan.as_ref().map(Planned::from))
     }
 }
 
@@ -366,6 +382,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 shares,
                 limits: (o.limits.small_file_bytes, o.limits.max_file_bytes),
                 formats: o.formats.clone(),
+                secrets: o.shares.keys().cloned().chain(ehr_key_name().filter(|n| o.has_secret(n))).collect(),
                 storages: o.storage.names(),
                 link_encodings: o.links_encodings(),
             },

@@ -131,8 +131,10 @@ codes! {
     StackFailed = "stack.failed", Blocked;
     /// The stack was never made, or was deleted.
     StackMissing = "stack.missing", Blocked;
-    /// The change set is not the plan that was approved.
+    /// What would be executed is not what was planned, or not what the worker's own files ask for.
     StackPlanMismatch = "stack.plan_mismatch", Rejected;
+    /// Carrying the plan out would take away data, or access to data, that nobody named.
+    StackLosesData = "stack.loses_data", Rejected;
     /// A gate in front of the environment is closed: something was not shown, or too few people agreed.
     GateClosed = "gate.closed", Rejected;
     /// The evidence was not signed by the environment that has to pass, or is about something else.

@@ -151,7 +151,16 @@ pub struct Request<'a> {
 /// Permission to apply one plan. Only [`Approval::grant`] makes one:
 ///
 /// ```compile_fail,E0451
-/// let approval = leadline_domain::gates::Approval { digest: String::new() };
+/// # use leadline_domain::gates::{Approval, Request};
+/// # let request = Request { digest: "d", organization: true, requested_by: "ann", evidence: None, approvers: &[] };
+/// let approval = Approval { digest: "d".to_owned() };
+/// ```
+///
+/// ```
+/// # use leadline_domain::gates::{Approval, Request};
+/// # let request = Request { digest: "d", organization: true, requested_by: "ann", evidence: None, approvers: &[] };
+/// let approval = Approval::grant(None, &request, 0).unwrap();
+/// # assert_eq!(approval.digest(), "d");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {

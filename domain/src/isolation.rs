@@ -15,6 +15,8 @@ pub enum Action {
     Head,
     /// Get an object.
     Get,
+    /// Get a version of an object.
+    GetVersion,
     /// Put an object.
     Put,
     /// Delete an object.
@@ -23,6 +25,16 @@ pub enum Action {
     BeginUpload,
     /// Begin a multipart upload of a recording.
     BeginRecording,
+    /// List uploads.
+    ListUploads,
+    /// Send a part of an upload.
+    UploadPart,
+    /// List the parts of an upload.
+    ListParts,
+    /// Put the parts of an upload together.
+    CompleteUpload,
+    /// Give an upload up.
+    AbortUpload,
     /// Copy an object out of the bucket.
     CopyFrom,
     /// Copy an object into the bucket.
@@ -41,6 +53,8 @@ pub enum Action {
     Receive,
     /// Delete a message.
     DeleteMessage,
+    /// Publish to a topic.
+    Publish,
 }
 
 /// Whose resource it is tried on.
@@ -258,10 +272,16 @@ impl Action {
             Self::List => "list",
             Self::Head => "head",
             Self::Get => "get",
+            Self::GetVersion => "get version",
             Self::Put => "put",
             Self::Delete => "delete",
             Self::BeginUpload => "begin upload",
             Self::BeginRecording => "begin recording",
+            Self::ListUploads => "list uploads",
+            Self::UploadPart => "upload part",
+            Self::ListParts => "list parts",
+            Self::CompleteUpload => "complete upload",
+            Self::AbortUpload => "abort upload",
             Self::CopyFrom => "copy from",
             Self::CopyTo => "copy to",
             Self::GenerateDataKey => "generate data key",
@@ -271,6 +291,7 @@ impl Action {
             Self::Send => "send",
             Self::Receive => "receive",
             Self::DeleteMessage => "delete message",
+            Self::Publish => "publish",
         }
     }
 }

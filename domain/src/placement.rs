@@ -28,6 +28,14 @@ pub struct EnvFacts {
 /// # use leadline_domain::{EnvId, Placement};
 /// let unproven = Placement { env: EnvId::parse("us").unwrap(), account: String::new(), region: String::new() };
 /// ```
+///
+/// ```
+/// # use leadline_domain::{EnvFacts, EnvId, OrgId, Placement};
+/// # let (us, org) = (EnvId::parse("us").unwrap(), OrgId::parse("st-mary").unwrap());
+/// # let jurisdictions = ["us".to_owned()].into();
+/// # let facts = EnvFacts { env: us, account: String::new(), region: String::new(), jurisdictions };
+/// let proven = Placement::resolve(&org, "us", &facts).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     env: EnvId,
@@ -67,6 +75,13 @@ impl Placement {
 /// ```compile_fail,E0308
 /// # use leadline_domain::{EnvId, OrgId, OrgScope};
 /// let scope = OrgScope::new(OrgId::parse("st-mary").unwrap(), EnvId::parse("us").unwrap());
+/// ```
+///
+/// ```
+/// # use leadline_domain::{OrgId, OrgScope, Placement};
+/// # fn f(proof: Placement) {
+/// let scope = OrgScope::new(OrgId::parse("st-mary").unwrap(), proof);
+/// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgScope {

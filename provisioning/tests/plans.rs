@@ -158,6 +158,14 @@ fn what_is_lost_is_said_in_words_and_data() {
     assert_eq!(p.loses(), ["SecretClinic"]);
     assert!(p.to_string().contains("REMOVE SecretClinic") && p.to_string().contains("is lost with it"), "{p}");
     assert_eq!(serde_json::to_value(&p).unwrap()["loses"], serde_json::json!(["SecretClinic"]));
+    // Whoever approves the plan approves the names: another digest than without, the same once it is done.
+    assert_eq!((p.allows(), first.allows()), (&["SecretClinic".to_owned()][..], &[][..]));
+    let plain = plan_org(&c, &us, &fewer, None, &[]).unwrap();
+    assert_ne!(p.digest(), plain.digest());
+    let twice = ["SecretClinic".into(), "SecretClinic".into()];
+    let done = plan_org(&c, &us, &fewer, Some(&applied(&p)), &twice).unwrap();
+    assert_eq!(p.digest(), done.digest());
+    assert!(done.to_string().contains("may lose SecretClinic"), "{done}");
 }
 
 #[test]
@@ -209,6 +217,7 @@ fn whoever_carries_a_plan_out_can_compute_its_digest() {
         tags: p.tags(),
         repairs: p.repairs(),
         remakes: p.remakes(),
+        allows: p.allows(),
         deletes: p.deletes(),
     };
     assert_eq!(identity.digest(), p.digest());
@@ -219,6 +228,7 @@ fn whoever_carries_a_plan_out_can_compute_its_digest() {
         Identity { region: "x", ..identity },
         Identity { repairs: &[], ..identity },
         Identity { remakes: &remade, ..identity },
+        Identity { allows: &remade, ..identity },
         Identity { deletes: Some("x"), ..identity },
     ] {
         assert_ne!(other.digest(), p.digest(), "{other:?}");

@@ -4,7 +4,7 @@ use crate::onboard_rig::REFERENCE;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{AwsIsolation, AwsOrgStores, AwsSecrets, CfnStacks};
 use leadline_activities::engine::Engine;
-use leadline_activities::ports::checks::Isolation;
+use leadline_activities::ports::checks::{EnvBucket, Isolation, Owned};
 use leadline_activities::ports::registration::{Check, Registrations};
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::ports::store::{OrgStore, OrgStores};
@@ -174,14 +174,14 @@ impl Isolation for FaultyIsolation {
         let made = self.0.stacks().await?;
         Ok(made.into_iter().filter(|s| owner(s) == REFERENCE).collect())
     }
-    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_own", self.0.own(own, shares)).await
+    async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_own", self.0.own(own, has)).await
     }
-    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_environment", self.0.environment(own, env)).await
+    async fn environment(&self, own: &OrgScope, env: &EnvScope, buckets: &[EnvBucket]) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_environment", self.0.environment(own, env, buckets)).await
     }
-    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
-        self.1.around(own.org().as_str(), "probe_other", self.0.other(own, other, shares)).await
+    async fn other(&self, own: &OrgScope, other: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
+        self.1.around(own.org().as_str(), "probe_other", self.0.other(own, other, has)).await
     }
 }
 

@@ -25,6 +25,7 @@ use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::signing::Signing;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, Stacks};
+use leadline_activities::provision::stack_plan;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::{
@@ -35,12 +36,14 @@ use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use temporalio_client::errors::WorkflowGetResultError;
 use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
+use temporalio_common::error::IncomingError;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
 
@@ -54,25 +57,45 @@ impl Shares for OneShare {
     fn forget(&self, _: &OrgId, _: &ShareId) {}
 }
 
-struct NoPlans;
+/// Plans of what the rig is configured with.
+struct RigPlans(Config);
+
+struct NoSigning;
 
 #[async_trait]
-impl Signing for NoPlans {
+impl Signing for NoSigning {
     async fn key(&self) -> Result<String, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
     }
 }
 
-impl Plans for NoPlans {
+impl Plans for RigPlans {
     fn inputs(&self, _: &EnvId, _: &OrgId) -> Result<String, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
     }
     fn opening(&self, _: &OrgId, _: &str) -> Result<Plan, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
     }
-    fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
-        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault> {
+        let plan = org.map_or_else(|| environment_plan(&self.0), |o| organization_plan(&self.0, o.as_str(), &[]));
+        Ok(Planned::from(&plan))
     }
+    fn copies(&self) -> Result<Option<Planned>, Fault> {
+        Ok(None)
+    }
+}
+
+fn environment_plan(config: &Config) -> Plan {
+    let env = config.environment(&facts("test").env).expect("test");
+    leadline_provisioning::plan_env(env, None, &[]).expect("a plan")
+}
+
+/// As if there were nothing: nothing seems to be lost, whatever is there.
+fn organization_plan(config: &Config, org: &str, allow: &[String]) -> Plan {
+    let id = facts("test").env;
+    let (env, org) = (config.environment(&id), config.organization(&id, scope(org).org()));
+    let (env, org) = (env.expect("test"), org.expect("an organization"));
+    leadline_provisioning::plan_org(config, env, org, None, allow).expect("a plan")
 }
 
 /// The organization to which nothing happens: what the others come to is compared with what it came to.
@@ -84,6 +107,7 @@ pub struct OnboardRig {
     pub engine: Engine,
     /// What is to come.
     pub plights: Arc<Plights>,
+    dir: PathBuf,
     config: Config,
     url: String,
     temporal: String,
@@ -96,18 +120,20 @@ impl OnboardRig {
     /// # Panics
     /// When something of it fails.
     pub async fn start(dir: &Path, temporal: &Temporal, aws: &AwsEndpoint, orgs: &[String]) -> Self {
-        let config = configured(&dir.join("environments"), &aws.url(), orgs);
+        let dir = dir.join("environments");
+        let config = configured(&dir, &aws.url(), orgs);
         let client = crate::rig::connect(&temporal.address()).await;
         let mut rig = Self {
             engine: Engine::new(client),
             plights: Arc::default(),
+            dir,
             config,
             url: aws.url(),
             temporal: temporal.address(),
             running: None,
         };
         rig.work();
-        let env = rig.environment_plan();
+        let env = environment_plan(&rig.config);
         let handle = rig.begin_environment(env).await;
         handle.get_result(WorkflowGetResultOptions::default()).await.expect("the environment is applied");
         rig.begin(REFERENCE).await;
@@ -156,21 +182,35 @@ impl OnboardRig {
         }
     }
 
-    fn environment_plan(&self) -> Plan {
-        let env = self.config.environment(&facts("test").env).expect("test");
-        leadline_provisioning::plan_env(env, None, &[]).expect("a plan")
-    }
-
     /// The plan of an organization, as if there were nothing.
     ///
     /// # Panics
     /// When there is none.
     #[must_use]
     pub fn plan(&self, org: &str) -> Plan {
-        let id = facts("test").env;
-        let (env, org) = (self.config.environment(&id), self.config.organization(&id, scope(org).org()));
-        let (env, org) = (env.expect("test"), org.expect("an organization"));
-        leadline_provisioning::plan_org(&self.config, env, org, None, &[]).expect("a plan")
+        self.plan_allowing(org, &[])
+    }
+
+    /// The same, in which these resources may be lost.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn plan_allowing(&self, org: &str, allow: &[&str]) -> Plan {
+        let allow: Vec<String> = allow.iter().map(|a| (*a).to_owned()).collect();
+        organization_plan(&self.config, org, &allow)
+    }
+
+    /// Changes an organization's file. A worker that runs has the files of when it was started.
+    ///
+    /// # Panics
+    /// When the file cannot be read or written, or is not right then.
+    pub fn edit(&mut self, org: &str, from: &str, to: &str) {
+        let path = self.dir.join(format!("orgs/{org}.toml"));
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).expect("written");
+        self.config = loaded(&self.dir);
     }
 
     async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, ApplyEnvironment> {
@@ -186,11 +226,40 @@ impl OnboardRig {
     /// # Panics
     /// When Temporal does not take it.
     pub async fn begin(&self, org: &str) {
-        let plan = self.plan(org);
-        let id = ids::onboard(plan.env(), plan.org().expect("an organization"));
+        self.begin_with(asked(&self.plan(org))).await;
+    }
+
+    async fn begin_with(&self, input: ApplyInput) {
+        let id = ids::onboard(&input.plan.env, input.plan.org.as_ref().expect("an organization"));
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
-        let started = self.engine.client().start_workflow(OnboardOrganization::run, asked(&plan), options).await;
+        let started = self.engine.client().start_workflow(OnboardOrganization::run, input, options).await;
         started.expect("started");
+    }
+
+    /// Starts an onboarding with this plan, as it may have been altered on the way, that has to be refused.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn refused(&self, plan: StackPlan) -> Fault {
+        let org = plan.org.clone().expect("an organization");
+        self.begin_with(ApplyInput { plan, ..asked(&self.plan(org.as_str())) }).await;
+        match self.handle(org.as_str()).get_result(WorkflowGetResultOptions::default()).await {
+            Err(WorkflowGetResultError::Failed(cause)) => match &*cause {
+                IncomingError::Application(a) => a.details::<Fault>().ok().flatten().expect("a fault"),
+                other => panic!("{other}"),
+            },
+            other => panic!("{:?}", other.map(|s| s.step)),
+        }
+    }
+
+    /// Onboards with this plan; the credentials are there.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn applied(&self, plan: &Plan) -> ApplyStatus {
+        self.begin_with(asked(plan)).await;
+        let handle = self.handle(plan.org().expect("an organization").as_str());
+        handle.get_result(WorkflowGetResultOptions::default()).await.expect("applied")
     }
 
     /// The onboarding of an organization.
@@ -301,19 +370,13 @@ fn queue() -> String {
 }
 
 fn asked(plan: &Plan) -> ApplyInput {
-    let plan = StackPlan {
-        env: plan.env().clone(),
-        org: plan.org().cloned(),
-        stack: plan.stack().to_owned(),
-        region: plan.region().to_owned(),
-        template: plan.template_text(),
-        tags: plan.tags().clone(),
-        repairs: plan.repairs().to_vec(),
-        remakes: plan.remakes().to_vec(),
-        deletes: None,
-        digest: plan.digest().to_owned(),
-    };
-    ApplyInput { plan, requested_by: "tests".into(), inputs: String::new(), evidence: None, signature: None }
+    ApplyInput {
+        plan: stack_plan(plan),
+        requested_by: "tests".into(),
+        inputs: String::new(),
+        evidence: None,
+        signature: None,
+    }
 }
 
 async fn connect(url: &str) -> Aws {
@@ -328,7 +391,8 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         let shares = BTreeMap::from([(share_id(), share())]);
         let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
         let (scope, storages, link_encodings) = (scope(o.id.as_str()), BTreeSet::new(), o.links_encodings());
-        (o.id.clone(), OrgConfig { scope, shares, limits, formats, storages, link_encodings })
+        let secrets = BTreeSet::from([share_id()]);
+        (o.id.clone(), OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings })
     });
     let orgs = orgs.collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };
@@ -356,8 +420,8 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         settings: Arc::new(AwsSettingsReader::new(&aws)),
         removal: Arc::new(AwsSettingsReader::new(&aws)),
         registrations: Arc::new(FaultyRegistrations(Arc::clone(&plights))),
-        plans: Arc::new(NoPlans),
-        signing: Arc::new(NoPlans),
+        plans: Arc::new(RigPlans(config.clone())),
+        signing: Arc::new(NoSigning),
         cache: ContentCache::new(1 << 20),
         isolation: Arc::new(FaultyIsolation(AwsIsolation::new(aws), plights)),
     }
@@ -400,6 +464,10 @@ fn configured(dir: &Path, url: &str, orgs: &[String]) -> Config {
         );
         std::fs::write(dir.join(format!("orgs/{org}.toml")), text).expect("written");
     }
+    loaded(dir)
+}
+
+fn loaded(dir: &Path) -> Config {
     let (config, findings) = leadline_provisioning::load(dir);
     config.unwrap_or_else(|| panic!("{findings:#?}"))
 }

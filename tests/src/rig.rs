@@ -13,7 +13,7 @@ use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
 use leadline_activities::engine::{Engine, Started};
 use leadline_activities::outcomes::Outcomes;
-use leadline_activities::ports::checks::{Isolation, LiveSettings, Physical, Planned, Plans};
+use leadline_activities::ports::checks::{EnvBucket, Isolation, LiveSettings, Owned, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::removal::Removal;
 use leadline_activities::ports::share::Share;
@@ -158,6 +158,7 @@ impl Rig {
                     shares: BTreeMap::from([(share_id(), config)]),
                     limits: (small_bytes, 1 << 30),
                     formats: BTreeSet::new(),
+                    secrets: BTreeSet::from([share_id()]),
                     storages: BTreeSet::new(),
                     link_encodings: true,
                 },
@@ -471,13 +472,13 @@ impl Isolation for Nothing {
     async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
         Err(unused())
     }
-    async fn own(&self, _: &OrgScope, _: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+    async fn own(&self, _: &OrgScope, _: &Owned) -> Result<Vec<Evidence>, Fault> {
         Err(unused())
     }
-    async fn environment(&self, _: &OrgScope, _: &EnvScope) -> Result<Vec<Evidence>, Fault> {
+    async fn environment(&self, _: &OrgScope, _: &EnvScope, _: &[EnvBucket]) -> Result<Vec<Evidence>, Fault> {
         Err(unused())
     }
-    async fn other(&self, _: &OrgScope, _: &OrgScope, _: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+    async fn other(&self, _: &OrgScope, _: &OrgScope, _: &Owned) -> Result<Vec<Evidence>, Fault> {
         Err(unused())
     }
 }
@@ -519,6 +520,9 @@ impl Plans for Nothing {
         Err(unused())
     }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
+        Err(unused())
+    }
+    fn copies(&self) -> Result<Option<Planned>, Fault> {
         Err(unused())
     }
 }

@@ -184,7 +184,8 @@ fn outcomes(aws: &Aws, env: &EnvScope, orgs: &[OrgScope]) -> Outcomes {
     let known = |scope: &OrgScope| {
         let (shares, limits, formats) = (BTreeMap::new(), (1 << 20, MAX_BYTES), BTreeSet::new());
         let (scope, storages) = (scope.clone(), BTreeSet::new());
-        (scope.org().clone(), OrgConfig { scope, shares, limits, formats, storages, link_encodings: false })
+        let secrets = BTreeSet::new();
+        (scope.org().clone(), OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings: false })
     };
     let orgs = orgs.iter().map(known).collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 1, outcomes: None, orgs };

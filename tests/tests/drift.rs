@@ -93,11 +93,17 @@ async fn what_is_changed_past_us_is_named() {
     let put = root.s3.put_bucket_cors().bucket(&bucket).cors_configuration(rules.expect("rules"));
     put.send().await.expect("put");
 
+    lets_go(&root, &bucket).await;
     let (code, report) = look(&stack, &org);
     let text = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(code, Some(3), "{text}");
     let found = places(&report);
     for place in [
+        "Bucket lifecycle.oops drifted",
+        "Bucket lifecycle.abandoned-staging drifted",
+        "Bucket object_lock.days drifted",
+        "Bucket object_lock.mode drifted",
+        "Bucket ownership drifted",
         "Bucket policy.Statement.Oops drifted",
         "Bucket policy.Statement.OwnRoleOnly drifted",
         "Bucket cors drifted",
@@ -179,9 +185,22 @@ async fn what_is_changed_past_us_is_named() {
         .send()
         .await
         .expect("put");
+    // Whoever has an account may publish what looks like an alarm of ours.
+    root.query(
+        "sns",
+        "2010-03-31",
+        &[
+            ("Action", "SetTopicAttributes"),
+            ("TopicArn", &topic()),
+            ("AttributeName", "Policy"),
+            ("AttributeValue", &open.to_string().replace("sqs:SendMessage", "sns:Publish")),
+        ],
+    );
     let (code, report) = look(&stack, &env);
     assert_eq!(code, Some(3));
     assert!(places(&report).iter().any(|p| p.starts_with("AuditQueue policy")), "{report}");
+    assert!(places(&report).contains("AlarmTopic policy.Statement.Oops drifted"), "{report}");
+    assert!(places(&report).contains("AlarmTopic policy.Statement.Alarms drifted"), "{report}");
     let alarm = ear.hears(1).await.remove(0);
     assert_eq!((alarm.subject.as_str(), alarm.message.organization), ("leadline test: drift.found", None));
 
@@ -208,6 +227,12 @@ async fn what_is_changed_past_us_is_named() {
         assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
     }
     assert_eq!(plan(&["--repair"]).0, Some(0), "nothing more to put back");
+    let kept = root.s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await.expect("rules");
+    let mut rules: Vec<&str> = kept.rules().iter().filter_map(|r| r.id()).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, ["abandoned-staging", "abandoned-uploads", "staging-markers"], "no rule takes recordings away");
+    let lock = root.s3.get_object_lock_configuration().bucket(&bucket).send().await.expect("a lock");
+    assert!(lock.object_lock_configuration.is_some_and(|l| l.rule.is_none()), "nothing is locked unasked");
     let cors = root.s3.get_bucket_cors().bucket(&bucket).send().await.expect("rules");
     let origins: Vec<&String> = cors.cors_rules().iter().flat_map(|r| r.allowed_origins()).collect();
     assert!(origins.len() == 1 && origins[0].starts_with("http://127.0.0.1:"), "{origins:?}");
@@ -215,6 +240,29 @@ async fn what_is_changed_past_us_is_named() {
     let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
     ear.hears(0).await;
     worker.stop(Duration::from_secs(20));
+}
+
+/// A bucket that takes recordings away after a day, keeps what is staged, locks what it is given, and leaves objects to whoever
+/// wrote them.
+async fn lets_go(root: &PastUs, bucket: &str) {
+    use aws_sdk_s3::types as s3;
+    let rule = s3::LifecycleRule::builder()
+        .id("oops")
+        .status(s3::ExpirationStatus::Enabled)
+        .filter(s3::LifecycleRuleFilter::builder().prefix("recordings/").build())
+        .expiration(s3::LifecycleExpiration::builder().days(1).build());
+    let rules = s3::BucketLifecycleConfiguration::builder().rules(rule.build().expect("a rule")).build();
+    let put =
+        root.s3.put_bucket_lifecycle_configuration().bucket(bucket).lifecycle_configuration(rules.expect("rules"));
+    put.send().await.expect("put");
+    let retention = s3::DefaultRetention::builder().mode(s3::ObjectLockRetentionMode::Governance).days(1).build();
+    let lock = s3::ObjectLockConfiguration::builder()
+        .object_lock_enabled(s3::ObjectLockEnabled::Enabled)
+        .rule(s3::ObjectLockRule::builder().default_retention(retention).build())
+        .build();
+    let put = root.s3.put_object_lock_configuration().bucket(bucket).object_lock_configuration(lock);
+    put.send().await.expect("put");
+    root.s3.delete_bucket_ownership_controls().bucket(bucket).send().await.expect("deleted");
 }
 
 /// What somebody deletes by hand is missed. What holds no data is made again by an approved plan; what holds data only if

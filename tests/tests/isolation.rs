@@ -30,11 +30,17 @@ fn tries(report: &Value, outcome: &str) -> BTreeSet<(String, String)> {
     all.map(|e| (e["action"].as_str().unwrap_or("?").to_owned(), target(e))).collect()
 }
 
-const ON_OTHERS: [&str; 13] = [
+const ON_OTHERS: [&str; 19] = [
     "list",
     "head",
     "get",
+    "get_version",
     "put",
+    "list_uploads",
+    "upload_part",
+    "list_parts",
+    "complete_upload",
+    "abort_upload",
     "delete",
     "begin_upload",
     "begin_recording",
@@ -46,10 +52,78 @@ const ON_OTHERS: [&str; 13] = [
     "take_role",
 ];
 
+/// A share that is not watched, and storages for copies.
+const MORE: &str = "\n[share.old]\nhost = \"127.0.0.1\"\nshare = \"old\"\npath = \"in\"\nenabled = false\n\
+    [storage.processing]\nkeep_days = 7\n[storage.archive]";
+
+/// Tries with this outcome, as (action, resource).
+fn places(report: &Value, outcome: &str) -> BTreeSet<(String, String)> {
+    let all = report["evidence"].as_array().expect("evidence").iter().filter(|e| e["outcome"] == outcome);
+    let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
+    all.map(|e| (text(&e["action"]), text(&e["resource"]))).collect()
+}
+
+/// What a bucket in which nothing was placed is tried with.
+fn on_bucket(bucket: &str) -> Vec<(String, String)> {
+    let at = format!("{bucket}/recordings/isolation-probe");
+    let of_bucket = ["list", "list_uploads"].map(|a| (a.to_owned(), bucket.to_owned()));
+    let of_object = ["get", "begin_recording", "delete"].map(|a| (a.to_owned(), at.clone()));
+    of_bucket.into_iter().chain(of_object).collect()
+}
+
+/// What kings-road has besides: its copies, and the credentials of the share that is not watched.
+fn elsewhere() -> Vec<(String, String)> {
+    let mut all: Vec<_> =
+        ["prc", "arc"].iter().flat_map(|s| on_bucket(&format!("leadline-test-kings-road-{ACCOUNT}-{s}"))).collect();
+    all.push(("read_secret".into(), "leadline/test/kings-road/share/old".into()));
+    all
+}
+
+/// What the environment has.
+fn of_environment() -> Vec<(String, String)> {
+    let env = EnvScope::new(&facts("test"));
+    let queues = [
+        env.ingest_queue(),
+        env.ingest_dlq(),
+        env.audit_queue(),
+        env.outcome_queue(),
+        env.upload_queue(),
+        env.dead_letters(),
+    ];
+    let on = |q: String| ["send", "receive", "delete_message"].map(|a| (a.to_owned(), q.clone()));
+    let mut all = on_bucket(&env.backup_bucket());
+    all.extend(queues.into_iter().flat_map(on));
+    all.push(("publish".into(), env.alarm_topic_arn()));
+    all
+}
+
+/// Somebody gives st-mary's role everything of the environment: each try finds it, and it is closed again.
+async fn the_environment_opened(stack: &Stack, root: &PastUs) {
+    let role = "leadline-test-org-st-mary";
+    let copies = format!("arn:aws:s3:::leadline-test-{ACCOUNT}-backup");
+    let all = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "s3:*", "Resource": [&copies, format!("{copies}/*")]}]});
+    let put = root.iam.put_role_policy().role_name(role).policy_name("oops").policy_document(all.to_string());
+    put.send().await.expect("put");
+    let (code, report) = probe(stack, "st-mary");
+    let text = serde_json::to_string_pretty(&report).unwrap();
+    assert_eq!(code, Some(3), "{text}");
+    let open = places(&report, "granted");
+    for (action, resource) in of_environment() {
+        assert!(open.contains(&(action.clone(), resource.clone())), "{action} on {resource}: {text}");
+    }
+    assert!(!tries(&report, "granted").iter().any(|(_, t)| t == "kings-road"), "{text}");
+    root.iam.delete_role_policy().role_name(role).policy_name("oops").send().await.expect("put back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn apart_as_made_and_a_breach_stops_onboarding() {
-    let clinics = [Clinic::new("st-mary", "ward"), Clinic::new("kings-road", "clinic")];
+    let clinics = [Clinic::new("st-mary", "ward"), Clinic::new("kings-road", "clinic").with(MORE)];
     let stack = Stack::start(&clinics);
+    let path = stack.environments().join("test.toml");
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::write(&path, text + "\n[backup]\nregion = \"us-west-2\"\nlock = \"compliance\"\n").expect("written");
     let mut worker = stack.worker();
     stack.provision();
     let root = PastUs::new(&stack.aws.url()).await;
@@ -63,11 +137,18 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     for action in ON_OTHERS {
         assert!(denied.contains(&(action.to_owned(), "kings-road".to_owned())), "{action}: {text}");
     }
-    for action in ["send", "receive", "delete_message"] {
+    for action in ["send", "receive", "delete_message", "publish", "list", "begin_recording"] {
         assert!(denied.contains(&(action.to_owned(), "environment".to_owned())), "{action}: {text}");
     }
+    let closed = places(&report, "denied");
+    for (action, resource) in elsewhere().into_iter().chain(of_environment()) {
+        assert!(closed.contains(&(action.clone(), resource.clone())), "{action} on {resource}: {text}");
+    }
+    let requests = report["evidence"].as_array().expect("evidence").iter();
+    let requests = requests.filter(|e| e["target"]["organization"] == "kings-road").count();
+    assert_eq!(requests, 18 + 2 + 2 * 5, "for a pair: docs/PROVISIONING.md, \"Proof of isolation\"");
     let granted = tries(&report, "granted");
-    for action in ON_OTHERS.iter().filter(|a| **a != "take_role") {
+    for action in ON_OTHERS.iter().filter(|a| !["take_role", "get_version"].contains(a)) {
         assert!(granted.contains(&((*action).to_owned(), "own".to_owned())), "{action}: {text}");
     }
     assert!(granted.iter().all(|(_, target)| target == "own"), "{text}");
@@ -75,11 +156,23 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let shown = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
     assert!(shown.contains("not enforced here: ") && shown.contains("tries ended as they have to"), "{shown}");
 
-    // Somebody gives st-mary's role everything of kings-road, and opens the bucket of kings-road for it.
+    the_environment_opened(&stack, &root).await;
+    assert!(ear.hears(1).await[0].message.detail.contains("of the environment: GRANTED"));
+    // An organization's own storages are its own.
+    let (code, report) = probe(&stack, "kings-road");
+    assert_eq!(code, Some(0), "{report}");
+    let own = places(&report, "granted");
+    for (action, resource) in elsewhere().into_iter().filter(|(action, _)| action != "delete") {
+        assert!(own.contains(&(action.clone(), resource.clone())), "{action} on {resource}: {report}");
+    }
+
+    // Somebody gives st-mary's role everything of kings-road, and opens the buckets of kings-road for it.
     let role = format!("arn:aws:iam::{ACCOUNT}:role/leadline-test-org-st-mary");
     let bucket = format!("leadline-test-kings-road-{ACCOUNT}");
+    let copies = format!("arn:aws:s3:::leadline-test-{ACCOUNT}-backup");
     let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kms:*",
-        "secretsmanager:*"], "Resource": "*"}]});
+        "secretsmanager:*"], "Resource": "*"}, {"Effect": "Deny", "Action": "s3:*", "Resource": [&copies,
+        format!("{copies}/*")]}]});
     root.iam
         .put_role_policy()
         .role_name("leadline-test-org-st-mary")
@@ -88,30 +181,27 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
         .send()
         .await
         .expect("put");
-    let kept = root.s3.get_bucket_policy().bucket(&bucket).send().await.expect("read").policy.expect("a policy");
-    let open = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Oops", "Effect": "Allow",
-        "Principal": {"AWS": role}, "Action": "s3:*",
-        "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")]}]});
-    root.s3.put_bucket_policy().bucket(&bucket).policy(open.to_string()).send().await.expect("put");
+    let mut kept = Vec::new();
+    for bucket in [bucket.clone(), format!("{bucket}-prc"), format!("{bucket}-arc")] {
+        let before = root.s3.get_bucket_policy().bucket(&bucket).send().await.expect("read").policy.expect("a policy");
+        let open = json!({"Version": "2012-10-17", "Statement": [{"Sid": "Oops", "Effect": "Allow",
+            "Principal": {"AWS": &role}, "Action": "s3:*",
+            "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")]}]});
+        root.s3.put_bucket_policy().bucket(&bucket).policy(open.to_string()).send().await.expect("put");
+        kept.push((bucket, before));
+    }
 
     let (code, report) = probe(&stack, "st-mary");
     let text = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(code, Some(3), "{text}");
     let broken: BTreeSet<String> =
         tries(&report, "granted").into_iter().filter(|(_, t)| t == "kings-road").map(|(a, _)| a).collect();
-    for action in [
-        "list",
-        "head",
-        "get",
-        "put",
-        "delete",
-        "begin_upload",
-        "begin_recording",
-        "copy_from",
-        "copy_to",
-        "read_secret",
-    ] {
-        assert!(broken.contains(action), "{action}: {text}");
+    for action in ON_OTHERS.iter().filter(|a| !["generate_data_key", "decrypt", "take_role"].contains(a)) {
+        assert!(broken.contains(*action), "{action}: {text}");
+    }
+    let open = places(&report, "granted");
+    for (action, resource) in elsewhere() {
+        assert!(open.contains(&(action.clone(), resource.clone())), "{action} on {resource}: {text}");
     }
     assert!(!broken.contains("take_role"), "{text}");
     assert!(tries(&report, "denied").iter().any(|(_, t)| t == "environment"), "the queues stay closed: {text}");
@@ -140,8 +230,10 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let there = root.s3.list_objects_v2().bucket(&bucket).send().await.expect("listed");
     let keys: Vec<&str> = there.contents().iter().filter_map(|o| o.key()).collect();
     assert_eq!(keys, ["staging/isolation-probe"], "what was put by surprise is gone again");
-    let uploads = root.s3.list_multipart_uploads().bucket(&bucket).send().await.expect("listed");
-    assert!(uploads.uploads().is_empty(), "{uploads:?}");
+    for (bucket, _) in &kept {
+        let uploads = root.s3.list_multipart_uploads().bucket(bucket).send().await.expect("listed");
+        assert!(uploads.uploads().is_empty(), "{uploads:?}");
+    }
 
     // An onboarding stops there and does not try again by itself; it goes on when it is mended and told so.
     let credentials = stack.dir.join("st-mary.credentials.toml");
@@ -165,7 +257,9 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let waits = told.find_map(|l| l.ok().filter(|l| l.contains("waits:"))).expect("it waits");
     assert!(waits.contains("isolation.broken") && waits.contains("kings-road"), "{waits}");
     assert_eq!(ear.hears(1).await[0].message.workflow, "onboard/test/st-mary");
-    root.s3.put_bucket_policy().bucket(&bucket).policy(kept).send().await.expect("put back");
+    for (bucket, before) in kept {
+        root.s3.put_bucket_policy().bucket(&bucket).policy(before).send().await.expect("put back");
+    }
     root.iam
         .delete_role_policy()
         .role_name("leadline-test-org-st-mary")

@@ -365,6 +365,7 @@ mod tests {
             tags: BTreeMap::new(),
             repairs: vec![],
             remakes: vec![],
+            allows: vec![],
             deletes: None,
             digest: "d".into(),
         };

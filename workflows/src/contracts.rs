@@ -276,6 +276,9 @@ pub struct StackPlan {
     /// Logical ids of the resources that are gone and are to be made again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remakes: Vec<String>,
+    /// Logical ids of the resources that hold data, or access to data, and may be replaced, removed, or made again, empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allows: Vec<String>,
     /// Id of the certificate of the off-boarding after which everything is to be deleted; absent for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes: Option<String>,

@@ -2,10 +2,29 @@
 
 use async_trait::async_trait;
 use leadline_domain::isolation::{Evidence, NotEnforced};
+use leadline_domain::transfer::Storage;
 use leadline_domain::{EnvId, EnvScope, Fault, OrgId, OrgScope, ShareId};
 use leadline_provisioning::Plan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What an organization has besides its bucket, key and role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Names of its secrets: of all its shares, watched or not, and of its EHR.
+    pub secrets: BTreeSet<ShareId>,
+    /// Its storages besides the one of its data.
+    pub storages: BTreeSet<Storage>,
+}
+
+/// A bucket of the environment, which no organization has any business with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvBucket {
+    /// Name.
+    pub name: String,
+    /// Where it is.
+    pub region: String,
+}
 
 /// Tries what an organization's credentials reach. Whatever is found open, no content of another organization is read
 /// and none is changed: what is tried is tried on names of the probe's own. Nobody can name another object to it:
@@ -13,7 +32,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// ```compile_fail,E0061
 /// # use leadline_activities::ports::checks::Isolation;
 /// # async fn f(probe: &dyn Isolation, a: &leadline_domain::OrgScope, b: &leadline_domain::OrgScope) {
-/// let _ = probe.other(a, b, &[], "recordings/sha256/ab/cd").await;
+/// let _ = probe.other(a, b, &Default::default(), "recordings/sha256/ab/cd").await;
+/// # }
+/// ```
+///
+/// Whose resources are tried is all that is said:
+///
+/// ```
+/// # use leadline_activities::ports::checks::Isolation;
+/// # async fn f(probe: &dyn Isolation, a: &leadline_domain::OrgScope, b: &leadline_domain::OrgScope) {
+/// let _ = probe.other(a, b, &Default::default()).await;
 /// # }
 /// ```
 #[async_trait]
@@ -31,19 +59,19 @@ pub trait Isolation: Send + Sync {
     ///
     /// # Errors
     /// What passes by itself: nothing is shown then.
-    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault>;
+    async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault>;
 
-    /// Tries everything on the environment's queues.
+    /// Tries everything on the environment's queues, its topic of alarms and these buckets of it.
     ///
     /// # Errors
     /// What passes by itself, and `queue.*` if the queues are not there.
-    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault>;
+    async fn environment(&self, own: &OrgScope, env: &EnvScope, buckets: &[EnvBucket]) -> Result<Vec<Evidence>, Fault>;
 
-    /// Tries everything on another organization's resources, the secrets of its `shares` among them.
+    /// Tries everything on another organization's resources, what it `has` besides among them.
     ///
     /// # Errors
     /// What passes by itself: nothing is shown then.
-    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault>;
+    async fn other(&self, own: &OrgScope, other: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault>;
 }
 
 /// A resource of a stack as CloudFormation knows it.
@@ -87,10 +115,18 @@ pub trait LiveSettings: Send + Sync {
 /// What a stack should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
+    /// AWS region it belongs into.
+    pub region: String,
     /// Its template.
     pub template: Value,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+impl From<&Plan> for Planned {
+    fn from(plan: &Plan) -> Self {
+        Self { region: plan.region().to_owned(), template: plan.template().clone(), tags: plan.tags().clone() }
+    }
 }
 
 /// Plans from the configuration as it is now.
@@ -100,6 +136,12 @@ pub trait Plans: Send + Sync {
     /// # Errors
     /// `config.*`.
     fn planned(&self, org: Option<&OrgId>) -> Result<Planned, Fault>;
+
+    /// The plan of the stack of copies; `None` where nothing is copied.
+    ///
+    /// # Errors
+    /// `config.*`.
+    fn copies(&self) -> Result<Option<Planned>, Fault>;
 
     /// Digest of what the plan of an organization in an environment is made from, as the files are here now.
     ///

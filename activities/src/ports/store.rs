@@ -127,10 +127,25 @@ pub struct Stuck {
 /// # }
 /// ```
 ///
+/// Of its own it says:
+///
+/// ```
+/// # use leadline_activities::ports::store::OrgStore;
+/// # async fn f(a: &dyn OrgStore, digest: &leadline_domain::Digest, b: &leadline_domain::OrgScope) {
+/// let of_its_own = a.head_recording(digest).await;
+/// # }
+/// ```
+///
 /// Nor does anything outside the adapters get hold of a client that could be turned against another bucket:
 ///
 /// ```compile_fail,E0603
 /// use leadline_activities::adapters::aws::sts::OrgClients;
+/// ```
+///
+/// What opens stores is to be had:
+///
+/// ```
+/// use leadline_activities::adapters::aws::AwsOrgStores;
 /// ```
 #[async_trait]
 pub trait OrgStore: Staging {

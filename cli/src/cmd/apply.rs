@@ -6,10 +6,11 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::status_fault;
+use leadline_activities::provision::stack_plan;
 use leadline_domain::gates::{Approver, GateState, SignedEvidence};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
-use leadline_workflows::contracts::{ApplyInput, Operator, StackPlan};
+use leadline_workflows::contracts::{ApplyInput, Operator};
 use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
@@ -41,21 +42,6 @@ pub(crate) async fn current(deps: &Deps, stack: &str) -> Result<Option<CurrentSt
 
 pub(crate) fn refused(r: &Refusal) -> Failure {
     Failure::new(format!("there is no plan: {r}"))
-}
-
-fn stack_plan(plan: &Plan) -> StackPlan {
-    StackPlan {
-        env: plan.env().clone(),
-        org: plan.org().cloned(),
-        stack: plan.stack().to_owned(),
-        region: plan.region().to_owned(),
-        template: plan.template_text(),
-        tags: plan.tags().clone(),
-        repairs: plan.repairs().to_vec(),
-        remakes: plan.remakes().to_vec(),
-        deletes: None,
-        digest: plan.digest().to_owned(),
-    }
 }
 
 /// The plan with everything put back that was changed past us, as whoever runs this command sees it now.

@@ -1,9 +1,11 @@
 //! Three-way comparison: what is planned, what was last applied, what is there.
 
+mod lifecycle;
 mod names;
 mod settings;
 
 pub use leadline_domain::drift::DriftKind;
+pub use lifecycle::{LifecycleRule, lifecycle, lifecycle_rules};
 pub use names::Names;
 pub use settings::{Notification, compares, cors_rule, noticed, notification, notification_parts, wanted, why_not};
 
@@ -164,7 +166,6 @@ mod tests {
                 "PolicyDocument": {"Version": "2012-10-17", "Statement": [
                     {"Sid": "Own", "Effect": "Deny", "Principal": "*", "Action": ["s3:B", "s3:A"],
                      "Resource": [{"Fn::Sub": "${Bucket.Arn}/*"}]}]}}},
-            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}},
         }})
     }
 
@@ -230,14 +231,72 @@ mod tests {
         assert_eq!(look(&template(), &template(), Some(l)), []);
     }
 
+    /// A rule that takes recordings away, one that is longer than it was, one that is gone; a lock that somebody put on;
+    /// objects that belong to whoever wrote them.
+    #[test]
+    fn how_a_bucket_keeps_and_lets_go_is_compared() {
+        let mut t = template();
+        let p = &mut t["Resources"]["Bucket"]["Properties"];
+        p["ObjectLockEnabled"] = true.into();
+        p["OwnershipControls"] = json!({"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]});
+        p["LifecycleConfiguration"] = json!({"Rules": [
+            {"Id": "staging", "Status": "Enabled", "Prefix": "staging/", "ExpirationInDays": 7},
+            {"Id": "uploads", "Status": "Enabled", "Prefix": "", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
+        ]});
+        let rule = |id: &str, prefix: &str| LifecycleRule {
+            id: id.into(),
+            enabled: true,
+            prefix: prefix.into(),
+            ..LifecycleRule::default()
+        };
+        let staging = LifecycleRule { expire_days: Some(7), ..rule("staging", "staging/") };
+        let uploads = LifecycleRule { abort_days: Some(7), ..rule("uploads", "") };
+        let mut l = live();
+        l["object_lock"] = json!({"enabled": true, "mode": null, "days": null, "years": null});
+        l["ownership"] = "BucketOwnerEnforced".into();
+        l["lifecycle"] = lifecycle([uploads, staging.clone()]);
+        assert_eq!(look(&t, &t, Some(l.clone())), []);
+        let oops = LifecycleRule { expire_days: Some(1), ..rule("oops", "recordings/") };
+        l["lifecycle"] = lifecycle([LifecycleRule { expire_days: Some(8), ..staging }, oops]);
+        l["object_lock"]["mode"] = "GOVERNANCE".into();
+        l["ownership"] = "ObjectWriter".into();
+        let places: Vec<String> = look(&t, &t, Some(l)).into_iter().map(|(p, _)| p).collect();
+        let expected =
+            ["lifecycle.oops", "lifecycle.staging.expire_days", "lifecycle.uploads", "object_lock.mode", "ownership"];
+        assert_eq!(places, expected.map(|e| format!("Bucket.{e}")));
+    }
+
+    #[test]
+    fn who_may_publish_is_compared() {
+        let allow = |who: &str| {
+            json!({"Version": "2012-10-17", "Statement": [{"Sid": "Alarms", "Effect": "Allow",
+            "Principal": {"Service": [who]}, "Action": ["sns:Publish"], "Resource": ["arn:aws:sns:us-east-1:1:t"]}]})
+        };
+        let mut policy = allow("cloudwatch.amazonaws.com");
+        policy["Statement"][0]["Resource"] = json!([{"Ref": "Topic"}]);
+        let t = json!({"Resources": {
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "t"}},
+            "TopicPolicy": {"Type": "AWS::SNS::TopicPolicy", "Properties": {"Topics": [{"Ref": "Topic"}],
+                "PolicyDocument": policy}}}});
+        let arn = ("AWS::SNS::Topic".to_owned(), "arn:aws:sns:us-east-1:1:t".to_owned());
+        let names = Names::new("1", "us-east-1", [("Topic".to_owned(), arn)].into());
+        let found = |who: &str| {
+            let live = json!({"policy": allow(who).to_string(), "key": null});
+            let c = compare(&t, &t, &BTreeMap::from([("Topic".to_owned(), Some(live))]), &names);
+            c.differences.into_iter().map(|d| d.setting).collect::<Vec<_>>()
+        };
+        assert_eq!(found("cloudwatch.amazonaws.com"), Vec::<String>::new());
+        assert_eq!(found("events.amazonaws.com"), ["policy.Statement.Alarms.Principal.Service"]);
+    }
+
     #[test]
     fn a_plan_that_is_ahead_is_no_drift() {
         let mut ahead = template();
         ahead["Resources"]["Bucket"]["Properties"]["VersioningConfiguration"]["Status"] = "Suspended".into();
-        ahead["Resources"]["Topic"]["Properties"]["TopicName"] = "other".into();
+        ahead["Resources"]["Alarm"] = json!({"Type": "AWS::CloudWatch::Alarm"});
         assert_eq!(
             look(&ahead, &template(), Some(live())),
-            [("Bucket.versioning".to_owned(), DriftKind::Pending), ("Topic.".to_owned(), DriftKind::Pending),]
+            [("Alarm.".to_owned(), DriftKind::Pending), ("Bucket.versioning".to_owned(), DriftKind::Pending)]
         );
     }
 

@@ -21,13 +21,15 @@ pub struct Identity<'a> {
     pub repairs: &'a [String],
     /// Logical ids of the resources that are gone and are to be made again.
     pub remakes: &'a [String],
+    /// Logical ids of the stateful resources that may be replaced, removed, or made again, empty.
+    pub allows: &'a [String],
     /// Id of the off-boarding's certificate, where everything is to be deleted after it.
     pub deletes: Option<&'a str>,
 }
 
 impl Identity<'_> {
-    /// SHA-256 (hexadecimal) of all of it as canonical JSON. A plan that only applies a template has no word of repairs
-    /// or deletion in it: whoever agreed to the one has not agreed to the others.
+    /// SHA-256 (hexadecimal) of all of it as canonical JSON. A plan that only applies a template has no word of
+    /// repairs, losses or deletion in it: whoever agreed to the one has not agreed to the others.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut all = json!({
@@ -39,6 +41,9 @@ impl Identity<'_> {
         }
         if !self.remakes.is_empty() {
             all["remakes"] = json!(self.remakes);
+        }
+        if !self.allows.is_empty() {
+            all["allows"] = json!(self.allows);
         }
         if let Some(certificate) = self.deletes {
             all["deletes"] = json!(certificate);

@@ -3,15 +3,17 @@
 
 mod diff;
 mod drift;
+mod held;
 mod identity;
 mod remake;
 mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
 pub use drift::{
-    Comparison, Drift, DriftKind, Names, Notification, compare, compares, cors_rule, drift, noticed, notification,
-    notification_parts, wanted, why_not,
+    Comparison, Drift, DriftKind, LifecycleRule, Names, Notification, compare, compares, cors_rule, drift, lifecycle,
+    lifecycle_rules, noticed, notification, notification_parts, wanted, why_not,
 };
+pub use held::{Announced, Wanted, strays, unnamed_losses, unnamed_remakes};
 pub use identity::Identity;
 pub use remake::without;
 
@@ -43,6 +45,14 @@ pub struct CurrentStack {
 /// let altered = leadline_provisioning::Plan { stack: String::new(), ..plan };
 /// # }
 /// ```
+///
+/// What it is can be asked:
+///
+/// ```
+/// # fn f(plan: leadline_provisioning::Plan) {
+/// let stack: &str = plan.stack();
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     env: EnvId,
@@ -59,6 +69,8 @@ pub struct Plan {
     repairs: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remakes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allows: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletes: Option<String>,
     digest: String,
@@ -97,6 +109,7 @@ impl Plan {
             tags: &self.tags,
             repairs: &self.repairs,
             remakes: &self.remakes,
+            allows: &self.allows,
             deletes: self.deletes.as_deref(),
         }
         .digest();
@@ -113,6 +126,13 @@ impl Plan {
     #[must_use]
     pub fn remakes(&self) -> &[String] {
         &self.remakes
+    }
+
+    /// Logical ids of the stateful resources that may be replaced, removed, or made again, empty: as whoever asked for the
+    /// plan named them.
+    #[must_use]
+    pub fn allows(&self) -> &[String] {
+        &self.allows
     }
 
     /// Whether there is anything to do.
@@ -176,8 +196,8 @@ impl Plan {
     pub fn deletes(&self) -> Option<&str> {
         self.deletes.as_deref()
     }
-    /// SHA-256 (hex) of stack, account, region, template and tags, and of what it repairs or deletes. It says what is wanted, not what is there: a plan
-    /// that was interrupted halfway is the same plan afterwards.
+    /// SHA-256 (hex) of stack, account, region, template and tags, and of what it repairs, may lose or deletes. It says what
+    /// is wanted, not what is there: a plan that was interrupted halfway is the same plan afterwards.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
@@ -369,6 +389,7 @@ fn make(
         changes,
         repairs: Vec::new(),
         remakes: Vec::new(),
+        allows: allow.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
         deletes: None,
         digest: String::new(),
     };

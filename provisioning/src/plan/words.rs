@@ -28,6 +28,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "    what it held is lost; making an empty one in its place was allowed by name")?;
             }
         }
+        for a in self.allows.iter().filter(|a| !self.loses.contains(a) && !self.remakes.contains(a)) {
+            writeln!(f, "  may lose {a}: allowed by name, though nothing of this plan takes it")?;
+        }
         if self.deletes.is_some() {
             writeln!(f, "  OPEN the bucket for deletion")?;
         }

@@ -51,6 +51,7 @@ fn plan(org: Option<OrgId>, repairs: &[&str]) -> StackPlan {
         tags: BTreeMap::new(),
         repairs: repairs.iter().map(|r| (*r).to_owned()).collect(),
         remakes: vec![],
+        allows: vec![],
         deletes: None,
         digest: "d1".into(),
     }

@@ -6,6 +6,7 @@ mod emptying;
 mod errors;
 mod export;
 mod isolation;
+mod keeping;
 mod multipart;
 mod outcomes;
 mod presign;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A value as text; a document as JSON.
-fn text(v: &Value) -> String {
+pub(super) fn text(v: &Value) -> String {
     match v {
         Value::Null => String::new(),
         Value::String(s) => s.clone(),
@@ -27,7 +27,7 @@ fn unknown(setting: &str) -> Fault {
     Fault::new(FaultCode::BugInvariant, format!("no setting {setting} is written"))
 }
 
-fn wrong(setting: &'static str) -> Fault {
+pub(super) fn wrong(setting: &'static str) -> Fault {
     Fault::new(FaultCode::BugInvariant, format!("the setting {setting} of a template cannot be written"))
 }
 
@@ -61,6 +61,9 @@ impl AwsSettingsReader {
             "encryption" => self.put_encryption(name, wanted).await,
             "notifications" => self.put_notifications(name, wanted).await,
             "cors" => self.put_cors(name, wanted).await,
+            "lifecycle" => self.put_lifecycle(name, wanted).await,
+            "object_lock" => self.put_object_lock(name, wanted).await,
+            "ownership" => self.put_ownership(name, wanted).await,
             other => Err(unknown(other)),
         }
     }
@@ -257,6 +260,16 @@ impl AwsSettingsReader {
         };
         let r = self.sqs.set_queue_attributes().queue_url(url).attributes(name, text(wanted)).send().await;
         r.map(drop).map_err(|e| fault(Service::Sqs, "SetQueueAttributes", &e))
+    }
+
+    pub(super) async fn put_topic(&self, arn: &str, setting: &str, wanted: &Value) -> Result<(), Fault> {
+        let name = match setting {
+            "policy" => "Policy",
+            "key" => "KmsMasterKeyId",
+            other => return Err(unknown(other)),
+        };
+        let set = self.sns.set_topic_attributes().topic_arn(arn).attribute_name(name).attribute_value(text(wanted));
+        set.send().await.map(drop).map_err(|e| fault(Service::Sns, "SetTopicAttributes", &e))
     }
 
     pub(super) async fn put_secret(&self, arn: &str, setting: &str, wanted: &Value) -> Result<(), Fault> {

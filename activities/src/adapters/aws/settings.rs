@@ -21,6 +21,7 @@ pub struct AwsSettingsReader {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) iam: aws_sdk_iam::Client,
     pub(super) kms: aws_sdk_kms::Client,
+    pub(super) sns: aws_sdk_sns::Client,
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) secrets: aws_sdk_secretsmanager::Client,
 }
@@ -39,6 +40,7 @@ impl AwsSettingsReader {
             s3: aws_sdk_s3::Client::from_conf(s3.interceptor(n.clone()).build()),
             iam: aws_sdk_iam::Client::from_conf(aws_sdk_iam::config::Builder::from(c).interceptor(n.clone()).build()),
             kms: aws_sdk_kms::Client::from_conf(aws_sdk_kms::config::Builder::from(c).interceptor(n.clone()).build()),
+            sns: aws_sdk_sns::Client::from_conf(aws_sdk_sns::config::Builder::from(c).interceptor(n.clone()).build()),
             sqs: aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::config::Builder::from(c).interceptor(n.clone()).build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(
                 aws_sdk_secretsmanager::config::Builder::from(c).interceptor(n).build(),
@@ -88,7 +90,7 @@ impl AwsSettingsReader {
             cors_rule(origins, methods, list(r.allowed_headers()), list(r.expose_headers()), seconds)
         };
         let cors: Vec<Value> = cors.iter().flat_map(|c| c.cors_rules()).map(allowed).collect();
-        Ok(Some(json!({
+        let mut all = json!({
             "policy": policy,
             "public_access_block": block,
             "versioning": v.status().map(aws_sdk_s3::types::BucketVersioningStatus::as_str),
@@ -99,7 +101,11 @@ impl AwsSettingsReader {
             },
             "notifications": lines,
             "cors": cors,
-        })))
+        });
+        for (setting, value) in self.keeping(name).await? {
+            all[setting] = value;
+        }
+        Ok(Some(all))
     }
 
     async fn key(&self, id: &str) -> Result<Option<Value>, Fault> {
@@ -167,6 +173,15 @@ impl AwsSettingsReader {
             "encrypted": of(QueueAttributeName::SqsManagedSseEnabled),
             "key": of(QueueAttributeName::KmsMasterKeyId),
         })))
+    }
+
+    async fn topic(&self, arn: &str) -> Result<Option<Value>, Fault> {
+        let r = self.sns.get_topic_attributes().topic_arn(arn).send().await;
+        let gone = ["NotFound", "NotFoundException"];
+        let Some(t) = there(Service::Sns, "GetTopicAttributes", &gone, r)? else { return Ok(None) };
+        let all = t.attributes.unwrap_or_default();
+        let of = |k: &str| all.get(k).filter(|v| !v.is_empty()).cloned();
+        Ok(Some(json!({ "policy": of("Policy"), "key": of("KmsMasterKeyId") })))
     }
 
     async fn secret(&self, arn: &str) -> Result<Option<Value>, Fault> {
@@ -272,6 +287,7 @@ impl LiveSettings for AwsSettingsReader {
             "AWS::KMS::Key" => self.key(&resource.id).await,
             "AWS::IAM::Role" => self.role(&resource.id).await,
             "AWS::SQS::Queue" => self.queue(&resource.id).await,
+            "AWS::SNS::Topic" => self.topic(&resource.id).await,
             "AWS::SecretsManager::Secret" => self.secret(&resource.id).await,
             other => Err(Fault::new(FaultCode::BugInvariant, format!("settings of {other} are not read"))),
         }
@@ -284,6 +300,7 @@ impl LiveSettings for AwsSettingsReader {
             "AWS::KMS::Key" => self.put_key(id, setting, w).await,
             "AWS::IAM::Role" => self.put_role(id, setting, w).await,
             "AWS::SQS::Queue" => self.put_queue(id, setting, w).await,
+            "AWS::SNS::Topic" => self.put_topic(id, setting, w).await,
             "AWS::SecretsManager::Secret" => self.put_secret(id, setting, w).await,
             other => Err(Fault::new(FaultCode::BugInvariant, format!("settings of {other} are not written"))),
         }

@@ -1,15 +1,28 @@
 //! The settings of a resource that are compared, in one shape whether they come from a template or from the service.
 
+use super::lifecycle;
 use super::names::Names;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The types whose settings are read from the services.
-const COMPARED: &[&str] =
-    &["AWS::S3::Bucket", "AWS::KMS::Key", "AWS::IAM::Role", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
+const COMPARED: &[&str] = &[
+    "AWS::S3::Bucket",
+    "AWS::KMS::Key",
+    "AWS::IAM::Role",
+    "AWS::SQS::Queue",
+    "AWS::SNS::Topic",
+    "AWS::SecretsManager::Secret",
+];
 /// Types that are settings of another resource, and compared there.
-const PARTS: &[&str] =
-    &["AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::IAM::Policy", "AWS::IAM::RolePolicy", "AWS::KMS::Alias"];
+const PARTS: &[&str] = &[
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::RolePolicy",
+    "AWS::KMS::Alias",
+];
 
 /// Whether the settings of a type are compared.
 #[must_use]
@@ -18,7 +31,7 @@ pub fn compares(resource_type: &str) -> bool {
 }
 
 /// Types of which CloudFormation is asked whether the resource is still there.
-const NOTICED: &[&str] = &["AWS::CloudWatch::Alarm", "AWS::SNS::Topic", "AWS::SSM::Parameter"];
+const NOTICED: &[&str] = &["AWS::CloudWatch::Alarm", "AWS::SSM::Parameter"];
 
 /// Whether a resource of this type is missed when it is gone, though its settings are not compared.
 #[must_use]
@@ -57,6 +70,7 @@ pub(super) fn of_template(template: &Value, id: &str, names: &Names) -> Option<V
                 .find(|b| own(&b["Bucket"]) || b["Bucket"] == p["BucketName"]);
             let sse = &p["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
             let by_default = &sse["ServerSideEncryptionByDefault"];
+            let retention = &p["ObjectLockConfiguration"]["Rule"]["DefaultRetention"];
             json!({
                 "policy": policy.map(|b| b["PolicyDocument"].clone()),
                 "public_access_block": p["PublicAccessBlockConfiguration"],
@@ -68,6 +82,15 @@ pub(super) fn of_template(template: &Value, id: &str, names: &Names) -> Option<V
                 },
                 "notifications": notifications(&p["NotificationConfiguration"]),
                 "cors": cors(&p["CorsConfiguration"]),
+                "lifecycle": lifecycle::of_template(&p["LifecycleConfiguration"]),
+                "object_lock": {
+                    // Without it a bucket says nothing of locks at all.
+                    "enabled": (p["ObjectLockEnabled"] == true).then_some(true),
+                    "mode": retention["Mode"],
+                    "days": retention["Days"],
+                    "years": retention["Years"],
+                },
+                "ownership": p["OwnershipControls"]["Rules"][0]["ObjectOwnership"],
             })
         }
         "AWS::KMS::Key" => {
@@ -106,6 +129,10 @@ pub(super) fn of_template(template: &Value, id: &str, names: &Names) -> Option<V
                 "encrypted": p["SqsManagedSseEnabled"],
                 "key": p["KmsMasterKeyId"],
             })
+        }
+        "AWS::SNS::Topic" => {
+            let policies = parts("AWS::SNS::TopicPolicy").into_iter().find(|t| own_in(&t["Topics"]));
+            json!({ "policy": policies.map(|t| t["PolicyDocument"].clone()), "key": p["KmsMasterKeyId"] })
         }
         "AWS::SecretsManager::Secret" => json!({ "policy": null, "key": p["KmsKeyId"] }),
         _ => return None,

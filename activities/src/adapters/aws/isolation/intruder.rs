@@ -1,13 +1,16 @@
 //! The tries, each with names that are fixed in this module's parent.
 
 use super::victim::Victim;
-use super::{BAIT, BODY, COPY, LABEL, RECORDING, judge};
+use super::{BAIT, BODY, COPY, LABEL, NO_UPLOAD, RECORDING, judge};
 use crate::adapters::aws::errors::Service;
 use crate::adapters::aws::requests::Counting;
 use crate::adapters::aws::sts::OrgClients;
+use crate::ports::checks::Owned;
 use aws_sdk_kms::types::DataKeySpec;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use leadline_domain::isolation::{Action, Evidence, Outcome, Target};
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, ShareId};
 use std::sync::Arc;
 
@@ -17,9 +20,14 @@ const NO_NUMBER: i32 = 11;
 /// What SQS says to those who may and ask for something that cannot be.
 const BAD_REQUEST: &[&str] = &["InvalidParameterValue", "MissingParameter", "ReadCountOutOfRange"];
 
+/// S3: there is no such upload.
+const NONE: &str = "NoSuchUpload";
+
 /// An organization's credentials, turned against others.
 pub(super) struct Intruder {
-    org: Arc<OrgClients>,
+    pub(super) org: Arc<OrgClients>,
+    pub(super) counting: Counting,
+    pub(super) sns: aws_sdk_sns::Client,
     kms: aws_sdk_kms::Client,
     sqs: aws_sdk_sqs::Client,
     sts: aws_sdk_sts::Client,
@@ -30,8 +38,11 @@ impl Intruder {
         let kms = aws_sdk_kms::config::Builder::from(&org.config).interceptor(counting.clone()).build();
         let sqs = aws_sdk_sqs::config::Builder::from(&org.config).interceptor(counting.clone()).build();
         let sts = aws_sdk_sts::config::Builder::from(&org.config).interceptor(counting.clone()).build();
+        let sns = aws_sdk_sns::config::Builder::from(&org.config).interceptor(counting.clone()).build();
         Self {
             org,
+            counting: counting.clone(),
+            sns: aws_sdk_sns::Client::from_conf(sns),
             kms: aws_sdk_kms::Client::from_conf(kms),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
             sts: aws_sdk_sts::Client::from_conf(sts),
@@ -42,12 +53,16 @@ impl Intruder {
     ///
     /// # Errors
     /// What passes by itself; a session that is not good any more is thrown away.
-    pub(super) async fn try_all(&self, v: &Victim, whose: &Target, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+    pub(super) async fn try_all(&self, v: &Victim, whose: &Target, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let r = async {
             let mut found = self.objects(v, whose).await?;
+            found.extend(self.uploads(v, whose).await?);
+            for storage in &has.storages {
+                found.extend(self.copies(v, whose, *storage).await?);
+            }
             found.extend(self.key(v, whose).await?);
-            for share in shares {
-                found.push(self.secret(v, whose, share).await?);
+            for secret in &has.secrets {
+                found.push(self.secret(v, whose, secret).await?);
             }
             if *whose != Target::Own {
                 found.push(self.role(v, whose).await?);
@@ -57,7 +72,7 @@ impl Intruder {
         self.or_forget(r.await).await
     }
 
-    async fn or_forget<T>(&self, r: Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) async fn or_forget<T>(&self, r: Result<T, Fault>) -> Result<T, Fault> {
         if r.is_err() {
             self.org.role.forget().await;
         }
@@ -87,6 +102,18 @@ impl Intruder {
         let r = s3.get_object().bucket(&bucket).key(BAIT).send().await.map(drop);
         tell(Action::Get, &at(BAIT), baited(v, judge(Service::S3, "GetObject", &[], &r)?));
 
+        // Its own role is not meant to read versions: what was written over is nobody's.
+        if *whose != Target::Own {
+            let said = match v.version() {
+                None => (Outcome::Unclear, "the probe's object has no version that is known".to_owned()),
+                Some(version) => {
+                    let r = s3.get_object().bucket(&bucket).key(BAIT).version_id(version).send().await.map(drop);
+                    judge(Service::S3, "GetObject", &[], &r)?
+                }
+            };
+            tell(Action::GetVersion, &at(BAIT), baited(v, said));
+        }
+
         // Refused by the condition where it is allowed: nothing is written over.
         let body = ByteStream::from_static(BODY);
         let r = s3.put_object().bucket(&bucket).key(BAIT).if_none_match("*").body(body).send().await;
@@ -98,7 +125,7 @@ impl Intruder {
             let r = s3.create_multipart_upload().bucket(&bucket).key(key).send().await;
             tell(action, &at(key), judge(Service::S3, "CreateMultipartUpload", &[], &r)?);
             if let Some(id) = r.ok().and_then(|u| u.upload_id) {
-                left.extend(v.give_up(recording, &id).await.map(|l| (action, l)));
+                left.extend(v.give_up(Storage::Data, recording, &id).await.map(|l| (action, l)));
             }
         }
 
@@ -135,6 +162,31 @@ impl Intruder {
                 e.left = Some(what);
             }
         }
+        Ok(found)
+    }
+
+    /// Going on with uploads: with one that is not there.
+    async fn uploads(&self, v: &Victim, whose: &Target) -> Result<Vec<Evidence>, Fault> {
+        let (s3, bucket) = (&self.org.s3, v.bucket());
+        let at = format!("{bucket}/{COPY}");
+        let mut found = Vec::new();
+        let mut tell = |action, resource: &str, (outcome, said): (Outcome, String)| {
+            found.push(Evidence::new(action, whose, resource, outcome, &said));
+        };
+        let r = s3.list_multipart_uploads().bucket(&bucket).prefix(COPY).max_uploads(1).send().await;
+        tell(Action::ListUploads, &bucket, judge(Service::S3, "ListMultipartUploads", &[], &r)?);
+        let part = s3.upload_part().bucket(&bucket).key(COPY).upload_id(NO_UPLOAD).part_number(1);
+        let r = part.body(ByteStream::from_static(BODY)).send().await;
+        tell(Action::UploadPart, &at, judge(Service::S3, "UploadPart", &[NONE], &r)?);
+        let r = s3.list_parts().bucket(&bucket).key(COPY).upload_id(NO_UPLOAD).send().await;
+        tell(Action::ListParts, &at, judge(Service::S3, "ListParts", &[NONE], &r)?);
+        let part = CompletedPart::builder().part_number(1).e_tag("\"d41d8cd98f00b204e9800998ecf8427e\"").build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let complete = s3.complete_multipart_upload().bucket(&bucket).key(COPY).upload_id(NO_UPLOAD);
+        let r = complete.multipart_upload(parts).send().await;
+        tell(Action::CompleteUpload, &at, judge(Service::S3, "CompleteMultipartUpload", &[NONE], &r)?);
+        let r = s3.abort_multipart_upload().bucket(&bucket).key(COPY).upload_id(NO_UPLOAD).send().await;
+        tell(Action::AbortUpload, &at, judge(Service::S3, "AbortMultipartUpload", &[NONE], &r)?);
         Ok(found)
     }
 

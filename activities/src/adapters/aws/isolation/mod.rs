@@ -2,24 +2,26 @@
 //! brings the credentials of one together with the names of another.
 //!
 //! What it can touch is fixed here: two objects below `staging/` that the probe itself placed, upload ids it began, data
-//! keys that protect nothing, a staging label that no secret has, messages that no queue takes. No key, label or body
+//! keys that protect nothing, an upload id that no bucket knows, a staging label that no secret has, messages that no queue
+//! and no topic takes. No key, label or body
 //! comes from outside, and no answer's body is read, so that even where isolation is broken nobody's data is seen or
 //! changed. What a try leaves behind that must not have succeeded is removed with its owner's credentials, or told.
 
+mod elsewhere;
 mod intruder;
 mod queues;
 mod victim;
 
 use super::errors::{Service, UNKNOWN_CALLER, fault, status};
 use super::sts::Aws;
-use crate::ports::checks::Isolation;
+use crate::ports::checks::{EnvBucket, Isolation, Owned};
 use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::http::Response;
 use intruder::Intruder;
 use leadline_domain::isolation::{Evidence, NotEnforced, Outcome, Target};
-use leadline_domain::{EnvScope, Fault, FaultClass, OrgScope, ShareId};
+use leadline_domain::{EnvScope, Fault, FaultClass, OrgScope};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ const COPY: &str = "staging/isolation-probe-copy";
 const RECORDING: &str = "recordings/isolation-probe";
 /// A staging label that no version of a secret has: who may read learns that there is no such version, and no value.
 const LABEL: &str = "leadline-isolation-probe";
+/// An upload that no bucket knows: who may go on with uploads learns that, and changes none.
+const NO_UPLOAD: &str = "leadline-isolation-probe";
 /// What the probe writes.
 const BODY: &[u8] = b"leadline isolation probe";
 
@@ -98,21 +102,26 @@ impl Isolation for AwsIsolation {
         super::cloudformation::made(&self.aws).await
     }
 
-    async fn own(&self, own: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+    async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
         let itself = self.victim(own).await?;
-        intruder.try_all(&itself, &Target::Own, shares).await
+        intruder.try_all(&itself, &Target::Own, has).await
     }
 
-    async fn environment(&self, own: &OrgScope, env: &EnvScope) -> Result<Vec<Evidence>, Fault> {
+    async fn environment(&self, own: &OrgScope, env: &EnvScope, buckets: &[EnvBucket]) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
-        intruder.try_queues(&queues::urls(&self.aws, env).await?).await
+        let mut found = intruder.try_queues(&queues::urls(&self.aws, env).await?).await?;
+        found.push(intruder.try_topic(&env.alarm_topic_arn()).await?);
+        for bucket in buckets {
+            found.extend(intruder.try_bucket_of_environment(bucket).await?);
+        }
+        Ok(found)
     }
 
-    async fn other(&self, own: &OrgScope, other: &OrgScope, shares: &[ShareId]) -> Result<Vec<Evidence>, Fault> {
+    async fn other(&self, own: &OrgScope, other: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
         let victim = self.victim(other).await?;
-        intruder.try_all(&victim, &Target::Organization(other.org().clone()), shares).await
+        intruder.try_all(&victim, &Target::Organization(other.org().clone()), has).await
     }
 }
 
@@ -138,7 +147,10 @@ where
     let (code, status) = (e.code().unwrap_or("").to_owned(), status(e));
     let said = if code.is_empty() { format!("HTTP {status}") } else { code.clone() };
     // A HEAD has no body to carry a code.
-    if code.starts_with("AccessDenied") || (status == 403 && matches!(code.as_str(), "" | "Forbidden")) {
+    if code.starts_with("AccessDenied")
+        || code.starts_with("AuthorizationError")
+        || (status == 403 && matches!(code.as_str(), "" | "Forbidden"))
+    {
         return Ok((Outcome::Denied, said));
     }
     if ABSENT.contains(&code.as_str()) {

@@ -13,6 +13,13 @@ pub(super) async fn urls(aws: &Aws, env: &EnvScope) -> Result<Vec<(String, Strin
     let known = client.get_queue_url().queue_name(env.ingest_queue()).send().await;
     let known = known.map_err(|e| fault(Service::Sqs, "GetQueueUrl", &e))?;
     let base = known.queue_url().unwrap_or_default().trim_end_matches(&env.ingest_queue()).to_owned();
-    let names = [env.ingest_queue(), env.ingest_dlq(), env.audit_queue()];
+    let names = [
+        env.ingest_queue(),
+        env.ingest_dlq(),
+        env.audit_queue(),
+        env.outcome_queue(),
+        env.upload_queue(),
+        env.dead_letters(),
+    ];
     Ok(names.into_iter().map(|n| (n.clone(), format!("{base}{n}"))).collect())
 }

@@ -7,6 +7,7 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use aws_sdk_s3::primitives::ByteStream;
 use leadline_domain::isolation::Outcome;
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, FaultClass, OrgScope, ShareId};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(super) struct Victim {
     sealed: Option<Blob>,
     /// ARN of the key; its alias where the key itself is not known.
     key: String,
+    /// Version of the probe's object.
+    version: Option<String>,
     /// Why the probe's object is not there.
     no_bait: Option<String>,
 }
@@ -29,7 +32,7 @@ impl Victim {
     /// What passes by itself. What does not is kept: the tries that need it are then unclear, the others are made.
     pub(super) async fn prepare(aws: &Aws, scope: &OrgScope) -> Result<Self, Fault> {
         let alias = format!("arn:aws:kms:{}:{}:{}", scope.region(), scope.account(), scope.key_alias());
-        let mut v = Self { scope: scope.clone(), owner: None, sealed: None, key: alias, no_bait: None };
+        let mut v = Self { scope: scope.clone(), owner: None, sealed: None, key: alias, version: None, no_bait: None };
         let org = aws.organization(scope);
         match org.role.credentials().await {
             Ok(_) => {}
@@ -46,6 +49,16 @@ impl Victim {
         if outcome != Outcome::Granted {
             v.no_bait = Some(said);
         }
+        v.version = match put {
+            Ok(made) => made.version_id,
+            // It was there: its name is asked for.
+            Err(_) if v.no_bait.is_none() => {
+                let r = org.s3.head_object().bucket(&org.bucket).key(BAIT).send().await;
+                judge(Service::S3, "HeadObject", &[], &r)?;
+                r.ok().and_then(|h| h.version_id)
+            }
+            Err(_) => None,
+        };
         let kms = aws_sdk_kms::Client::from_conf(
             aws_sdk_kms::config::Builder::from(&org.config).interceptor(aws.counting()).build(),
         );
@@ -74,8 +87,17 @@ impl Victim {
         self.sealed.as_ref()
     }
 
+    /// Version of the probe's object, where it is there.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     pub(super) fn bucket(&self) -> String {
         self.scope.bucket()
+    }
+
+    pub(super) fn storage(&self, storage: Storage) -> String {
+        self.scope.storage_bucket(storage)
     }
 
     pub(super) fn key(&self) -> &str {
@@ -98,11 +120,11 @@ impl Victim {
     }
 
     /// Gives an upload up that must not have begun. Returns what is left, if it cannot.
-    pub(super) async fn give_up(&self, recording: bool, upload: &str) -> Option<String> {
-        let key = if recording { RECORDING } else { COPY };
-        let left = format!("an empty upload to {key} in bucket {}", self.bucket());
+    pub(super) async fn give_up(&self, storage: Storage, recording: bool, upload: &str) -> Option<String> {
+        let (key, bucket) = (if recording { RECORDING } else { COPY }, self.storage(storage));
+        let left = format!("an empty upload to {key} in bucket {bucket}");
         let Some(o) = &self.owner else { return Some(left) };
-        let gone = o.s3.abort_multipart_upload().bucket(&o.bucket).key(key).upload_id(upload).send().await;
+        let gone = o.s3.abort_multipart_upload().bucket(&bucket).key(key).upload_id(upload).send().await;
         gone.err().map(|_| left)
     }
 }
