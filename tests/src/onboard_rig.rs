@@ -158,7 +158,7 @@ impl OnboardRig {
 
     fn environment_plan(&self) -> Plan {
         let env = self.config.environment(&facts("test").env).expect("test");
-        leadline_provisioning::plan_env(env, None, &[]).expect("a plan")
+        leadline_provisioning::plan_env(&self.config, env, None, &[]).expect("a plan")
     }
 
     /// The plan of an organization, as if there were nothing.
