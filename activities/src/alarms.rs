@@ -3,7 +3,7 @@
 use crate::metrics::METRICS;
 use crate::ports::alarms::Alarms;
 use crate::registry::Registry;
-use leadline_domain::{Alarm, Fault, FaultClass, OrgId};
+use leadline_domain::{Alarm, Fault, OrgId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use temporalio_sdk::activities::ActivityContext;
@@ -76,7 +76,7 @@ impl Alarming {
                 }
                 Ok(())
             }
-            Err(f) if matches!(f.class(), FaultClass::Transient | FaultClass::Throttled) => Err(f),
+            Err(f) if f.class().passes() => Err(f),
             Err(f) => {
                 tracing::error!(fault = %f, alarm = %alarm.fault, "nobody was told: the alarm could not be raised");
                 METRICS.fault(f.code);
@@ -84,6 +84,20 @@ impl Alarming {
                 Ok(())
             }
         }
+    }
+
+    /// Gives what a check ended with, and tells people first where it could not run: what it would have found, nobody knows.
+    /// What passes by itself is told to nobody, for the step is repeated until it has passed.
+    ///
+    /// # Errors
+    /// That of the check; as [`Alarming::raise`].
+    pub async fn ran<T>(&self, finder: &Finder, org: Option<&OrgId>, ended: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(f) = &ended
+            && !f.class().passes()
+        {
+            self.raise(finder, org, f.clone()).await?;
+        }
+        ended
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Alarm>> {
@@ -128,6 +142,22 @@ mod tests {
         let told: Vec<(String, String)> = topic.raised().into_iter().map(|a| (a.run, a.fault.detail)).collect();
         let told: Vec<(&str, &str)> = told.iter().map(|(r, d)| (r.as_str(), d.as_str())).collect();
         assert_eq!(told, [("1", "a"), ("1", "b"), ("2", "a")]);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_could_not_run_is_told_unless_it_is_repeated() {
+        let (topic, alarms) = rig();
+        let ran = async |code: FaultCode| alarms.ran(&finder("1"), None, Err::<(), _>(Fault::new(code, "why"))).await;
+        for code in FaultCode::ALL {
+            assert_eq!(ran(*code).await, Err(Fault::new(*code, "why")));
+            let told = topic.raised().last().is_some_and(|a| a.fault.code == *code);
+            assert_eq!(told, !code.class().passes(), "{code}");
+        }
+        assert_eq!(alarms.ran(&finder("1"), None, Ok(7)).await, Ok(7));
+        // Nobody could be told: the step comes again, with the alarm's fault.
+        topic.faults.fail("raise", 1, &Fault::new(FaultCode::AlarmUnreachable, "as planned"));
+        let again = alarms.ran(&finder("2"), None, Err::<(), _>(Fault::new(FaultCode::StackMissing, "why"))).await;
+        assert_eq!(again.unwrap_err().code, FaultCode::AlarmUnreachable);
     }
 
     #[tokio::test]

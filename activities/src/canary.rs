@@ -7,7 +7,9 @@ use crate::deps::Deps;
 use crate::engine::{Engine, Started};
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
+use crate::inspect::structure_of;
 use crate::ports::share::Share;
+use crate::registry::ShareConfig;
 use bytes::Bytes;
 use leadline_domain::lifecycle::Outcome;
 use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, SharePath};
@@ -42,6 +44,24 @@ pub fn canary_file(format: SynthFormat, run: &str) -> Result<(String, Bytes), Fa
         made.ok_or_else(|| Fault::new(FaultCode::BugInvariant, format!("no canary of format {}", format.name())))?;
     let extension = member.name.rsplit_once('.').map_or("bin", |(_, e)| e);
     Ok((format!("leadline-canary-{}.{extension}", &hash.to_hex()[..16]), Bytes::from(member.bytes)))
+}
+
+/// The canaries of a share: one of each format that the organization delivers and that comes through by the share's rules
+/// for names. A file that waits for others would only wait.
+///
+/// # Errors
+/// `bug.invariant` if a format cannot be made.
+pub fn canaries(share: &ShareConfig) -> Result<Vec<SynthFormat>, Fault> {
+    let mut out = Vec::new();
+    for f in canary_formats() {
+        let (name, content) = canary_file(f, "")?;
+        let path = share.folder.join(&name);
+        // What counts is what the content is found to be: the name that a canary is asked for by may be another.
+        if share.concerns(&path) && share.goes_alone(&path) && share.delivers(&structure_of(&content).format) {
+            out.push(f);
+        }
+    }
+    Ok(out)
 }
 
 /// Implements `leadline_workflows::contracts::Canaries`.
@@ -121,5 +141,67 @@ async fn stat(share: &dyn Share, path: &SharePath) -> Result<Option<leadline_dom
         Ok(l) => Ok(Some(l.stat)),
         Err(f) if f.code == FaultCode::ShareFileGone => Ok(None),
         Err(f) => Err(f),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leadline_domain::{ArchiveRule, SettleRule, WorkerGroup};
+    use leadline_formats::sets::SetRule;
+    use std::collections::BTreeSet;
+
+    fn share(formats: &[&str], sets: Vec<SetRule>) -> ShareConfig {
+        ShareConfig {
+            address: "127.0.0.1:1".into(),
+            share: "ward".into(),
+            folder: SharePath::new("in"),
+            group: WorkerGroup::main(),
+            settle: SettleRule::default(),
+            archive: ArchiveRule::Leave,
+            reconcile_ms: 1_000,
+            only: vec![],
+            ignore: vec![],
+            sets,
+            small_bytes: 1 << 20,
+            max_bytes: 1 << 30,
+            formats: formats.iter().map(|f| (*f).to_owned()).collect(),
+            require_encryption: false,
+        }
+    }
+
+    fn names(share: &ShareConfig) -> BTreeSet<&'static str> {
+        canaries(share).unwrap().into_iter().map(SynthFormat::name).collect()
+    }
+
+    #[test]
+    fn a_share_has_a_canary_of_each_format_that_is_delivered_from_it() {
+        let all: BTreeSet<&str> = canary_formats().into_iter().map(SynthFormat::name).collect();
+        assert_eq!(names(&share(&[], vec![])), all);
+        assert!(all.contains("edf") && !all.contains("csv") && !all.contains("wfdb"), "{all:?}");
+        // As content is named, not as canaries are asked for.
+        let some = share(&["aecg", "dicom", "dicom_document", "dicom_waveform", "pdf", "scp"], vec![]);
+        assert_eq!(names(&some), BTreeSet::from(["aecg", "dicom", "dicom-pdf", "pdf", "scp"]));
+        assert_eq!(names(&share(&["edf_plus"], vec![])), BTreeSet::from(["edf"]));
+        assert!(names(&share(&["mfer"], vec![])).is_empty());
+
+        let ignoring = ShareConfig { ignore: vec!["*.PDF".into()], only: vec!["*.pdf".into(), "*.scp".into()], ..some };
+        assert_eq!(names(&ignoring), BTreeSet::from(["scp"]));
+    }
+
+    #[test]
+    fn a_file_that_waits_for_companions_is_no_canary() {
+        let stem = |required: &[&str], optional: &[&str]| SetRule::Stem {
+            primary: vec!["xml".into()],
+            required: required.iter().map(|e| (*e).to_owned()).collect(),
+            optional: optional.iter().map(|e| (*e).to_owned()).collect(),
+        };
+        let without = |rules: Vec<SetRule>| {
+            let all = names(&share(&[], vec![]));
+            &all - &names(&share(&[], rules))
+        };
+        assert_eq!(without(vec![stem(&["pdf"], &[])]), BTreeSet::from(["aecg", "muse-xml", "pdf"]));
+        assert_eq!(without(vec![stem(&[], &["pdf"])]), BTreeSet::from(["pdf"]));
+        assert_eq!(without(vec![SetRule::Wfdb { folder: false }]), BTreeSet::from(["ishne"]));
     }
 }

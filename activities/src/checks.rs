@@ -44,13 +44,17 @@ impl CheckActivities {
     /// See the contract.
     #[activity(definition = definitions::ProbeScope)]
     pub async fn probe_scope(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<ProbeScope, ActivityError> {
-        ended("probe_scope", until_cancelled(&ctx, scope(&self.deps, &org)).await?)
+        let work = async { tried(&self.deps, &ctx, &org, scope(&self.deps, &org).await).await };
+        ended("probe_scope", until_cancelled(&ctx, work).await?)
     }
 
     /// See the contract.
     #[activity(definition = definitions::ProbeOwn)]
     pub async fn probe_own(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<Evidence>, ActivityError> {
-        let work = async { told(&self.deps, &ctx, &org, own(&self.deps, &org).await?).await };
+        let work = async {
+            let found = tried(&self.deps, &ctx, &org, own(&self.deps, &org).await).await?;
+            told(&self.deps, &ctx, &org, found).await
+        };
         ended("probe_own", until_cancelled(&ctx, work).await?)
     }
 
@@ -61,7 +65,10 @@ impl CheckActivities {
         ctx: ActivityContext,
         input: ProbeOthers,
     ) -> Result<Vec<Evidence>, ActivityError> {
-        let work = async { told(&self.deps, &ctx, &input.org, others(&self.deps, &input).await?).await };
+        let work = async {
+            let found = tried(&self.deps, &ctx, &input.org, others(&self.deps, &input).await).await?;
+            told(&self.deps, &ctx, &input.org, found).await
+        };
         ended("probe_others", until_cancelled(&ctx, work).await?)
     }
 
@@ -73,12 +80,13 @@ impl CheckActivities {
         input: DriftInput,
     ) -> Result<DriftReport, ActivityError> {
         let work = async {
-            let report = crate::drift::find(&self.deps, input.org.as_ref()).await?;
+            let (alarms, finder, org) = (&self.deps.alarms, Finder::of(&ctx), input.org.as_ref());
+            let report = alarms.ran(&finder, org, crate::drift::find(&self.deps, org).await).await?;
             METRICS.drift(&report.stack, report.drifted().count() as u64);
             if let Some(fault) = report.alarm(|d| STATEFUL.contains(&d.resource_type.as_str())) {
                 METRICS.fault(fault.code);
                 tracing::error!(%fault, "drift");
-                self.deps.alarms.raise(&Finder::of(&ctx), input.org.as_ref(), fault).await?;
+                alarms.raise(&finder, org, fault).await?;
             }
             Ok(report)
         };
@@ -111,12 +119,20 @@ async fn told(deps: &Deps, ctx: &ActivityContext, org: &OrgId, found: Vec<Eviden
         if fault.code == FaultCode::IsolationBroken {
             METRICS.broken("L6");
         }
-        let by_itself = ctx.info().workflow_type.as_deref() == Some(PROBE);
-        if fault.code == FaultCode::IsolationBroken || by_itself {
+        if fault.code == FaultCode::IsolationBroken || by_itself(ctx) {
             deps.alarms.raise(&Finder::of(ctx), Some(org), fault).await?;
         }
     }
     Ok(found)
+}
+
+/// Tells people of a probe that could not run, where it runs for itself: it shows nothing then.
+async fn tried<T>(deps: &Deps, ctx: &ActivityContext, org: &OrgId, ended: Result<T, Fault>) -> Result<T, Fault> {
+    if by_itself(ctx) { deps.alarms.ran(&Finder::of(ctx), Some(org), ended).await } else { ended }
+}
+
+fn by_itself(ctx: &ActivityContext) -> bool {
+    ctx.info().workflow_type.as_deref() == Some(PROBE)
 }
 
 async fn scope(deps: &Deps, org: &OrgId) -> Result<ProbeScope, Fault> {

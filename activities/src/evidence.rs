@@ -4,7 +4,6 @@
 // The activities macro makes constants that it does not document.
 #![allow(missing_docs)]
 
-use crate::canary::{canary_file, canary_formats};
 use crate::deps::Deps;
 use crate::engine::{interaction_fault, status_fault};
 use crate::faults::ended;
@@ -139,16 +138,11 @@ async fn applied(client: &Client, env: &EnvId, org: &OrgId) -> Result<Option<App
     }
 }
 
-/// Every watched share with every format that it takes, by its rules for names.
+/// Every watched share with every canary that it is to have.
 fn required(deps: &Deps, org: &OrgId) -> Result<BTreeSet<(String, String)>, Fault> {
     let mut out = BTreeSet::new();
     for (share, config) in deps.registry.org(org)?.shares {
-        for f in canary_formats() {
-            let (name, _) = canary_file(f, "")?;
-            if config.concerns(&config.folder.join(&name)) {
-                out.insert((format!("smb/{share}"), f.name().to_owned()));
-            }
-        }
+        out.extend(crate::canary::canaries(&config)?.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
     }
     Ok(out)
 }

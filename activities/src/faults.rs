@@ -44,7 +44,7 @@ pub(crate) fn ended<T>(step: &'static str, r: Result<T, Fault>) -> Result<T, Act
 }
 
 fn failure(fault: Fault) -> ApplicationFailure {
-    let retryable = matches!(fault.class(), FaultClass::Transient | FaultClass::Throttled);
+    let retryable = fault.class().passes();
     let delay = fault.retry_after_ms.map(Duration::from_millis);
     ApplicationFailure::builder(fault.to_string())
         .type_name(fault.code.to_string())

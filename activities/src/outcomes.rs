@@ -43,9 +43,10 @@ impl OutcomeActivities {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let work = async {
-            let report = self.deps.outcomes.overdue(&org, now_ms).await?;
+            let (alarms, finder) = (&self.deps.alarms, Finder::of(&ctx));
+            let report = alarms.ran(&finder, Some(&org), self.deps.outcomes.overdue(&org, now_ms).await).await?;
             if let Some(fault) = report.as_ref().and_then(OverdueReport::fault) {
-                self.deps.alarms.raise(&Finder::of(&ctx), Some(&org), fault).await?;
+                alarms.raise(&finder, Some(&org), fault).await?;
             }
             Ok(report)
         };

@@ -11,7 +11,9 @@ use crate::ports::checks::Planned;
 use crate::ports::stacks::{ChangeSetState, ResourceChange, StackEvent};
 use leadline_domain::gates::{self, Approval, Gates, Request, SignedEvidence};
 use leadline_domain::{Fault, FaultCode, OrgId};
-use leadline_provisioning::plan::{Announced, Identity, Wanted, strays, unnamed_losses, unnamed_remakes};
+use leadline_provisioning::plan::{
+    Announced, Identity, Wanted, failed_because, strays, unnamed_losses, unnamed_remakes,
+};
 use leadline_provisioning::{Plan, template};
 use leadline_workflows::contracts::{ApplyInput, ExecuteInput, Prepared, StackPlan, definitions};
 use serde_json::Value;
@@ -84,7 +86,7 @@ impl ProvisioningActivities {
         let work = async {
             let approval = approve(&self.deps, &input)?;
             approved(&self.deps, &input.apply.plan, &approval)?;
-            crate::restore::restore(&self.deps, &input.apply.plan).await
+            crate::restore::restore(&self.deps, &input.apply.plan, &approval).await
         };
         ended("restore_settings", until_cancelled(&ctx, work).await?)
     }
@@ -255,7 +257,7 @@ async fn computed(
             }
             ChangeSetState::Failed(reason) => {
                 deps.stacks.discard(&plan.stack, name).await?;
-                return Err(Fault::new(FaultCode::StackFailed, format!("change set of {}: {reason}", plan.stack)));
+                return Err(Fault::new(failed_because(&reason), format!("change set of {}: {reason}", plan.stack)));
             }
             ChangeSetState::Pending if tokio::time::Instant::now() > deadline => {
                 return Err(Fault::new(
@@ -374,15 +376,15 @@ pub(crate) async fn execute(
     plan: &StackPlan,
     approval: &Approval,
 ) -> Result<BTreeMap<String, String>, Fault> {
-    approved(deps, plan, approval)?;
-    executed(deps, plan, &change_set(plan)).await
+    executed(deps, plan, approval, &change_set(plan)).await
 }
 
-/// Brings a plan's stack to a template on the way to the plan's own. The caller holds the approval. `part` tells this
-/// change set from the plan's others: letters. `gone` is what the stack only believes to be there: it may let go of it.
+/// Brings a plan's stack to a template on the way to the plan's own. `part` tells this change set from the plan's others:
+/// letters. `gone` is what the stack only believes to be there: it may let go of it.
 pub(crate) async fn part_way(
     deps: &Deps,
     plan: &StackPlan,
+    approval: &Approval,
     part: &str,
     template: &str,
     gone: &[String],
@@ -390,12 +392,19 @@ pub(crate) async fn part_way(
     let name = format!("{}-{part}", change_set(plan));
     let allows = [&plan.allows, gone].concat();
     if !computed(deps, plan, &name, template, &allows).await?.is_empty() {
-        executed(deps, plan, &name).await?;
+        executed(deps, plan, approval, &name).await?;
     }
     Ok(())
 }
 
-async fn executed(deps: &Deps, plan: &StackPlan, name: &str) -> Result<BTreeMap<String, String>, Fault> {
+/// The one place that executes a change set.
+async fn executed(
+    deps: &Deps,
+    plan: &StackPlan,
+    approval: &Approval,
+    name: &str,
+) -> Result<BTreeMap<String, String>, Fault> {
+    approved(deps, plan, approval)?;
     deps.stacks.execute(&plan.stack, name).await?;
     loop {
         let Some(stack) = deps.stacks.describe(&plan.stack).await? else {
@@ -409,7 +418,7 @@ async fn executed(deps: &Deps, plan: &StackPlan, name: &str) -> Result<BTreeMap<
                     tokio::time::sleep(POLL).await;
                     continue;
                 }
-                return Err(Fault::new(FaultCode::StackFailed, format!("stack {} is {s}: {reason}", plan.stack)));
+                return Err(Fault::new(failed_because(&reason), format!("stack {} is {s}: {reason}", plan.stack)));
             }
             _ => tokio::time::sleep(POLL).await,
         }

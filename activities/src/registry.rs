@@ -7,7 +7,7 @@ use leadline_domain::transfer::Storage;
 use leadline_domain::{
     ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
 };
-use leadline_formats::sets::{Place, SetRule};
+use leadline_formats::sets::{Place, Role, SetRule, needs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
@@ -58,6 +58,21 @@ impl ShareConfig {
     #[must_use]
     pub fn place(&self, path: &SharePath) -> Option<Place> {
         leadline_formats::sets::place(path.expose(), &self.sets)
+    }
+
+    /// Whether a file of this name is delivered though no other comes with it.
+    #[must_use]
+    pub fn goes_alone(&self, path: &SharePath) -> bool {
+        self.place(path).is_none_or(|p| {
+            let needs = needs(&self.sets, p.rule);
+            p.role == Role::Primary && needs.required.is_empty() && !needs.marker
+        })
+    }
+
+    /// Whether a format is one that the organization delivers, as `leadline inspect` names it.
+    #[must_use]
+    pub fn delivers(&self, format: &str) -> bool {
+        self.formats.is_empty() || self.formats.contains(format)
     }
 
     /// Whether a path is one that the watch deals with.

@@ -5,6 +5,7 @@ use crate::deps::Deps;
 use crate::ports::checks::Physical;
 use crate::provision::part_way;
 use leadline_domain::drift::Difference;
+use leadline_domain::gates::Approval;
 use leadline_domain::{Fault, FaultCode};
 use leadline_provisioning::plan::{Names, compare, compares, wanted, without};
 use leadline_workflows::contracts::StackPlan;
@@ -16,12 +17,11 @@ use std::time::Duration;
 const SETTLES: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Writes what differs, and looks until nothing does. Returns the resources, in the order of the plan. The caller holds
-/// the approval.
-pub(crate) async fn restore(deps: &Deps, plan: &StackPlan) -> Result<Vec<String>, Fault> {
+/// Writes what differs, and looks until nothing does. Returns the resources, in the order of the plan.
+pub(crate) async fn restore(deps: &Deps, plan: &StackPlan, approval: &Approval) -> Result<Vec<String>, Fault> {
     let template: Value = serde_json::from_str(&plan.template)
         .map_err(|_| Fault::new(FaultCode::StackPlanMismatch, "the template of the plan is not JSON"))?;
-    remake(deps, plan, &template).await?;
+    remake(deps, plan, approval, &template).await?;
     let resources = deps.settings.resources(&plan.stack).await?;
     let env = deps.registry.env();
     let physical = resources.iter().map(|(id, r)| (id.clone(), (r.resource_type.clone(), r.id.clone()))).collect();
@@ -57,7 +57,7 @@ pub(crate) async fn restore(deps: &Deps, plan: &StackPlan) -> Result<Vec<String>
 
 /// CloudFormation makes nothing that it believes to be there: the stack lets go of what is gone, and is given the whole
 /// template again. Cut off in between, the second half is done by the repeat, or shown by the next plan.
-async fn remake(deps: &Deps, plan: &StackPlan, template: &Value) -> Result<(), Fault> {
+async fn remake(deps: &Deps, plan: &StackPlan, approval: &Approval, template: &Value) -> Result<(), Fault> {
     if plan.remakes.is_empty() {
         return Ok(());
     }
@@ -83,10 +83,10 @@ async fn remake(deps: &Deps, plan: &StackPlan, template: &Value) -> Result<(), F
             Fault::new(FaultCode::DriftFound, detail)
         })?;
         tracing::warn!(stack = plan.stack, ?gone, "letting go of what is gone");
-        part_way(deps, plan, "without", &without.to_string(), &gone).await?;
+        part_way(deps, plan, approval, "without", &without.to_string(), &gone).await?;
     }
     if !gone.is_empty() || plan.remakes.iter().any(|id| !resources.contains_key(id)) {
-        part_way(deps, plan, "again", &plan.template, &[]).await?;
+        part_way(deps, plan, approval, "again", &plan.template, &[]).await?;
     }
     Ok(())
 }

@@ -3,17 +3,19 @@
 use crate::engine::{Engine, start_fault, status_fault};
 use crate::ports::registration::{Check, Registrations};
 use async_trait::async_trait;
+use futures::StreamExt;
 use leadline_domain::gates::SignedEvidence;
 use leadline_domain::transfer::{Transfer, TransferReport};
 use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport, ShareId};
 use leadline_workflows::checks::DriftInput;
 use leadline_workflows::transfer::TransferInput;
 use leadline_workflows::{CollectEvidence, DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
 use temporalio_client::schedules::{
-    CreateScheduleOptions, DeleteScheduleOptions, ScheduleAction, ScheduleError, ScheduleIntervalSpec,
-    ScheduleOverlapPolicy, ScheduleSpec,
+    CreateScheduleOptions, DeleteScheduleOptions, ListSchedulesOptions, ScheduleAction, ScheduleError,
+    ScheduleIntervalSpec, ScheduleOverlapPolicy, ScheduleSpec,
 };
 use temporalio_client::tonic::Code;
 use temporalio_client::{
@@ -30,6 +32,9 @@ const ISOLATION_EVERY: Duration = Duration::from_secs(24 * 3600);
 const OUTCOMES_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// Each stack is compared this often.
 const DRIFT_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// So many schedules are looked at to tell whose a namespace is. In one of another environment each of them says so.
+const LOOKED_AT: usize = 200;
 
 /// A moment within the interval that is this id's own, so that not all begin at once.
 fn offset(id: &str, every: Duration) -> Duration {
@@ -112,6 +117,27 @@ impl Engine {
             Err(ScheduleError::Rpc(s)) => Err(status_fault(&s)),
             Err(_) => Err(Fault::new(FaultCode::EngineRefused, format!("schedule {id} cannot be made"))),
         }
+    }
+
+    /// The environments whose schedules are in the namespace: its marks, the first of which an environment's first apply
+    /// makes. None where there is no such namespace.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    pub async fn marks(&self) -> Result<BTreeSet<EnvId>, Fault> {
+        let page = i32::try_from(LOOKED_AT).unwrap_or(i32::MAX);
+        let all = self.client().list_schedules(ListSchedulesOptions::builder().maximum_page_size(page).build());
+        let mut all = std::pin::pin!(all.take(LOOKED_AT));
+        let mut marks = BTreeSet::new();
+        while let Some(schedule) = all.next().await {
+            match schedule {
+                Ok(s) => marks.extend(ids::parse_schedule(s.schedule_id())),
+                Err(ScheduleError::Rpc(s)) if s.code() == Code::NotFound => break,
+                Err(ScheduleError::Rpc(s)) => return Err(status_fault(&s)),
+                Err(_) => return Err(Fault::new(FaultCode::EngineRefused, "schedules cannot be listed")),
+            }
+        }
+        Ok(marks)
     }
 
     /// Ends a schedule. One that is not there is success.

@@ -1,11 +1,12 @@
 //! From the environments folder to the parts that a command works with.
 
+mod place;
+
 use crate::Global;
 use crate::exit::Failure;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
-    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, RequestCounts, SnsAlarms,
-    SqsQueue,
+    Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks, SnsAlarms, SqsQueue,
 };
 use leadline_activities::adapters::shares::ConfiguredShares;
 use leadline_activities::alarms::Alarming;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, ClientTlsOptions, Connection, ConnectionOptions, TlsOptions};
 use temporalio_common::data_converters::DataConverter;
+use tokio::sync::OnceCell;
 
 /// One environment, as configured.
 pub(crate) struct Site {
@@ -36,6 +38,8 @@ pub(crate) struct Site {
     env: EnvId,
     config: Config,
     profile: Option<String>,
+    /// Set once AWS has said that this is the environment's place.
+    here: OnceCell<()>,
 }
 
 /// Reads the folder; findings that are errors fail.
@@ -60,7 +64,7 @@ impl Site {
             let known: Vec<&str> = config.environments().keys().map(EnvId::as_str).collect();
             return Err(Failure::new(format!("there is no environment {env}; there are: {}", known.join(", "))));
         }
-        Ok(Self { dir: g.environments.clone(), env: env.clone(), config, profile: None })
+        Ok(Self { dir: g.environments.clone(), env: env.clone(), config, profile: None, here: OnceCell::new() })
     }
 
     /// With the credentials of a profile of the AWS configuration files, if one is named.
@@ -88,13 +92,13 @@ impl Site {
         Aws::connect(&e.scope(), &settings).await
     }
 
-    /// All parts, opened lazily: this makes no request.
-    pub(crate) async fn deps(&self) -> Result<(Arc<Deps>, Arc<RequestCounts>), Failure> {
-        let aws = self.aws().await;
-        Ok((self.deps_on(&aws)?, aws.counts()))
+    /// All parts, opened lazily: nothing but the place is asked for.
+    pub(crate) async fn deps(&self) -> Result<Arc<Deps>, Failure> {
+        self.deps_on(&self.aws_here().await?)
     }
 
     /// The same on an AWS that others use too: one pool of connections, one session of each role, one count of requests.
+    /// This makes no request.
     pub(crate) fn deps_on(&self, aws: &Aws) -> Result<Arc<Deps>, Failure> {
         let scope = self.environment().scope();
         let mut stacks = CfnStacks::new(aws);
@@ -135,7 +139,7 @@ impl Site {
 
     /// A secret of the environment; `make` gives its first value.
     pub(crate) async fn environment_secret(&self, name: &str, make: impl Fn() -> String) -> Result<String, Failure> {
-        Ok(AwsSecrets::new(self.aws().await).environment_secret(name, make).await?)
+        Ok(AwsSecrets::new(self.aws_here().await?).environment_secret(name, make).await?)
     }
 
     /// The environment's key for evidence; whoever asks first makes it.
@@ -157,8 +161,13 @@ impl Site {
         Ok(data_converter(Arc::new(self.payload_keys().await?)))
     }
 
-    /// A Temporal client that encrypts with the environment's payload keys.
+    /// A Temporal client that encrypts with the environment's payload keys, in a namespace that is not another one's.
     pub(crate) async fn temporal(&self) -> Result<Client, Failure> {
+        Ok(self.temporal_and_mark().await?.0)
+    }
+
+    /// The same, and whether the namespace is marked as the environment's.
+    pub(crate) async fn temporal_and_mark(&self) -> Result<(Client, bool), Failure> {
         let e = self.environment();
         let converter = self.converter().await?;
         let api_key = match &e.temporal.api_key_secret {
@@ -185,7 +194,9 @@ impl Site {
             Failure::from(f)
         })?;
         let options = ClientOptions::new(e.temporal.namespace.clone()).data_converter(converter).build();
-        Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))
+        let client = Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))?;
+        let marked = self.marked(&client).await?;
+        Ok((client, marked))
     }
 
     async fn tls(&self, t: &TemporalTls) -> Result<TlsOptions, Failure> {
@@ -247,7 +258,7 @@ impl FolderPlans {
     ) -> Result<Plan, Fault> {
         self.environment(|config, env| {
             let plan = match org {
-                None => plan_env(env, None, &[]),
+                None => plan_env(config, env, None, &[]),
                 Some(id) => {
                     let o = config.organization(&self.env, id).ok_or_else(|| {
                         Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {id} is not configured here"))

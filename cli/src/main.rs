@@ -71,7 +71,7 @@ enum Command {
     /// Organizations: plan, onboard, list, show.
     #[command(subcommand)]
     Org(cmd::org::Command),
-    /// Send made-up recordings of every format through every path of an organization, and follow each.
+    /// Send made-up recordings of every format that an organization delivers through every share, and follow each.
     Canary(cmd::canary::Args),
     /// Bring an organization from one environment to the next, on evidence.
     Promote(cmd::promote::Args),

@@ -70,7 +70,8 @@ fn a_fourth_environment_touches_files_only() {
         "[uk]",
         "[ie]\nname = \"Ireland\"\nregions = [\"eu-west-1\"]\ncountries = [\"IE\"]\n\n[uk]",
     );
-    edit(f, "promotion.toml", "[to.us]", "[to.ie]\nfrom = \"test\"\napprovals = 2\n\n[to.us]");
+    let gates = format!("[to.ie]\nfrom = \"test\"\napprovals = 2\nevidence_key = \"{}\"\n\n[to.us]", "0f".repeat(32));
+    edit(f, "promotion.toml", "[to.us]", &gates);
     let org = "id = \"liffey\"\nname = \"Liffey Heart Clinic\"\njurisdiction = \"ie\"\nenvironments = [\"ie\"]\n\
                contacts = [{ name = \"IT\", email = \"it@liffey.example.org\" }]\n\
                [share.ward]\nhost = \"nas.liffey.example.org\"\nshare = \"ecg\"\n";

@@ -19,6 +19,14 @@ pub enum FaultClass {
     Bug,
 }
 
+impl FaultClass {
+    /// Whether it passes by itself: a repeat is all it takes.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Transient | Self::Throttled)
+    }
+}
+
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $class:ident;)*) => {
         /// The code of a fault. Each has a page `docs/faults/<code>.md`.
@@ -117,6 +125,8 @@ codes! {
     ConfigUnknownShare = "config.unknown_share", Blocked;
     /// The jurisdiction of the organization is not allowed in this environment.
     ConfigResidency = "config.residency", Rejected;
+    /// The AWS account, region or Temporal namespace that is reached is not the environment's.
+    EnvironmentWrongPlace = "environment.wrong_place", Blocked;
     /// CloudFormation does not answer.
     StackUnreachable = "stack.unreachable", Transient;
     /// CloudFormation asks to slow down.
@@ -129,6 +139,8 @@ codes! {
     StackTerminal = "stack.terminal_state", Blocked;
     /// A change of the stack failed and was rolled back.
     StackFailed = "stack.failed", Blocked;
+    /// A name that the stack is to have is taken already, by something that is not the stack's.
+    StackNameTaken = "stack.name_taken", Blocked;
     /// The stack was never made, or was deleted.
     StackMissing = "stack.missing", Blocked;
     /// What would be executed is not what was planned, or not what the worker's own files ask for.

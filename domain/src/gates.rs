@@ -264,7 +264,7 @@ fn shown(gates: &Gates, e: &Evidence, now_ms: i64, out: &mut Vec<GateState>) {
         }
     }
     out.push(if e.required.is_empty() {
-        closed(Gate::Canaries, format!("no path is enabled in {env}"))
+        closed(Gate::Canaries, format!("no watched share of {env} takes a format that canaries have"))
     } else if missing.is_empty() {
         GateState {
             gate: Gate::Canaries,

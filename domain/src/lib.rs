@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod message;
 pub mod observe;
 pub mod outcome;
+pub mod place;
 pub mod placement;
 pub mod related;
 pub mod set;

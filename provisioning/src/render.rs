@@ -20,7 +20,7 @@ pub fn render(config: &Config) -> Rendered {
     let mut out = Rendered::default();
     for (id, env) in config.environments() {
         let file = format!("{id}.toml");
-        out.take(&file, &env.scope().stack(), plan_env(env, None, &[]));
+        out.take(&file, &env.scope().stack(), plan_env(config, env, None, &[]));
         if let Some(plan) = plan_backup(config, env, None, &[]) {
             out.take(&file, &env.scope().backup_stack(), plan);
         }

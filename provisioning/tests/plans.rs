@@ -35,8 +35,8 @@ fn a_first_plan_creates_everything() {
 fn what_is_applied_needs_no_change() {
     let c = config();
     for e in c.environments().values() {
-        let first = plan_env(e, None, &[]).unwrap();
-        let again = plan_env(e, Some(&applied(&first)), &[]).unwrap();
+        let first = plan_env(&c, e, None, &[]).unwrap();
+        let again = plan_env(&c, e, Some(&applied(&first)), &[]).unwrap();
         assert!(again.changes().is_empty(), "{again}");
         assert_eq!(first.digest(), again.digest());
         assert_eq!(first.template_text(), again.template_text());
@@ -46,10 +46,10 @@ fn what_is_applied_needs_no_change() {
 #[test]
 fn an_update_names_what_differs() {
     let c = config();
-    let first = plan_env(&env(&c, "us"), None, &[]).unwrap();
+    let first = plan_env(&c, &env(&c, "us"), None, &[]).unwrap();
     let mut e = env(&c, "us");
     e.queue.max_receive_count = 7;
-    let p = plan_env(&e, Some(&applied(&first)), &[]).unwrap();
+    let p = plan_env(&c, &e, Some(&applied(&first)), &[]).unwrap();
     assert_eq!(p.changes().len(), 1);
     assert_eq!(p.changes()[0].kind, ChangeKind::Update);
     assert_eq!(p.changes()[0].why, ["Properties.RedrivePolicy.maxReceiveCount"]);
@@ -82,13 +82,13 @@ fn losing_data_has_to_be_named() {
 #[test]
 fn a_stack_that_only_a_human_can_leave() {
     let c = config();
-    let first = plan_env(&env(&c, "us"), None, &[]).unwrap();
+    let first = plan_env(&c, &env(&c, "us"), None, &[]).unwrap();
     let stuck = CurrentStack { status: "UPDATE_ROLLBACK_FAILED".into(), ..applied(&first) };
-    let refusal = plan_env(&env(&c, "us"), Some(&stuck), &[]).unwrap_err();
+    let refusal = plan_env(&c, &env(&c, "us"), Some(&stuck), &[]).unwrap_err();
     assert!(refusal.to_string().contains("docs/faults/stack.terminal_state.md"), "{refusal}");
     // A creation that failed left nothing: everything is made.
     let never = CurrentStack { status: "ROLLBACK_COMPLETE".into(), ..applied(&first) };
-    let again = plan_env(&env(&c, "us"), Some(&never), &[]).unwrap();
+    let again = plan_env(&c, &env(&c, "us"), Some(&never), &[]).unwrap();
     assert_eq!((again.changes(), again.digest()), (first.changes(), first.digest()));
 }
 
@@ -100,8 +100,20 @@ fn residency_holds_without_the_checker() {
     // An environment file that allows the jurisdiction in the wrong region gets past placement, not past the rule.
     let mut us = env(&c, "us");
     us.jurisdictions.insert("uk".into());
-    let Err(Refusal::Policy(v)) = plan_org(&c, &us, &uk_org, None, &[]) else { panic!() };
-    assert!(v[0].message.contains("does not allow region us-east-1"), "{v:?}");
+    let not_there = |refused: Result<Plan, Refusal>| {
+        let Err(Refusal::Policy(v)) = refused else { panic!("{refused:?}") };
+        assert_eq!(v.len(), 1, "{v:?}");
+        assert!(v[0].message.contains("jurisdiction uk does not allow region"), "{v:?}");
+    };
+    not_there(plan_org(&c, &us, &uk_org, None, &[]));
+    // Nor do the environment's own stack, which copies for delivery wait in, and that of its backup.
+    not_there(plan_env(&c, &us, None, &[]));
+    not_there(plan_backup(&c, &us, None, &[]).unwrap());
+    // Made-up recordings may lie anywhere.
+    let mut test = env(&c, "test");
+    assert!(test.jurisdictions.contains("uk") && plan_env(&c, &test, None, &[]).is_ok());
+    test.synthetic_only = false;
+    not_there(plan_env(&c, &test, None, &[]));
 }
 
 #[test]
@@ -109,7 +121,7 @@ fn digests_differ_by_environment_and_organization() {
     let c = config();
     let mut digests = std::collections::BTreeSet::new();
     for (id, e) in c.environments() {
-        assert!(digests.insert(plan_env(e, None, &[]).unwrap().digest().to_owned()));
+        assert!(digests.insert(plan_env(&c, e, None, &[]).unwrap().digest().to_owned()));
         for o in c.organizations(id) {
             assert!(digests.insert(plan_org(&c, e, o, None, &[]).unwrap().digest().to_owned()));
         }
@@ -188,8 +200,8 @@ fn environments_differ_where_they_should() {
 #[test]
 fn a_plan_that_repairs_is_another_one() {
     let c = config();
-    let plain = plan_env(&env(&c, "us"), None, &[]).unwrap();
-    let plain = plan_env(&env(&c, "us"), Some(&applied(&plain)), &[]).unwrap();
+    let plain = plan_env(&c, &env(&c, "us"), None, &[]).unwrap();
+    let plain = plan_env(&c, &env(&c, "us"), Some(&applied(&plain)), &[]).unwrap();
     assert!(plain.is_empty());
     let repair = plain.clone().repairing(["B".to_owned(), "A".to_owned(), "B".to_owned()]);
     assert_eq!(repair.repairs(), ["A", "B"]);

@@ -87,7 +87,7 @@ impl Plans for RigPlans {
 
 fn environment_plan(config: &Config) -> Plan {
     let env = config.environment(&facts("test").env).expect("test");
-    leadline_provisioning::plan_env(env, None, &[]).expect("a plan")
+    leadline_provisioning::plan_env(config, env, None, &[]).expect("a plan")
 }
 
 /// As if there were nothing: nothing seems to be lost, whatever is there.

@@ -33,8 +33,8 @@ use leadline_domain::{
 use leadline_formats::sets::SetRule;
 use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_sdk::Runtime;
@@ -69,6 +69,7 @@ pub struct Rig {
     pub alarms: Arc<FakeAlarms>,
     /// What the processor reported, by organization.
     pub reports: Arc<FakeOutcomeStores>,
+    hindered: Arc<Mutex<VecDeque<Fault>>>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -177,6 +178,7 @@ impl Rig {
         };
         let audit_queue = routed(|l| Arc::clone(&l.audit), "/organization");
         let (alarms, reports) = (Arc::new(FakeAlarms::default()), Arc::new(FakeOutcomeStores::default()));
+        let hindered: Arc<Mutex<VecDeque<Fault>>> = Arc::default();
         let outcomes = Outcomes {
             registry: Arc::clone(&registry),
             stores: reports.clone(),
@@ -193,11 +195,11 @@ impl Rig {
             ingest_queue: routed(|l| Arc::clone(&l.ingest), "/data/organization"),
             audit_queue,
             stacks: Arc::new(Nothing),
-            isolation: Arc::new(Nothing),
+            isolation: Arc::new(Hindered(Arc::clone(&hindered))),
             settings: Arc::new(Nothing),
             removal: Arc::new(Nothing),
             registrations: Arc::new(Registered),
-            plans: Arc::new(Nothing),
+            plans: Arc::new(Hindered(Arc::clone(&hindered))),
             signing: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
@@ -207,7 +209,7 @@ impl Rig {
         let own = Arc::clone(&deps);
         let thread = std::thread::spawn(move || run(theirs, &own, told));
         let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, deps, alarms, reports, stop, thread: Some(thread) }
+        Self { lanes, engine, queue, deps, alarms, reports, hindered, stop, thread: Some(thread) }
     }
 
     /// Starts the lifecycle of a file.
@@ -232,6 +234,11 @@ impl Rig {
             }
         })
         .await
+    }
+
+    /// What the next looks for drift and probes of isolation end with, one each: here they cannot run.
+    pub fn hinder(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.hindered.lock().unwrap_or_else(PoisonError::into_inner).extend(faults);
     }
 
     /// An organization's lane.
@@ -464,13 +471,22 @@ impl Storages for Nothing {
     }
 }
 
+/// What checks begin with: it fails as planned.
+struct Hindered(Arc<Mutex<VecDeque<Fault>>>);
+
+impl Hindered {
+    fn next(&self) -> Fault {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or_else(unused)
+    }
+}
+
 #[async_trait]
-impl Isolation for Nothing {
+impl Isolation for Hindered {
     fn not_enforced(&self) -> Vec<NotEnforced> {
         vec![]
     }
     async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
-        Err(unused())
+        Err(self.next())
     }
     async fn own(&self, _: &OrgScope, _: &Owned) -> Result<Vec<Evidence>, Fault> {
         Err(unused())
@@ -512,7 +528,7 @@ impl Removal for Nothing {
     }
 }
 
-impl Plans for Nothing {
+impl Plans for Hindered {
     fn inputs(&self, _: &leadline_domain::EnvId, _: &OrgId) -> Result<String, Fault> {
         Err(unused())
     }
@@ -520,7 +536,7 @@ impl Plans for Nothing {
         Err(unused())
     }
     fn planned(&self, _: Option<&OrgId>) -> Result<Planned, Fault> {
-        Err(unused())
+        Err(self.next())
     }
     fn copies(&self) -> Result<Option<Planned>, Fault> {
         Err(unused())

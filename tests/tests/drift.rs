@@ -367,9 +367,13 @@ async fn a_plan_that_is_ahead_is_told_apart_from_drift() {
     let stack = Stack::start(std::slice::from_ref(&clinic));
     let mut worker = stack.worker();
     let _ = stack.ok(&["env", "apply", "--env", "test"]);
+    let root = PastUs::new(&stack.aws.url()).await;
+    let ear = ear(&root).await;
+    // A stack that is not there cannot be looked at: nobody may take that for a stack that is as it should be.
     let out = stack.run(&["org", "drift", "st-mary", "--env", "test"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("stack.missing"), "{out:?}");
+    assert_eq!(ear.hears(1).await[0].subject, "leadline test: stack.missing (st-mary)");
 
     let file = stack.environments().join("test.toml");
     let text = std::fs::read_to_string(&file).expect("read");
@@ -381,7 +385,6 @@ async fn a_plan_that_is_ahead_is_told_apart_from_drift() {
     );
 
     // Somebody sets by hand what is planned, and something else.
-    let root = PastUs::new(&stack.aws.url()).await;
     let url = root.sqs.get_queue_url().queue_name("leadline-test-audit").send().await.expect("a url");
     let set = root.sqs.set_queue_attributes().queue_url(url.queue_url.expect("a url"));
     let name = aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;

@@ -147,7 +147,7 @@ async fn wrong_credentials_and_stacks_that_only_a_human_can_leave() {
         // AWS does not know who asks.
         let mut c = stack.command(&["env", "plan", "test"]);
         let out = c.env("AWS_ACCESS_KEY_ID", ["AKIA", "UNKNOWNUNKNOWN42"].concat()).output().expect("leadline runs");
-        assert!(out.status.code() == Some(1) && text(&out).contains("stack.access_denied"), "{}", text(&out));
+        assert!(out.status.code() == Some(1) && text(&out).contains("credential.refused"), "{}", text(&out));
         let _ = stack.ok(&["env", "apply", "--env", "test"]);
 
         // The share does not know the password: the onboarding does not depend on it, its watch says so.

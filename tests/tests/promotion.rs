@@ -2,6 +2,7 @@
 
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::{Owned, tools, wait_for};
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -17,8 +18,7 @@ struct TwoEnvironments {
 
 impl TwoEnvironments {
     async fn start() -> Self {
-        let clinic = Clinic::new("st-mary", "ward");
-        let stack = Stack::start(std::slice::from_ref(&clinic));
+        let stack = Stack::start(&[Clinic::new("st-mary", "ward"), Clinic::new("kings-road", "reception")]);
         let environments = stack.environments();
         let test = std::fs::read_to_string(environments.join("test.toml")).expect("read");
         let stage = test
@@ -30,10 +30,16 @@ impl TwoEnvironments {
         let gates = "[to.stage]\nfrom = \"test\"\napprovals = 1\nfour_eyes = true\n";
         std::fs::write(environments.join("promotion.toml"), gates).expect("written");
         let s = Self { stack, workers: Vec::new() };
-        s.edit_organization("environments = [\"test\"]", "environments = [\"test\", \"stage\"]");
-        let path = environments.join("orgs/st-mary.toml");
-        let text = std::fs::read_to_string(&path).expect("read");
-        std::fs::write(&path, format!("{text}\n[environment.stage.share.ward]\npath = \"stage\"\n")).expect("written");
+        for c in &s.stack.clinics {
+            s.edit(&c.org, "environments = [\"test\"]", "environments = [\"test\", \"stage\"]");
+            let path = environments.join(format!("orgs/{}.toml", c.org));
+            let text = std::fs::read_to_string(&path).expect("read");
+            let there = format!("{text}\n[environment.stage.share.{}]\npath = \"stage\"\n", c.share);
+            std::fs::write(&path, there).expect("written");
+        }
+        // One that takes some formats only.
+        let some = "formats = [\"aecg\", \"dicom\", \"dicom_document\", \"dicom_waveform\", \"pdf\", \"scp\"]";
+        s.edit("kings-road", "[limits]", &format!("{some}\n[limits]"));
         s.temporal(&["operator", "namespace", "create", "--namespace", "stage"]);
         for name in ["LeadlineOrg", "LeadlineShare"] {
             let create =
@@ -50,8 +56,8 @@ impl TwoEnvironments {
         assert!(out.status.success(), "temporal {args:?}: {text}");
     }
 
-    fn edit_organization(&self, from: &str, to: &str) {
-        let path = self.stack.environments().join("orgs/st-mary.toml");
+    fn edit(&self, org: &str, from: &str, to: &str) {
+        let path = self.stack.environments().join(format!("orgs/{org}.toml"));
         let text = std::fs::read_to_string(&path).expect("read");
         assert!(text.contains(from), "{text}");
         std::fs::write(path, text.replace(from, to)).expect("written");
@@ -117,7 +123,9 @@ fn succeeds(child: std::process::Child) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
     let mut s = TwoEnvironments::start().await;
-    let _ = s.stack.device("st-mary").await;
+    for c in &s.stack.clinics {
+        let _ = s.stack.device(&c.org).await;
+    }
     std::fs::create_dir_all(s.stack.samba.path("ward").join("stage")).expect("folder");
     s.work();
     tokio::task::block_in_place(|| {
@@ -158,10 +166,22 @@ async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
         let out = both(&s, &check);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out));
 
+        // Where only some formats are delivered, only these have to be shown.
+        let canaries = s.stack.ok(&["canary", "kings-road", "--env", "test", "--output", "json"]);
+        let sent: BTreeSet<String> = canaries
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a canary is JSON"))
+            .inspect(|c| assert_eq!(c["run"]["passed"], true, "{c}"))
+            .map(|c| c["format"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(sent, ["aecg", "dicom", "dicom-pdf", "pdf", "scp"].map(String::from).into());
+        let out = both(&s, &["promote", "kings-road", "--from", "test", "--to", "stage", "--check"]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+
         // What changed since it was shown is not what was shown.
-        s.edit_organization("small_file_bytes = 8388608", "small_file_bytes = 8388607");
+        s.edit("st-mary", "small_file_bytes = 8388608", "small_file_bytes = 8388607");
         refused(&both(&s, &promote), "changed since");
-        s.edit_organization("small_file_bytes = 8388607", "small_file_bytes = 8388608");
+        s.edit("st-mary", "small_file_bytes = 8388607", "small_file_bytes = 8388608");
 
         let credentials = s.stack.dir.join("st-mary.credentials.toml").to_string_lossy().into_owned();
         let with = [&promote[..], &["--credentials", &credentials]].concat();

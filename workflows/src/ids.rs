@@ -106,6 +106,15 @@ pub fn outcomes(env: &EnvId, org: &OrgId) -> String {
     format!("outcomes/{env}/{org}")
 }
 
+/// The environment that a schedule is of. Schedules stay until somebody ends them, whatever the retention of the namespace:
+/// they are its mark.
+#[must_use]
+pub fn parse_schedule(id: &str) -> Option<EnvId> {
+    let (kind, rest) = id.split_once('/')?;
+    let env = EnvId::parse(rest.split('/').next()?).ok()?;
+    ["drift", "isolation", "outcomes"].contains(&kind).then_some(env)
+}
+
 /// Id of a [`crate::TransferRecordings`]: one at a time for the same storages and selection.
 #[must_use]
 pub fn transfer(env: &EnvId, transfer: &Transfer) -> String {
@@ -143,5 +152,16 @@ mod tests {
         let k = FileKey::parse(&"0f".repeat(16)).unwrap();
         assert_eq!(parse_lifecycle(&lifecycle(&o, &s, &k)), Some((o, s, k)));
         assert_eq!(parse_lifecycle("recording/st-mary/ward/xyz"), None);
+    }
+
+    #[test]
+    fn schedules_tell_whose_they_are() {
+        let (env, org) = (EnvId::parse("test").unwrap(), OrgId::parse("st-mary").unwrap());
+        for id in [drift(&env, None), drift(&env, Some(&org)), isolation(&env, &org), outcomes(&env, &org)] {
+            assert_eq!(parse_schedule(&id), Some(env.clone()), "{id}");
+        }
+        for other in ["backup/test", "drift", "drift/", "", "drift/NO/st-mary", "nightly"] {
+            assert_eq!(parse_schedule(other), None, "{other}");
+        }
     }
 }

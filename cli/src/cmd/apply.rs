@@ -427,7 +427,7 @@ pub(crate) async fn tell_status(applying: &Applying, offboarding: Option<Offboar
 /// Nothing that this command can mend.
 pub(crate) async fn cannot_mend(f: Fault) -> Result<bool, Failure> {
     match f.code {
-        FaultCode::StackFailed | FaultCode::StackTerminal => {
+        FaultCode::StackFailed | FaultCode::StackNameTaken | FaultCode::StackTerminal => {
             output::note("  it waits; once mended it goes on within a minute, or at once by `leadline org resume ORG`");
             Err(f.into())
         }

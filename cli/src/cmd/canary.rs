@@ -4,7 +4,7 @@ use crate::Global;
 use crate::connect::{Site, share_config};
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use leadline_activities::canary::{canary_file, canary_formats};
+use leadline_activities::canary::canaries;
 use leadline_domain::gates::Canary;
 use leadline_domain::{EnvId, OrgId};
 use leadline_provisioning::config::Organization;
@@ -26,25 +26,19 @@ pub(crate) struct Args {
     env: EnvId,
 }
 
-/// The shares of an organization with the formats that each takes, by its rules for names.
+/// The watched shares of an organization with the canaries that each is to have.
 pub(super) fn shares(site: &Site, o: &Organization) -> Result<Vec<CanaryShare>, Failure> {
     let mut out = Vec::new();
     for (id, s) in o.watched() {
         let config = share_config(o, s);
-        let mut formats = Vec::new();
-        for f in canary_formats() {
-            let (name, _) = canary_file(f, "")?;
-            if config.concerns(&config.folder.join(&name)) {
-                formats.push(f.name().to_owned());
-            }
-        }
+        let formats = canaries(&config)?.into_iter().map(|f| f.name().to_owned()).collect();
         let task_queue = site.environment().scope().task_queue(&config.group);
         out.push(CanaryShare { share: id.clone(), task_queue, formats });
     }
     Ok(out)
 }
 
-/// Sends made-up recordings of every format through every path, and says what became of each.
+/// Sends made-up recordings of every format that is delivered through every share, and says what became of each.
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     if !site.environment().synthetic_only {

@@ -27,6 +27,8 @@ pub(super) struct Ways {
     http: HttpListener,
     environment: EnvId,
     organizations: Vec<String>,
+    /// The account at this machine's own AWS endpoint, where a key of its number is all that is asked for.
+    account: Option<String>,
 }
 
 impl Ways {
@@ -55,7 +57,10 @@ impl Ways {
         let (listener, issuer) =
             bind(address, config).await.map_err(|e| Failure::new(format!("the issuer at {address}: {e}")))?;
         let organizations = organizations.iter().map(ToString::to_string).collect();
-        Ok(Some(Self { listener, issuer, http, environment: env.clone(), organizations }))
+        let e = site.environment();
+        let local = e.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://"));
+        let account = local.then(|| e.account.clone());
+        Ok(Some(Self { listener, issuer, http, environment: env.clone(), organizations, account }))
     }
 
     /// Says where they are, and how to get a token.
@@ -80,6 +85,11 @@ impl Ways {
         loop {
             let mut c = Command::new(&me);
             c.args(["gateway", "--env", self.environment.as_str(), "--environments"]).arg(&g.environments);
+            if let Some(account) = &self.account {
+                // Whatever this terminal has: a gateway of another account would end at once.
+                c.env("AWS_ACCESS_KEY_ID", account).env("AWS_SECRET_ACCESS_KEY", "local");
+                c.env_remove("AWS_SESSION_TOKEN").env_remove("AWS_PROFILE");
+            }
             let out = std::fs::File::options().create(true).append(true).open(log);
             let out = out.map_err(|e| Failure::new(format!("{}: {e}", log.display())))?;
             let err = out.try_clone().map_err(|e| Failure::new(e.to_string()))?;

@@ -2,9 +2,9 @@
 
 use crate::Global;
 use crate::connect::Site;
-use crate::exit::{Code, Done};
+use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use leadline_activities::adapters::aws::who_am_i;
+use leadline_activities::adapters::aws::{Aws, who_am_i};
 use leadline_activities::deps::Deps;
 use leadline_domain::{EnvId, Fault, FaultClass, FaultCode};
 use serde_json::json;
@@ -25,10 +25,26 @@ struct Check {
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     let mut checks = vec![Check { what: "environment files".into(), result: Ok("valid".into()) }];
+    let aws = site.aws().await;
+    let e = site.environment();
+    let here = site.in_aws(&aws, true).await.map(|()| format!("account {}, {}", e.account, e.region));
+    let elsewhere = here.as_ref().is_err_and(|f| f.code == FaultCode::EnvironmentWrongPlace);
+    checks.push(Check { what: "place in AWS".into(), result: here });
+    // What another account holds says nothing of this environment.
+    if !elsewhere {
+        look(&site, &aws, &mut checks).await?;
+    }
+    let well = checks.iter().all(|c| c.result.is_ok());
+    tell(&checks, g.output);
+    Ok(if well { Code::Ok } else { Code::NotWell })
+}
+
+/// Every connection, where the environment is.
+async fn look(site: &Site, aws: &Aws, checks: &mut Vec<Check>) -> Result<(), Failure> {
     let mut check = |what: String, result: Result<String, Fault>| checks.push(Check { what, result });
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps_on(aws)?;
     let scope = site.environment().scope();
-    let env = &a.env;
+    let env = &site.environment().id;
     check(
         format!("stack {}", scope.stack()),
         stack(&deps, &scope.stack(), &format!("leadline env apply --env {env}")).await,
@@ -37,23 +53,20 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         let made = stack(&deps, &scope.backup_stack(), &format!("leadline env apply --env {env}")).await;
         check(format!("stack {}", scope.backup_stack()), made);
     }
-    let aws = site.aws().await;
-    check("AWS credentials".into(), who_am_i(&aws).await);
+    check("AWS credentials".into(), who_am_i(aws).await);
     let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));
     check(format!("queue {}", scope.ingest_queue()), depth(deps.ingest_queue.depth().await));
     check(format!("queue {}", scope.audit_queue()), depth(deps.audit_queue.depth().await));
-    let address = site.environment().temporal.address.clone();
-    let engine = site.temporal().await.map(|_| "answers".to_owned());
-    check(
-        format!("Temporal at {address}"),
-        engine.map_err(|_| {
-            Fault::new(
-                leadline_domain::FaultCode::EngineUnreachable,
-                "no connection, or its payload keys cannot be read",
-            )
-        }),
-    );
-    for o in site.config().organizations(&a.env) {
+    let t = &site.environment().temporal;
+    let engine = match site.temporal_and_mark().await {
+        Ok((_, true)) => Ok(format!("answers; {} is the environment's", t.namespace)),
+        Ok((_, false)) => Ok(format!("answers; {} is not marked yet, `leadline env apply` does it", t.namespace)),
+        Err(f) => Err(f.fault().cloned().unwrap_or_else(|| {
+            Fault::new(FaultCode::EngineUnreachable, "no connection, or its payload keys cannot be read")
+        })),
+    };
+    check(format!("Temporal at {}", t.address), engine);
+    for o in site.config().organizations(env) {
         let org = deps.registry.org(&o.id);
         if let Ok(c) = &org {
             let make = format!("leadline org onboard {} --env {env} --credentials FILE", o.id);
@@ -81,10 +94,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
             check(format!("share {}/{id} at {}", o.id, share.address), listed);
         }
     }
-    let well = checks.iter().all(|c| c.result.is_ok());
-    match g.output {
+    Ok(())
+}
+
+fn tell(checks: &[Check], format: Format) {
+    match format {
         Format::Json => {
-            for c in &checks {
+            for c in checks {
                 let (ok, detail) = match &c.result {
                     Ok(s) => (true, s.clone()),
                     Err(f) => (false, f.to_string()),
@@ -94,18 +110,17 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
             }
         }
         Format::Text => {
-            for c in &checks {
+            for c in checks {
                 match &c.result {
                     Ok(s) => output::line(&format!("ok    {}: {s}", c.what)),
                     Err(f) => {
                         output::line(&format!("FAIL  {}: {f}", c.what));
-                        output::line(&format!("      {}; see docs/faults/{}.md", advice(f.class()), f.code));
+                        output::line(&format!("      {}; see docs/faults/{}.md", advice(f), f.code));
                     }
                 }
             }
         }
     }
-    Ok(if well { Code::Ok } else { Code::NotWell })
 }
 
 /// A stack that is there and at rest; `make` is the command that makes it.
@@ -117,8 +132,9 @@ async fn stack(deps: &Deps, name: &str, make: &str) -> Result<String, Fault> {
     }
 }
 
-fn advice(class: FaultClass) -> &'static str {
-    match class {
+fn advice(f: &Fault) -> &'static str {
+    match f.class() {
+        _ if f.code == FaultCode::EnvironmentWrongPlace => "no worker starts like this",
         FaultClass::Transient | FaultClass::Throttled => "a worker repeats this by itself until it passes",
         FaultClass::Blocked => "a worker waits until this is mended, and then goes on by itself",
         FaultClass::Rejected => "the configuration asks for something that is not allowed",

@@ -124,7 +124,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Apply { which, allow, repair } => apply(g, &which.site(g)?, &allow, repair).await,
         Command::EvidenceKey { which } => {
             let site = which.site(g)?;
-            let secret = site.evidence_key(&site.aws().await).key().await?;
+            let secret = site.evidence_key(&site.aws_here().await?).key().await?;
             output::line(&leadline_activities::evidence::public_key(&secret)?);
             Ok(Code::Ok)
         }
@@ -188,7 +188,7 @@ async fn plan(site: &Site, allow: &[String], offline: bool, repair: bool) -> Res
     let scope = e.scope();
     let live = plans::Live::open(site, offline).await?;
     let now = live.stack(&scope.stack()).await?;
-    let mut own = plan_env(e, now.as_ref(), allow);
+    let mut own = plan_env(site.config(), e, now.as_ref(), allow);
     if let (true, plans::Live::Asked(deps), Ok(plan)) = (repair, &live, &own) {
         own = Ok(apply::repairing(deps, None, plan.clone(), allow).await?);
     }
@@ -210,7 +210,7 @@ async fn apply(g: &Global, site: &Site, allow: &[String], repair: bool) -> Done 
         output::note(&format!("plan {} for stack {}", plan.digest(), plan.stack()));
         let who = apply::requester(g, site)?;
         let applying = Applying::start(site, &client, &plan, who, String::new(), None).await?;
-        let (deps, _) = site.deps().await?;
+        let deps = site.deps().await?;
         let status = applying.follow(&deps, plan.stack(), apply::cannot_mend).await?;
         apply::done(&status, g.output)?;
     }

@@ -327,7 +327,7 @@ async fn said(site: &Site, f: &Found) -> Result<Vec<Said>, Failure> {
         _ => return Ok(Vec::new()),
     };
     let Some((org, digest)) = RecordingId::parts_of(recording.as_str()) else { return Ok(Vec::new()) };
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps().await?;
     Ok(outcome::reports(&deps, &org, &digest).await?)
 }
 

@@ -36,7 +36,7 @@ struct All<'a> {
 /// Starts the onboarding of each, or follows one that is under way; one that fails stops no other.
 pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, parallel: Option<NonZeroUsize>) -> Done {
     let site = Site::load(g, env)?;
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps().await?;
     let client = site.temporal().await?;
     let all = All { g, site: &site, deps: &deps, client: &client, credentials };
     let parallel = parallel.map_or(usize::from(site.environment().provisioning.at_once), NonZeroUsize::get);

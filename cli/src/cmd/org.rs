@@ -272,7 +272,7 @@ pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) 
         return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
     }
     let scope = o.scope(site.environment())?;
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps().await?;
     if repair {
         plan = apply::repairing(&deps, Some(org), plan, allow).await?;
     }
@@ -319,7 +319,7 @@ async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {
 
 async fn list(g: &Global, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps().await?;
     let mut rows = Vec::new();
     for o in site.config().organizations(env) {
         let scope = o.scope(site.environment())?;
@@ -342,7 +342,7 @@ async fn show(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     let scope = o.scope(site.environment())?;
-    let (deps, _) = site.deps().await?;
+    let deps = site.deps().await?;
     let stack = deps.stacks.describe(&scope.stack()).await?;
     let status = stack.as_ref().map_or("not onboarded", |s| s.status.as_str());
     let engine = Engine::new(site.temporal().await?);

@@ -57,11 +57,11 @@ pub(crate) enum Command {
 pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
         Command::List { org, env, missing, within, limit } => {
-            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let deps = Site::load(g, &env)?.deps().await?;
             if missing { overdue(g, &deps, &org, within, limit).await } else { list(g, &deps, &org, limit).await }
         }
         Command::Collect { env } => {
-            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let deps = Site::load(g, &env)?.deps().await?;
             let mut all = WorkedOff::default();
             loop {
                 let done = outcomes::once(&deps.outcomes, 1).await?;
@@ -82,7 +82,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Show { recording, env } => {
             let (org, digest) = RecordingId::parts_of(&recording)
                 .ok_or_else(|| Failure::new("a recording's id is ORGANIZATION.SHA256, as in its message"))?;
-            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let deps = Site::load(g, &env)?.deps().await?;
             let all = reports(&deps, &org, &digest).await?;
             match g.output {
                 Format::Json => all.iter().for_each(|r| output::json(&r.json())),

@@ -35,7 +35,7 @@ impl Live {
         if offline {
             return Ok(Self::Offline);
         }
-        Ok(Self::Asked(site.deps().await?.0))
+        Ok(Self::Asked(site.deps().await?))
     }
 
     pub(crate) async fn stack(&self, stack: &str) -> Result<Option<CurrentStack>, Failure> {

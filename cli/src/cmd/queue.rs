@@ -43,7 +43,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
         Command::Depth { env } => {
-            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let deps = Site::load(g, &env)?.deps().await?;
             let (ingest, audit) = (deps.ingest_queue.depth().await?, deps.audit_queue.depth().await?);
             match g.output {
                 Format::Json => output::json(&serde_json::json!({
@@ -60,7 +60,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             }
         }
         Command::Receive { env, queue, max, delete } => {
-            let (deps, _) = Site::load(g, &env)?.deps().await?;
+            let deps = Site::load(g, &env)?.deps().await?;
             let q = match queue {
                 Which::Ingest => &deps.ingest_queue,
                 Which::Audit => &deps.audit_queue,

@@ -54,7 +54,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         .get(&a.share)
         .ok_or_else(|| Failure::new(format!("organization {} has no share {} in {}", a.org, a.share, a.env)))?;
     let scope = o.scope(site.environment())?;
-    let secrets = AwsSecrets::new(site.aws().await);
+    let secrets = AwsSecrets::new(site.aws_here().await?);
     let client = site.temporal().await?;
     if a.withdraw {
         return withdraw(&secrets, &client, &scope, &a).await;

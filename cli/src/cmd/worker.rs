@@ -3,6 +3,7 @@
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::{Global, output};
+use leadline_activities::adapters::aws::Aws;
 use leadline_activities::deps::Deps;
 use leadline_activities::metrics::METRICS;
 use leadline_activities::worker::{Capacity, worker};
@@ -45,7 +46,8 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
             .parse()
             .map_err(|_| Failure::new("worker.metrics_address of the environment is not an address and port"))?,
     };
-    let (deps, requests) = site.deps().await?;
+    let aws = site.aws().await;
+    let (deps, requests) = (site.deps_on(&aws)?, aws.counts());
     let listener = tokio::net::TcpListener::bind(metrics)
         .await
         .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
@@ -63,7 +65,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     tracing::info!(env = %a.env, group = %a.group, metrics = %at, "worker starts");
     let mut wait = RETRY_FIRST;
     loop {
-        let failure = match serve(&site, &a.group, &runtime, &deps, stop.clone()).await {
+        let failure = match serve(&site, &aws, &a.group, &runtime, &deps, stop.clone()).await {
             Ok(()) => return Ok(Code::Ok),
             Err(f) if f.passes() => f,
             Err(f) => return Err(f),
@@ -77,9 +79,11 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
 }
 
 /// Works until told to stop. Fails with what passes if Temporal or AWS cannot be reached at the start: a worker that is
-/// started before them, or while they are away, is as good as one that was there before.
+/// started before them, or while they are away, is as good as one that was there before. One that reaches another
+/// account, region or namespace than its environment's does nothing there.
 async fn serve(
     site: &Site,
+    aws: &Aws,
     group: &WorkerGroup,
     runtime: &Runtime,
     deps: &Arc<Deps>,
@@ -87,7 +91,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let client = tokio::select! {
         _ = stop.wait_for(|s| *s) => return Ok(()),
-        c = site.temporal() => c?,
+        c = site.temporal_to_work(aws) => c?,
     };
     let drain = Duration::from_secs(u64::from(site.environment().worker.drain_s));
     let shares = deps.registry.snapshot().orgs.values().map(|o| o.shares.len()).sum();

@@ -214,12 +214,16 @@ fn promotion(folder: &Folder, findings: &mut Findings) {
             }
         }
         if rule.evidence_key.is_none() {
+            let production = folder.environments.iter().any(|r| r.value.id == *to && r.value.production);
             findings.at(
-                Warning,
+                if production { Error } else { Warning },
                 &p.parsed,
                 &key,
                 format!("evidence from {} is believed without a signature", rule.from),
-                format!("evidence_key = what `leadline env evidence-key {}` prints", rule.from),
+                format!(
+                    "evidence_key = what `leadline env evidence-key {}` prints; until that can be asked, a key that nobody has",
+                    rule.from
+                ),
             );
         }
         if *to == rule.from {

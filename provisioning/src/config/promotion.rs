@@ -39,7 +39,7 @@ pub struct PromotionRule {
     #[serde(default = "yes")]
     pub four_eyes: bool,
     /// Public key of the environment `from` (`leadline env evidence-key FROM` prints it): evidence counts only if a worker
-    /// there has signed it. Absent, it is believed as it comes.
+    /// there has signed it. Required in front of production; absent, it is believed as it comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub evidence_key: Option<String>,

@@ -6,6 +6,7 @@ mod drift;
 mod held;
 mod identity;
 mod remake;
+mod taken;
 mod words;
 
 pub use diff::{Change, ChangeKind, Difference};
@@ -16,8 +17,9 @@ pub use drift::{
 pub use held::{Announced, Wanted, strays, unnamed_losses, unnamed_remakes};
 pub use identity::Identity;
 pub use remake::without;
+pub use taken::failed_because;
 
-use crate::config::{Config, Environment, Organization};
+use crate::config::{Config, Environment, Jurisdictions, Organization};
 use crate::policy::{self, Violation};
 use crate::template;
 use leadline_domain::{EnvId, Fault, OrgId};
@@ -235,18 +237,32 @@ const TERMINAL: &[&str] = &[
 /// What a creation that failed ends in. Such a stack holds nothing and is removed before the next attempt.
 const NEVER_WAS: &str = "ROLLBACK_COMPLETE";
 
+/// The jurisdictions that a region has to be one of; `None` where no patient's data is.
+fn residency<'a>(
+    config: &'a Config,
+    env: &Environment,
+    of: impl IntoIterator<Item = &'a str>,
+) -> Option<(Vec<&'a str>, &'a Jurisdictions)> {
+    (env.production || !env.synthetic_only).then(|| (of.into_iter().collect(), config.jurisdictions()))
+}
+
 /// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.
 ///
 /// # Errors
 /// Every [`Refusal`] of the first kind that applies.
-pub fn plan_env(env: &Environment, current: Option<&CurrentStack>, allow: &[String]) -> Result<Plan, Refusal> {
+pub fn plan_env(
+    config: &Config,
+    env: &Environment,
+    current: Option<&CurrentStack>,
+    allow: &[String],
+) -> Result<Plan, Refusal> {
     let tags = template::tags(env.id.as_str(), None);
     let context = policy::Context {
         account: &env.account,
         region: &env.region,
         tls_only: env.tls_only(),
         tags: &tags,
-        residency: None,
+        residency: residency(config, env, env.jurisdictions.iter().map(String::as_str)),
         foreign: &env.queue.consumers,
     };
     let scope = env.scope();
@@ -266,13 +282,12 @@ pub fn plan_org(
 ) -> Result<Plan, Refusal> {
     let scope = org.scope(env).map_err(Refusal::Residency)?;
     let tags = template::tags(env.id.as_str(), Some((org.id.as_str(), &org.jurisdiction)));
-    let binding = env.production || !env.synthetic_only;
     let context = policy::Context {
         account: scope.account(),
         region: scope.region(),
         tls_only: env.tls_only(),
         tags: &tags,
-        residency: binding.then_some((vec![org.jurisdiction.as_str()], config.jurisdictions())),
+        residency: residency(config, env, [org.jurisdiction.as_str()]),
         foreign: &BTreeSet::new(),
     };
     let template = template::organization(env, &scope, org);
@@ -325,14 +340,12 @@ pub fn plan_backup(
 ) -> Option<Result<Plan, Refusal>> {
     let backup = env.backup.as_ref()?;
     let tags = template::tags(env.id.as_str(), None);
-    let binding = env.production || !env.synthetic_only;
-    let jurisdictions = env.jurisdictions.iter().map(String::as_str).collect();
     let context = policy::Context {
         account: &env.account,
         region: &backup.region,
         tls_only: env.tls_only(),
         tags: &tags,
-        residency: binding.then_some((jurisdictions, config.jurisdictions())),
+        residency: residency(config, env, env.jurisdictions.iter().map(String::as_str)),
         foreign: &BTreeSet::new(),
     };
     let template = template::backup(env)?;

@@ -31,7 +31,7 @@ pub use secrets::AwsSecrets;
 pub use settings::AwsSettingsReader;
 pub use sns::SnsAlarms;
 pub use sqs::SqsQueue;
-pub use sts::{Aws, AwsOrgStores, AwsSettings, who_am_i};
+pub use sts::{Aws, AwsOrgStores, AwsSettings, whereabouts, who_am_i};
 
 #[cfg(test)]
 mod scripted_tests;

@@ -13,8 +13,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
+use leadline_domain::place::Whereabouts;
 use leadline_domain::transfer::{MOVING_SESSION, Storage};
 use leadline_domain::{EnvScope, Fault, FaultCode, OrgScope};
 use std::collections::HashMap;
@@ -358,13 +360,34 @@ impl OrgStores for AwsOrgStores {
     }
 }
 
-/// Whether credentials work at all: for `doctor`.
+/// Who the worker is, as AWS says it: for `doctor`.
 ///
 /// # Errors
 /// `credential.*`.
 pub async fn who_am_i(aws: &Aws) -> Result<String, Fault> {
-    let client = aws_sdk_sts::Client::new(aws.worker());
-    let me =
-        client.get_caller_identity().send().await.map_err(|e| fault(Service::Credentials, "GetCallerIdentity", &e))?;
-    Ok(me.arn().unwrap_or_default().to_owned())
+    Ok(caller(&aws.worker).await?.arn.unwrap_or_default())
+}
+
+/// Where the clients of this object are, as AWS says it of their credentials. `as_worker`: also where the worker role is.
+///
+/// # Errors
+/// `credential.*`; a worker role that cannot be taken is none, and says itself so where it is needed.
+pub async fn whereabouts(aws: &Aws, as_worker: bool) -> Result<Whereabouts, Fault> {
+    let unsaid = || Fault::new(FaultCode::CredentialUnreachable, "GetCallerIdentity: no account in the answer");
+    let account = caller(&aws.base).await?.account.ok_or_else(unsaid)?;
+    let worker_account = match as_worker {
+        false => None,
+        true => match caller(&aws.worker).await {
+            Ok(c) => c.account,
+            Err(f) if f.code == FaultCode::CredentialRefused => None,
+            Err(f) => return Err(f),
+        },
+    };
+    let region = aws.worker.region().map(ToString::to_string).unwrap_or_default();
+    Ok(Whereabouts { account, worker_account, region, endpoint_url: aws.worker.endpoint_url().map(str::to_owned) })
+}
+
+async fn caller(config: &SdkConfig) -> Result<GetCallerIdentityOutput, Fault> {
+    let sent = aws_sdk_sts::Client::new(config).get_caller_identity().send().await;
+    sent.map_err(|e| fault(Service::Credentials, "GetCallerIdentity", &e))
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let mut wait = RETRY_FIRST;
     // As for a worker: one that is started before Temporal is as good as one that was there before.
     let client = loop {
-        match site.temporal().await {
+        match site.temporal_to_work(&aws).await {
             Ok(c) => break c,
             Err(failure) if failure.passes() => {
                 tracing::warn!(%failure, "gateway cannot start yet, will try again");
