@@ -1,14 +1,16 @@
-//! An intake in memory, for the tests of the EHR ways in.
+//! For the tests of the ways in: an intake in memory, and what was counted.
 
 use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
+use leadline_activities::metrics::METRICS;
 use leadline_domain::lifecycle::Lifecycle;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Fault, FaultCode, OrgId, intake};
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What came in, by organization and name.
 #[derive(Default)]
@@ -67,4 +69,21 @@ fn begun(org: &OrgId, ingress: Ingress, name: &StagedName) -> FileReport {
     let intake = intake.expect("a way in that stages");
     let (lifecycle, _) = Lifecycle::begin(&intake, 1);
     FileReport { intake, lifecycle }
+}
+
+/// How often a fault was counted, in this process: other tests count too, so it is for growth only.
+pub(crate) fn counted(code: FaultCode) -> u64 {
+    let line = format!("leadline_faults_total{{code=\"{code}\"}} ");
+    METRICS.render().lines().find_map(|l| l.strip_prefix(&line)?.parse().ok()).unwrap_or_default()
+}
+
+/// Waits until it was counted once more.
+pub(crate) async fn grown(code: FaultCode, before: u64) {
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while counted(code) <= before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{code} is not counted"));
 }

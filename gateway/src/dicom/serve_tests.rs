@@ -6,12 +6,12 @@ use super::negotiate::tests::{ECG, request as association, titles};
 use super::store::status;
 use super::wire::{Next, Wire};
 use super::{DicomLimits, part10, serve, uids};
+use crate::double::{counted, grown};
 use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQSource, PDataValue, PDataValueType};
-use leadline_activities::metrics::METRICS;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::synth;
@@ -122,22 +122,6 @@ async fn answer(w: &mut Wire<TcpStream>) -> Option<u16> {
 
 async fn aborted(w: &mut Wire<TcpStream>) -> bool {
     matches!(w.next(WAIT).await, Next::Pdu(Pdu::AbortRQ { source: AbortRQSource::ServiceProvider(_) }))
-}
-
-/// How often a fault was counted, in this process: other tests count too, so it is for growth only.
-fn counted(code: FaultCode) -> u64 {
-    let line = format!("leadline_faults_total{{code=\"{code}\"}} ");
-    METRICS.render().lines().find_map(|l| l.strip_prefix(&line)?.parse().ok()).unwrap_or_default()
-}
-
-async fn grown(code: FaultCode, before: u64) {
-    tokio::time::timeout(WAIT, async {
-        while counted(code) <= before {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("{code} is not counted"));
 }
 
 #[tokio::test]
