@@ -63,6 +63,17 @@ impl Intake for Memory {
     }
 }
 
+/// An aECG whose one number would be 10 to the power of 40 long, were its entities expanded.
+pub(crate) fn bomb() -> Vec<u8> {
+    let mut text = String::from("<?xml version=\"1.0\"?>\n<!DOCTYPE AnnotatedECG [\n<!ENTITY e0 \"1\">\n");
+    for n in 1..=40 {
+        let ten = format!("&e{};", n - 1).repeat(10);
+        text.push_str(&format!("<!ENTITY e{n} \"{ten}\">\n"));
+    }
+    text.push_str("]>\n<AnnotatedECG xmlns=\"urn:hl7-org:v3\"><digits>&e40;</digits></AnnotatedECG>\n");
+    text.into_bytes()
+}
+
 /// A lifecycle that has begun.
 fn begun(org: &OrgId, ingress: Ingress, name: &StagedName) -> FileReport {
     let intake = intake::Intake::received(org.clone(), ingress, name, (1, 1), BTreeSet::new(), None);

@@ -94,6 +94,17 @@ async fn one_recording_by_every_way() {
     wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
     let said = ways.upload(ORG, &upload);
     assert!(said.to_string().contains("incomplete"), "{said}");
+
+    // What would become too large if somebody read it as XML is nothing but the bytes that it is.
+    let ten = |n: u32| format!("<!ENTITY e{} \"{}\">", n + 1, format!("&e{n};").repeat(10));
+    let entities: String = (0..40).map(ten).collect();
+    let bomb = format!(
+        "<?xml version=\"1.0\"?><!DOCTYPE AnnotatedECG [<!ENTITY e0 \"1\">{entities}]>\
+         <AnnotatedECG xmlns=\"urn:hl7-org:v3\"><digits>&e40;</digits></AnnotatedECG>"
+    );
+    let upload = ways.web(ORG, "application/xml", bomb.as_bytes());
+    wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
+    assert_eq!(ways.upload(ORG, &upload)["state"], "delivered");
 }
 
 /// An organization whose file opens uploads only: its token is good, and opens nothing else. Told in the words of each
