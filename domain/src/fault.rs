@@ -213,6 +213,14 @@ codes! {
     Hl7SenderUnknown = "hl7.sender_unknown", Blocked;
     /// A DICOM peer's certificate is not one of the organization whose title it calls, or not for the title it has.
     DicomSenderUnknown = "dicom.sender_unknown", Blocked;
+    /// What a DICOM peer sent is no DICOM, ends early, contradicts itself or is padded.
+    DicomUnreadable = "dicom.unreadable", Rejected;
+    /// A DICOM object is another, or of another class or study, than its sender announced.
+    DicomMismatch = "dicom.mismatch", Rejected;
+    /// The class, transfer syntax, instance UID or operation of a DICOM request is not one that is taken.
+    DicomNotAccepted = "dicom.not_accepted", Rejected;
+    /// A DICOM peer was gone, or fell silent, in the middle of an object.
+    DicomPeerBrokeOff = "dicom.peer_broke_off", Transient;
     /// The sender fell silent, or too slow, in the middle of a message.
     Hl7SenderStalled = "hl7.sender_stalled", Transient;
     /// An attachment cannot be decoded, or its size or hash is not what was declared.

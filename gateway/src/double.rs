@@ -1,14 +1,16 @@
-//! An intake in memory, for the tests of the EHR ways in.
+//! For the tests of the ways in: an intake in memory, and what was counted.
 
 use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
+use leadline_activities::metrics::METRICS;
 use leadline_domain::lifecycle::Lifecycle;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Fault, FaultCode, OrgId, intake};
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What came in, by organization and name.
 #[derive(Default)]
@@ -61,10 +63,38 @@ impl Intake for Memory {
     }
 }
 
+/// An aECG whose one number would be 10 to the power of 40 long, were its entities expanded.
+pub(crate) fn bomb() -> Vec<u8> {
+    let mut text = String::from("<?xml version=\"1.0\"?>\n<!DOCTYPE AnnotatedECG [\n<!ENTITY e0 \"1\">\n");
+    for n in 1..=40 {
+        let ten = format!("&e{};", n - 1).repeat(10);
+        text.push_str(&format!("<!ENTITY e{n} \"{ten}\">\n"));
+    }
+    text.push_str("]>\n<AnnotatedECG xmlns=\"urn:hl7-org:v3\"><digits>&e40;</digits></AnnotatedECG>\n");
+    text.into_bytes()
+}
+
 /// A lifecycle that has begun.
 fn begun(org: &OrgId, ingress: Ingress, name: &StagedName) -> FileReport {
     let intake = intake::Intake::received(org.clone(), ingress, name, (1, 1), BTreeSet::new(), None);
     let intake = intake.expect("a way in that stages");
     let (lifecycle, _) = Lifecycle::begin(&intake, 1);
     FileReport { intake, lifecycle }
+}
+
+/// How often a fault was counted, in this process: other tests count too, so it is for growth only.
+pub(crate) fn counted(code: FaultCode) -> u64 {
+    let line = format!("leadline_faults_total{{code=\"{code}\"}} ");
+    METRICS.render().lines().find_map(|l| l.strip_prefix(&line)?.parse().ok()).unwrap_or_default()
+}
+
+/// Waits until it was counted once more.
+pub(crate) async fn grown(code: FaultCode, before: u64) {
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while counted(code) <= before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{code} is not counted"));
 }

@@ -10,7 +10,7 @@ use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, AwsUplo
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::uploads::{OrgUploads, Uploads};
 use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
-use leadline_domain::{EnvScope, Fault, FaultCode, OrgId, OrgScope};
+use leadline_domain::{EnvScope, Fault, FaultCode, Ingress, OrgId, OrgScope};
 use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
@@ -55,6 +55,9 @@ impl Directory for Two {
         let scope = self.0.get(org).cloned();
         let scope = scope.ok_or_else(|| Fault::new(FaultCode::ConfigUnknownOrg, "not configured here"))?;
         Ok(UploadRules { scope, max_bytes: MAX_BYTES })
+    }
+    fn open(&self, org: &OrgId, _: Ingress) -> Result<(), Fault> {
+        self.uploads(org).map(drop)
     }
     fn uploading(&self) -> Vec<OrgId> {
         self.0.keys().cloned().collect()

@@ -190,7 +190,9 @@ listen = "127.0.0.1:{dicom}"
         token["access_token"].as_str().expect("a token").to_owned()
     }
 
-    fn asked(&self, org: &str, path: &str, media_type: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    /// Posts a body with an organization's token; status and body of the answer.
+    #[must_use]
+    pub fn asked(&self, org: &str, path: &str, media_type: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let file = self.file(body);
         let (auth, of) = (format!("Authorization: Bearer {}", self.token(org)), format!("Content-Type: {media_type}"));
         let data = format!("@{}", file.display());
@@ -230,6 +232,38 @@ listen = "127.0.0.1:{dicom}"
         let (status, body) = self.asked(org, &format!("/uploads/{id}/complete"), "application/json", b"{}");
         assert!((200..300).contains(&status), "{status} {}", String::from_utf8_lossy(&body));
         id
+    }
+
+    /// Uploads in parts as a program does, with this digest declared. The id of the upload, and what completing it was
+    /// answered.
+    ///
+    /// # Panics
+    /// When it is not begun, or a part is not taken.
+    #[must_use]
+    pub fn web_in_parts(&self, org: &str, bytes: &[u8], declared: &Digest) -> (String, u16, Value) {
+        let ask = json!({ "size": bytes.len(), "sha256": declared.to_hex(), "multipart": true });
+        let (status, body) = self.asked(org, "/uploads", "application/json", ask.to_string().as_bytes());
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+        let told: Value = serde_json::from_slice(&body).expect("JSON");
+        let text = |v: &Value| v.as_str().expect("a text").to_owned();
+        let (id, key, upload) = (text(&told["id"]), text(&told["key"]), text(&told["multipart"]["upload_id"]));
+        let auth = format!("Authorization: Bearer {}", self.token(org));
+        let get = |path: &str| {
+            let (status, body) = self.curl(&[path, "-H", &auth]);
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+            serde_json::from_slice::<Value>(&body).expect("JSON")
+        };
+        let size = usize::try_from(told["multipart"]["part_size"].as_u64().expect("a size")).expect("a size");
+        for (n, part) in bytes.chunks(size).enumerate() {
+            let url = text(&get(&format!("/s3/multipart/{upload}/{}?key={key}", n + 1))["url"]);
+            let file = format!("@{}", self.file(part).display());
+            let (status, body) = self.curl(&[&url, "-X", "PUT", "--data-binary", &file]);
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        }
+        let all = json!({ "parts": get(&format!("/s3/multipart/{upload}?key={key}")) }).to_string();
+        let complete = format!("/s3/multipart/{upload}/complete?key={key}");
+        let (status, body) = self.asked(org, &complete, "application/json", all.as_bytes());
+        (id, status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     /// What the gateway says of an upload.

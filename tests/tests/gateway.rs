@@ -1,13 +1,13 @@
 //! The same recording by every way in, with the real gateway, Samba, Temporal and AWS endpoint: one message, and links.
 
 use leadline_domain::Digest;
-use leadline_formats::synth::SynthFormat;
+use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
 use leadline_tests::ways_in::{WaysIn, open_to};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,13 +26,15 @@ fn states(stack: &Stack) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_recording_by_every_way() {
-    let stack = Stack::start(&[clinic()]);
+    let uploads_only = Clinic::new("kings-road", "ward").with("\n[gateway.uploads]\n");
+    let stack = Stack::start(&[clinic(), uploads_only]);
     let ports = WaysIn::configure(&stack);
     let _worker = stack.worker();
     stack.provision();
     let mut ways = WaysIn::start(&stack, ports);
     let device = stack.device(ORG).await;
     let bytes = recording(SynthFormat::Dicom, 11);
+    what_is_not_opened_is_not_served(&ways, &bytes);
 
     let first = ways.web(ORG, "application/dicom", &bytes);
     wait_for("the upload is delivered", LIMIT, || ways.upload(ORG, &first)["done"] == true);
@@ -92,6 +94,34 @@ async fn one_recording_by_every_way() {
     wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
     let said = ways.upload(ORG, &upload);
     assert!(said.to_string().contains("incomplete"), "{said}");
+
+    // What would become too large if somebody read it as XML is nothing but the bytes that it is.
+    let ten = |n: u32| format!("<!ENTITY e{} \"{}\">", n + 1, format!("&e{n};").repeat(10));
+    let entities: String = (0..40).map(ten).collect();
+    let bomb = format!(
+        "<?xml version=\"1.0\"?><!DOCTYPE AnnotatedECG [<!ENTITY e0 \"1\">{entities}]>\
+         <AnnotatedECG xmlns=\"urn:hl7-org:v3\"><digits>&e40;</digits></AnnotatedECG>"
+    );
+    let upload = ways.web(ORG, "application/xml", bomb.as_bytes());
+    wait_for("the upload is judged", LIMIT, || ways.upload(ORG, &upload)["done"] == true);
+    assert_eq!(ways.upload(ORG, &upload)["state"], "delivered");
+}
+
+/// An organization whose file opens uploads only: its token is good, and opens nothing else. Told in the words of each
+/// protocol; nothing is kept.
+fn what_is_not_opened_is_not_served(ways: &WaysIn, bytes: &[u8]) {
+    let shut = "kings-road";
+    let body = br#"{"resourceType":"DocumentReference"}"#;
+    let (status, told) = ways.asked(shut, "/fhir/DocumentReference", "application/fhir+json", body);
+    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    assert_eq!((status, &told["resourceType"]), (403, &"OperationOutcome".into()), "{told}");
+    assert_eq!(told["issue"][0]["details"]["coding"][0]["code"], "request.forbidden");
+    assert_eq!(ways.fhir(shut, "urn-1", "application/dicom", bytes), 403);
+    let media_type = "multipart/related; type=\"application/dicom\"; boundary=edge";
+    let (status, told) = ways.asked(shut, "/dicom-web/studies", media_type, b"--edge--");
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(status == 403 && told.starts_with("request.forbidden: "), "{status} {told}");
+    assert_eq!(ways.stow(shut, bytes), 403);
 }
 
 /// The processor's report by HTTP: with a token for that, as often as it likes, and it is in the recording's history.
@@ -118,27 +148,35 @@ fn reported_by_http(stack: &Stack, ways: &WaysIn, recording: &str) {
     assert!(shown.contains("by-http/1"), "{shown}");
 }
 
-/// Rounds of one recording by three ways at once: each round has one delivery, whoever wins.
+/// Rounds of one recording by five ways at once: each round has one delivery and one message, whoever wins.
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_ways_deliver_once() {
-    const ROUNDS: u64 = 100;
+    const ROUNDS: u64 = 60;
+    const WAYS: u64 = 5;
     let stack = Stack::start(&[clinic()]);
     let ports = WaysIn::configure(&stack);
     let _worker = stack.worker();
     stack.provision();
     let ways = WaysIn::start(&stack, ports);
+    let device = stack.device(ORG).await;
     let failed = AtomicBool::new(false);
+    let now = tokio::runtime::Handle::current();
     std::thread::scope(|s| {
         for lane in 0..4 {
-            let (ways, failed) = (&ways, &failed);
+            let (ways, failed, device, now) = (&ways, &failed, &device, &now);
             s.spawn(move || {
                 for round in (lane..ROUNDS).step_by(4) {
-                    let bytes = recording(SynthFormat::Aecg, 1_000 + round);
+                    let bytes = recording(SynthFormat::Dicom, 1_000 + round);
+                    let write = || now.block_on(device.put(&format!("in/r{round}.dcm"), &bytes)).is_ok();
+                    // A share's file is looked at before it is taken: now and then it has a start.
+                    let early = (round % 8 < 4).then(write);
                     let outcome = std::thread::scope(|s| {
-                        let a = s.spawn(|| ways.hl7(&format!("r{round}"), "xml", &bytes).as_deref() == Some("AA"));
-                        let b = s.spawn(|| ways.fhir(ORG, &format!("r{round}"), "application/xml", &bytes) == 201);
-                        let c = s.spawn(|| !ways.web(ORG, "application/xml", &bytes).is_empty());
-                        a.join().is_ok_and(|ok| ok) && b.join().is_ok_and(|ok| ok) && c.join().is_ok_and(|ok| ok)
+                        let a = s.spawn(|| ways.hl7(&format!("r{round}"), "dicom", &bytes).as_deref() == Some("AA"));
+                        let b = s.spawn(|| ways.fhir(ORG, &format!("r{round}"), "application/dicom", &bytes) == 201);
+                        let c = s.spawn(|| !ways.web(ORG, "application/dicom", &bytes).is_empty());
+                        let d = s.spawn(|| ways.stow(ORG, &bytes) == 200);
+                        let e = early.unwrap_or_else(write);
+                        [a, b, c, d].into_iter().all(|t| t.join().is_ok_and(|ok| ok)) && e
                     });
                     failed.fetch_or(!outcome, Ordering::Relaxed);
                 }
@@ -147,9 +185,81 @@ async fn racing_ways_deliver_once() {
     });
     assert!(!failed.load(Ordering::Relaxed), "a way refused a whole recording");
     let count = |state: &str| states(&stack).iter().filter(|(_, s)| s == state).count() as u64;
-    wait_for("every round has its outcomes", LIMIT, || count("delivered") + count("duplicate") == 3 * ROUNDS);
+    wait_for("every round has its outcomes", LIMIT, || count("delivered") + count("duplicate") == WAYS * ROUNDS);
     assert_eq!(count("delivered"), ROUNDS);
-    let ids: BTreeSet<String> =
-        stack.take_messages("ingest").iter().map(|m| m["id"].as_str().unwrap_or_default().to_owned()).collect();
-    assert_eq!(ids.len() as u64, ROUNDS, "one message a round");
+    // Not a set: the same message twice would be one in it. The queue itself hides a repeat within minutes; what was
+    // claimed and delivered is in the ledger, which hides nothing but a repeat of the same entry.
+    let ids = |messages: &[Value], key: &str| {
+        messages.iter().map(|m| m[key].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let messages = ids(&stack.take_messages("ingest"), "id");
+    let entries = stack.await_messages("audit", usize::try_from(WAYS * ROUNDS).expect("few"), LIMIT);
+    let entries: BTreeMap<&str, &Value> =
+        entries.iter().map(|e| (e["id"].as_str().expect("an id"), &e["outcome"])).collect();
+    let of = |kind: &str, key: &str| {
+        let outcomes: Vec<Value> = entries.values().filter(|o| o["kind"] == kind).map(|o| (*o).clone()).collect();
+        ids(&outcomes, key)
+    };
+    let (delivered, linked) = (of("delivered", "recording"), of("duplicate", "of"));
+    for round in 0..ROUNDS {
+        let id = format!("{ORG}.{}", Digest::of(&recording(SynthFormat::Dicom, 1_000 + round)).to_hex());
+        let times = |all: &[String]| all.iter().filter(|m| **m == id).count() as u64;
+        assert_eq!((times(&messages), times(&delivered), times(&linked)), (1, 1, WAYS - 1), "round {round}");
+    }
+    assert_eq!((messages.len() as u64, entries.len() as u64), (ROUNDS, WAYS * ROUNDS));
+}
+
+/// A recording of a few parts.
+fn long(seed: u64) -> Vec<u8> {
+    let spec = Spec { seconds: 110, sample_rate_hz: 8_000, ..Spec::new(seed) };
+    SynthFormat::Edf.write(&spec).expect("a recording").remove(0).bytes
+}
+
+/// Uploads in parts all the way: what is whole is delivered, what is not what was declared, or ends early, is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_is_delivered_or_told_why_not() {
+    let stack = Stack::start(&[clinic()]);
+    let ports = WaysIn::configure(&stack);
+    let _worker = stack.worker();
+    stack.provision();
+    let ways = WaysIn::start(&stack, ports);
+    let [whole, other] = [long(1), long(2)];
+    assert!(whole.len() > 16 << 20 && whole.len() == other.len(), "three parts, and only the digest differs");
+    let judged = |id: &str| {
+        wait_for("the upload is judged", LIMIT, || ways.upload(ORG, id)["done"] == true);
+        ways.upload(ORG, id)
+    };
+
+    let (id, status, told) = ways.web_in_parts(ORG, &other, &Digest::of(&whole));
+    assert!(status == 200 || status == 422, "{status} {told}");
+    let said = judged(&id);
+    assert_eq!((&said["state"], &said["code"]), (&"refused".into(), &"file.checksum_mismatch".into()), "{said}");
+    assert!(said["text"].as_str().is_some_and(|t| t.starts_with("What arrived is not what was sent.")), "{said}");
+    let cut = &whole[..whole.len() - 100_000];
+    let (id, status, told) = ways.web_in_parts(ORG, cut, &Digest::of(cut));
+    assert_eq!(status, 200, "{told}");
+    let said = judged(&id);
+    assert_eq!((&said["state"], &said["code"]), (&"refused".into(), &"file.incomplete".into()), "{said}");
+    assert!(stack.take_messages("ingest").is_empty(), "something was delivered");
+
+    let (id, status, told) = ways.web_in_parts(ORG, &whole, &Digest::of(&whole));
+    assert_eq!(status, 200, "{told}");
+    let said = judged(&id);
+    assert_eq!(said["state"], "delivered", "{said}");
+    let messages = stack.await_messages("ingest", 1, LIMIT);
+    let recording = format!("{ORG}.{}", Digest::of(&whole).to_hex());
+    assert_eq!((messages.len(), &messages[0]["id"]), (1, &recording.clone().into()));
+    assert_eq!(messages[0]["data"]["size"], whole.len());
+    // The same again by another upload, and complete again once it is: linked, and no second message.
+    let (again, status, told) = ways.web_in_parts(ORG, &whole, &Digest::of(&whole));
+    assert_eq!(status, 200, "{told}");
+    let said = judged(&again);
+    assert_eq!((&said["state"], &said["recording"]), (&"duplicate".into(), &recording.into()), "{said}");
+    for id in [&id, &again] {
+        assert_eq!(ways.asked(ORG, &format!("/uploads/{id}/complete"), "application/json", b"{}").0, 202);
+    }
+    let states = states(&stack);
+    let of = |state: &str| states.iter().filter(|(way, s)| way == "web" && s == state).count();
+    assert_eq!((of("delivered"), of("duplicate"), of("quarantined"), states.len()), (1, 1, 2, 4), "{states:?}");
+    assert!(stack.take_messages("ingest").is_empty(), "a second message");
 }

@@ -3,6 +3,7 @@
 use leadline_activities::adapters::aws::AwsUploads;
 use leadline_activities::ports::uploads::{Declared, MIN_PART, Uploads};
 use leadline_domain::{Digest, Fault, FaultCode, StagedName};
+use leadline_gateway::http::metrics::METRICS;
 use leadline_gateway::http::sweep;
 use leadline_gateway::intake_fake::Planned;
 use leadline_tests::harness::tools::eventually;
@@ -322,23 +323,35 @@ async fn a_form_is_bound_to_type_and_length() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_what_was_declared_is_refused_removed_and_told() {
-    let r = UploadRig::start(false, LONG).await;
+async fn what_is_not_what_was_declared_is_refused_and_told_as_often_as_asked() {
+    let r = UploadRig::start(true, LONG).await;
     let (files, a) = (Files::new(), r.token("clinic-a"));
-    let p = begin(&r, &a, b"abc", false).await;
-    assert_eq!(send(&p, &files.with("x", b"abc")).await.0, 200);
-    r.intake.plan(Planned::Fails(Fault::new(FaultCode::FileChecksumMismatch, "another digest")));
-    let at = format!("/uploads/{}/complete", of(&p, "id"));
-    let (s, v) = r.call("POST", &at, &a, None).await;
-    assert_eq!((s, v["code"].as_str()), (422, Some("file.checksum_mismatch")), "{v}");
-    assert_eq!(r.call("POST", &at, &a, None).await.0, 404, "it is not there any more");
     // Past the permission's size: only possible where a store does not hold to it, and found all the same.
     let name = StagedName::parse("web-00000000000000000000000000000000-4").unwrap();
     let what = Declared { media_type: "a/b".into(), size: None, sha256: None };
     let put = r.store("clinic-a").await.put(&name, &what, LONG).await.unwrap();
     let put = json!({ "url": put.url, "headers": put.headers });
     assert_eq!(send(&put, &files.with("y", b"abc")).await.0, 200);
-    let (s, v) = r.call("POST", &format!("/uploads/{name}/complete"), &a, None).await;
+    // The store's event comes first, and there is no client to tell.
+    eventually("the event is worked off", Duration::from_secs(30), || async {
+        METRICS.render().contains("leadline_upload_events_total{what=\"refused\"}").then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        let (s, v) = r.call("POST", &format!("/uploads/{name}/complete"), &a, None).await;
+        assert_eq!((s, v["code"].as_str()), (422, Some("file.checksum_mismatch")), "{v}");
+        let (s, v) = r.call("GET", &format!("/uploads/{name}"), &a, None).await;
+        assert_eq!((s, v["state"].as_str(), v["done"].as_bool()), (200, Some("refused"), Some(true)), "{v}");
+        assert_eq!(v["code"], "file.checksum_mismatch");
+        assert!(of(&v, "text").starts_with("What arrived is not what was sent."), "{v}");
+    }
+    // What the intake says is told too.
+    let p = begin(&r, &a, b"abc", false).await;
+    for _ in 0..2 {
+        r.intake.plan(Planned::Fails(Fault::new(FaultCode::FileChecksumMismatch, "another digest")));
+    }
+    assert_eq!(send(&p, &files.with("x", b"abc")).await.0, 200);
+    let (s, v) = r.call("POST", &format!("/uploads/{}/complete", of(&p, "id")), &a, None).await;
     assert_eq!((s, v["code"].as_str()), (422, Some("file.checksum_mismatch")), "{v}");
     assert_eq!(r.intake.lifecycles(), 0);
 }

@@ -156,12 +156,6 @@ pub trait OrgUploads: Send + Sync {
     /// `store.*`, `credential.*`.
     async fn stored_s(&self, digest: &Digest) -> Result<Option<i64>, Fault>;
 
-    /// Removes `staging/<name>`: what was refused.
-    ///
-    /// # Errors
-    /// `store.*`, `credential.*`.
-    async fn remove(&self, name: &StagedName) -> Result<(), Fault>;
-
     /// Multipart uploads below `staging/<prefix>` that are neither completed nor given up.
     ///
     /// # Errors

@@ -3,6 +3,7 @@ use crate::archive::ArchiveRule;
 use crate::ids::{OrgId, ShareId};
 use crate::observe::SharePath;
 use crate::settle::{SettleRule, StructureVerdict};
+use crate::staged::StagedName;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -249,5 +250,125 @@ proptest! {
         }
         prop_assert_eq!(&c, &Command::Finish);
         prop_assert!(matches!(l.outcome, Some(Outcome::Delivered { .. })), "{:?}", l.outcome);
+    }
+}
+
+/// One recording by several ways: a lifecycle each, and one place that all claim at.
+struct Race {
+    lanes: Vec<(Intake, Lifecycle, Command)>,
+    claim: Option<usize>,
+    /// Who sent what, repeats among them.
+    sent: Vec<(usize, crate::message::Delivery)>,
+    /// Who recorded what.
+    entries: Vec<(usize, Outcome)>,
+}
+
+impl Race {
+    fn of(ways: &[Ingress]) -> Self {
+        let lane = |(n, way): (usize, &Ingress)| {
+            let name = StagedName::derived(*way, &[&n.to_string()]);
+            let limits = (1_000, 10_000);
+            let i = Intake::received(intake().org, *way, &name, limits, BTreeSet::new(), None).unwrap_or_else(intake);
+            let (mut l, event) = Lifecycle::begin(&i, 1_000);
+            let c = l.step(&i, event, 1_000);
+            (i, l, c)
+        };
+        let lanes = ways.iter().enumerate().map(lane).collect();
+        Self { lanes, claim: None, sent: vec![], entries: vec![] }
+    }
+
+    /// What a lane's command comes back with: by `how` it fails before it does anything, is done and its answer lost,
+    /// or is done.
+    fn answer(&mut self, n: usize, how: u8) -> Event {
+        let lost = || Event::Failed(Fault::new(FaultCode::StoreUnreachable, "x"));
+        let (i, _, c) = &self.lanes[n];
+        if matches!(c, Command::Wait { .. }) {
+            return Event::Woken;
+        }
+        if how == 0 {
+            return lost();
+        }
+        let done = match c {
+            Command::Examine => look(FileStat { size: 100, ..i.fingerprint.stat }, Writer::Absent, WHOLE),
+            Command::Store { .. } => {
+                let (digest, size, structure) = (Digest::of(b"x"), 100, structure(WHOLE));
+                if *self.claim.get_or_insert(n) == n {
+                    // Its own claim is known again after a crash.
+                    Event::Stored(StoreOutcome::Claimed { digest, size, structure, related: vec![] })
+                } else {
+                    Event::Stored(StoreOutcome::Duplicate { digest, size, structure })
+                }
+            }
+            Command::Enqueue(d) => {
+                self.sent.push((n, d.clone()));
+                Event::Enqueued
+            }
+            Command::Archive => Event::Archived(ArchiveState::Cleared),
+            Command::Record(e) => {
+                self.entries.push((n, e.outcome.clone()));
+                Event::Recorded
+            }
+            Command::Wait { .. } | Command::Finish => unreachable!(),
+        };
+        if how == 1 { lost() } else { done }
+    }
+
+    /// A step of a lane; false if it is over.
+    fn step(&mut self, n: usize, how: u8, t: i64) -> bool {
+        if self.lanes[n].2 == Command::Finish {
+            return false;
+        }
+        let event = self.answer(n, how);
+        let (i, l, c) = &mut self.lanes[n];
+        *c = l.step(i, event, t);
+        true
+    }
+}
+
+const WHOLE: StructureVerdict = StructureVerdict::Complete;
+
+fn any_way() -> impl Strategy<Value = Ingress> {
+    use Ingress as I;
+    prop_oneof![Just(I::Smb), Just(I::Web), Just(I::Hl7v2), Just(I::Fhir), Just(I::Dicom)]
+}
+
+proptest! {
+    /// However the ways interleave, whatever fails and whatever answer is lost: one of them delivers, the others are
+    /// linked to that, and the message is the same whoever wins (L2, L3, L9).
+    #[test]
+    fn one_recording_by_several_ways_is_delivered_once(
+        ways in proptest::collection::vec(any_way(), 2..=5),
+        turns in proptest::collection::vec((0usize..5, 0u8..5), 0..120),
+    ) {
+        let mut race = Race::of(&ways);
+        let mut t = 1_000i64;
+        for (lane, how) in turns {
+            t += 1_000;
+            race.step(lane % ways.len(), how, t);
+        }
+        // Then everything answers, and all come to their end.
+        for turn in 0..1_000 {
+            t += 1_000;
+            race.step(turn % ways.len(), 2, t);
+        }
+        let recording = RecordingId::new(&intake().org, &Digest::of(b"x"));
+        let winner = race.claim.expect("somebody claims");
+        for (n, (_, l, c)) in race.lanes.iter().enumerate() {
+            prop_assert_eq!(c, &Command::Finish);
+            let delivered = matches!(&l.outcome, Some(Outcome::Delivered { recording: r, .. }) if *r == recording);
+            let linked = l.outcome == Some(Outcome::Duplicate { of: recording.clone() });
+            prop_assert!(if n == winner { delivered } else { linked }, "{n}: {:?}", l.outcome);
+            // Repeats say the same.
+            let said: Vec<_> = race.entries.iter().filter(|(of, _)| *of == n).map(|(_, o)| Some(o)).collect();
+            prop_assert!(!said.is_empty() && said.iter().all(|o| *o == l.outcome.as_ref()), "{n}: {said:?}");
+        }
+        let message = crate::message::Delivery {
+            digest: Digest::of(b"x"), size: 100, format: "dicom".into(), identity: None, objects: vec![], claimed_at_ms: 0,
+        };
+        prop_assert!(!race.sent.is_empty());
+        for (by, sent) in race.sent {
+            prop_assert_eq!(by, winner);
+            prop_assert_eq!(crate::message::Delivery { claimed_at_ms: 0, ..sent }, message.clone());
+        }
     }
 }

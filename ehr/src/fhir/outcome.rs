@@ -20,6 +20,7 @@ pub enum Issue {
     Throttled,
     Exception,
     Forbidden,
+    Login,
 }
 
 impl Issue {
@@ -40,6 +41,7 @@ impl Issue {
             Self::Throttled => "throttled",
             Self::Exception => "exception",
             Self::Forbidden => "forbidden",
+            Self::Login => "login",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::intake::Intake;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, AbortRQSource, PDataValue, PDataValueType};
 use leadline_activities::metrics::METRICS;
-use leadline_domain::OrgId;
+use leadline_domain::{FaultCode, OrgId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,9 @@ use wire::{Next, Wire};
 
 /// PS3.8 9.1.5: ARTIM, how long a connection may be without an association.
 const ARTIM: Duration = Duration::from_secs(10);
+
+/// What a peer sent is none of what the protocol has there.
+const UNREADABLE: Option<FaultCode> = Some(FaultCode::DicomUnreadable);
 
 /// What all associations share.
 pub(crate) struct Shared {
@@ -38,8 +41,19 @@ pub(crate) enum End {
     Refused,
     /// The peer aborted or was gone in the middle of a message.
     BrokenOff,
-    /// We aborted it.
-    Aborted(&'static str),
+    /// We aborted it: there was no end of a message, or something that is none.
+    Aborted(Option<FaultCode>),
+}
+
+impl End {
+    /// What is counted.
+    fn fault(&self) -> Option<FaultCode> {
+        match self {
+            Self::BrokenOff => Some(FaultCode::DicomPeerBrokeOff),
+            Self::Aborted(code) => *code,
+            Self::Done | Self::Refused => None,
+        }
+    }
 }
 
 /// An organization's place among its associations; given back when dropped.
@@ -77,14 +91,30 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     certificate: Option<[u8; 32]>,
     mut stop: watch::Receiver<bool>,
 ) -> End {
+    let end = until_its_end(stream, shared, titles, certificate, &mut stop).await;
+    if let Some(code) = end.fault() {
+        METRICS.fault(code);
+    }
+    end
+}
+
+async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: S,
+    shared: &Shared,
+    titles: &Titles,
+    certificate: Option<[u8; 32]>,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
     let idle = shared.limits.idle;
     let mut wire = Wire::new(stream, MAX_PDU);
     let rq = match wire.next(idle.min(ARTIM)).await {
         Next::Pdu(Pdu::AssociationRQ(rq)) => rq,
         Next::Pdu(Pdu::AbortRQ { .. }) | Next::Closed => return End::Done,
-        Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, "no association request").await,
-        Next::Silent => return abort(&mut wire, Abort::ReasonNotSpecified, "no association request in time").await,
-        Next::Bad(reason) => return abort(&mut wire, reason, "not DICOM").await,
+        Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, UNREADABLE, "no association request").await,
+        Next::Silent => {
+            return abort(&mut wire, Abort::ReasonNotSpecified, None, "no association request in time").await;
+        }
+        Next::Bad(reason) => return abort(&mut wire, reason, UNREADABLE, "not DICOM").await,
     };
     let (agreed, ac) = match negotiate::negotiate(&rq, titles) {
         Ok(agreed) => agreed,
@@ -113,13 +143,13 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
         let next = if exchange.between() {
             tokio::select! {
                 next = wire.next(idle) => Some(next),
-                () = stopped(&mut stop) => None,
+                () = stopped(stop) => None,
             }
         } else {
             Some(wire.next(idle).await)
         };
         let Some(next) = next else {
-            return abort(&mut wire, Abort::ReasonNotSpecified, "shutting down").await;
+            return abort(&mut wire, Abort::ReasonNotSpecified, None, "shutting down").await;
         };
         match next {
             Next::Pdu(Pdu::PData { data }) => {
@@ -134,9 +164,13 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
             Next::Pdu(Pdu::AbortRQ { .. }) | Next::Closed => {
                 return if exchange.between() { End::Done } else { End::BrokenOff };
             }
-            Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, "a PDU out of turn").await,
-            Next::Silent => return abort(&mut wire, Abort::ReasonNotSpecified, "silent for too long").await,
-            Next::Bad(reason) => return abort(&mut wire, reason, "not DICOM").await,
+            Next::Pdu(_) => return abort(&mut wire, Abort::UnexpectedPdu, UNREADABLE, "a PDU out of turn").await,
+            Next::Silent => {
+                // Between messages it is a peer that keeps its association open, and may.
+                let code = (!exchange.between()).then_some(FaultCode::DicomPeerBrokeOff);
+                return abort(&mut wire, Abort::ReasonNotSpecified, code, "silent for too long").await;
+            }
+            Next::Bad(reason) => return abort(&mut wire, reason, UNREADABLE, "not DICOM").await,
         }
     }
 }
@@ -156,8 +190,13 @@ async fn fragments<S: AsyncRead + AsyncWrite + Unpin + Send>(
     for pdv in all {
         let (context, answer) = match exchange.push(pdv) {
             Step::More => continue,
-            Step::Abort(reason) => return Some(abort(wire, reason, "breach of the protocol").await),
-            Step::Answer(context, answer) => (context, answer),
+            Step::Abort(reason) => return Some(abort(wire, reason, UNREADABLE, "breach of the protocol").await),
+            Step::Answer(context, answer, refused) => {
+                if let Some(why) = refused {
+                    why.count(&agreed.org);
+                }
+                (context, answer)
+            }
             Step::Store(s) => (s.context, keep(*s, shared, &agreed.org).await),
         };
         let pdv = PDataValue {
@@ -184,14 +223,19 @@ async fn keep(s: Store, shared: &Shared, org: &OrgId) -> Vec<u8> {
             command::response(&request, status::SUCCESS, "")
         }
         Err(why) => {
-            tracing::info!(%org, status = format!("{:04X}", why.status), why = why.comment, "DICOM object refused");
+            why.count(org);
             command::response(&request, why.status, &why.comment)
         }
     }
 }
 
-async fn abort<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>, why: Abort, say: &'static str) -> End {
-    tracing::info!(why = say, "DICOM association aborted");
+async fn abort<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    wire: &mut Wire<S>,
+    why: Abort,
+    code: Option<FaultCode>,
+    say: &str,
+) -> End {
+    tracing::info!(why = say, code = code.map(FaultCode::as_str), "DICOM association aborted");
     wire.last(&Pdu::AbortRQ { source: AbortRQSource::ServiceProvider(why) }).await;
-    End::Aborted(say)
+    End::Aborted(code)
 }

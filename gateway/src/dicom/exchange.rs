@@ -45,7 +45,11 @@ impl Budget {
 pub(crate) struct Hold(Arc<Budget>, usize);
 
 impl Hold {
-    fn more(&mut self, n: usize) -> bool {
+    pub(crate) fn new(of: &Arc<Budget>) -> Self {
+        Self(Arc::clone(of), 0)
+    }
+
+    pub(crate) fn more(&mut self, n: usize) -> bool {
         let taken = self.0.take(n);
         self.1 += if taken { n } else { 0 };
         taken
@@ -63,8 +67,8 @@ impl Drop for Hold {
 pub(crate) enum Step {
     /// The message goes on.
     More,
-    /// Send this command set.
-    Answer(u8, Vec<u8>),
+    /// Send this command set; with what is wrong with the request, if anything is.
+    Answer(u8, Vec<u8>, Option<Refused>),
     /// Keep this object, then answer.
     Store(Box<Store>),
     /// The peer does not keep to the protocol.
@@ -147,14 +151,14 @@ impl Exchange {
         let refused = match request.field {
             C_CANCEL_RQ => return Step::More,
             C_ECHO_RQ if !request.data => {
-                return Step::Answer(context, command::response(&request, status::SUCCESS, ""));
+                return Step::Answer(context, command::response(&request, status::SUCCESS, ""), None);
             }
             C_STORE_RQ => self.refusal(context, &request),
             _ => Some(Refused::new(status::UNRECOGNIZED_OPERATION, "C-ECHO and C-STORE only")),
         };
         if !request.data {
             let why = refused.unwrap_or_else(|| Refused::new(status::CANNOT_UNDERSTAND, "no data set"));
-            return Step::Answer(context, command::response(&request, why.status, &why.comment));
+            return Step::Answer(context, command::response(&request, why.status, &why.comment), Some(why));
         }
         let syntax = self.contexts.get(&context).map(|c| c.syntax.clone()).unwrap_or_default();
         let announced = Announced { class: request.class.clone(), instance: request.instance.clone(), syntax };
@@ -163,7 +167,7 @@ impl Exchange {
             None => part10::header(&announced.class, &announced.instance, &announced.syntax),
             Some(_) => Vec::new(),
         };
-        let hold = Hold(Arc::clone(&self.budget), 0);
+        let hold = Hold::new(&self.budget);
         let data = file.len();
         self.open = Some(Open { context, request, announced, file, data, refused, passed: 0, hold });
         Step::More
@@ -185,17 +189,17 @@ impl Exchange {
         }
         if open.refused.is_none() {
             if open.file.len() - open.data + data.len() > self.limit {
-                open.refused = Some(Refused::new(status::OUT_OF_RESOURCES, "object is larger than allowed"));
+                open.refused = Some(Refused::too_large());
             } else if open.hold.more(data.len()) {
                 open.file.extend_from_slice(data);
             } else {
-                open.refused = Some(Refused::new(status::OUT_OF_RESOURCES, "too much at once: send it again later"));
+                open.refused = Some(Refused::new(status::OUT_OF_RESOURCES, "send it again later"));
             }
         }
         if open.refused.is_some() {
             // The peer gets to hear why at the end of its object; but that has to come.
             (open.file, open.passed) = (Vec::new(), open.passed + data.len());
-            open.hold = Hold(Arc::clone(&self.budget), 0);
+            open.hold = Hold::new(&self.budget);
             if open.passed > self.limit {
                 return Step::Abort(Abort::ReasonNotSpecified);
             }
@@ -205,7 +209,10 @@ impl Exchange {
             return Step::More;
         }
         match open.refused {
-            Some(why) => Step::Answer(context, command::response(&open.request, why.status, &why.comment)),
+            Some(why) => {
+                let answer = command::response(&open.request, why.status, &why.comment);
+                Step::Answer(context, answer, Some(why))
+            }
             None => Step::Store(Box::new(Store {
                 context,
                 request: open.request,
@@ -242,7 +249,7 @@ mod tests {
 
     fn answered(step: Step) -> u16 {
         match step {
-            Step::Answer(_, bytes) => status_of(&bytes).unwrap(),
+            Step::Answer(_, bytes, _) => status_of(&bytes).unwrap(),
             other => panic!("{other:?}"),
         }
     }

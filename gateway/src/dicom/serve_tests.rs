@@ -6,6 +6,7 @@ use super::negotiate::tests::{ECG, request as association, titles};
 use super::store::status;
 use super::wire::{Next, Wire};
 use super::{DicomLimits, part10, serve, uids};
+use crate::double::{counted, grown};
 use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -169,10 +170,18 @@ async fn what_is_cut_or_mislabelled_is_refused_and_the_association_goes_on() {
     let s = server(limits()).await;
     let (meta, data) = ecg(3);
     let mut w = s.associated("MARY").await;
-    assert_eq!(store(&mut w, &meta, &data[..data.len() - 2]).await, Some(status::CANNOT_UNDERSTAND));
-    assert_eq!(store(&mut w, &meta, b"\x08\0garbage").await, Some(status::CANNOT_UNDERSTAND));
     let other = part10::Meta { instance: "1.2.3".into(), ..meta.clone() };
-    assert_eq!(store(&mut w, &other, &data).await, Some(status::CLASS_MISMATCH));
+    let none = part10::Meta { instance: String::new(), ..meta.clone() };
+    for (meta, data, want, code) in [
+        (&meta, &data[..data.len() - 2], status::CANNOT_UNDERSTAND, FaultCode::DicomUnreadable),
+        (&meta, b"\x08\0garbage".as_slice(), status::CANNOT_UNDERSTAND, FaultCode::DicomUnreadable),
+        (&other, &data, status::CLASS_MISMATCH, FaultCode::DicomMismatch),
+        (&none, &data, status::INVALID_INSTANCE, FaultCode::DicomNotAccepted),
+    ] {
+        let before = counted(code);
+        assert_eq!(store(&mut w, meta, data).await, Some(want));
+        assert!(counted(code) > before, "{code}");
+    }
     assert_eq!(s.taken(), 0);
     assert_eq!(store(&mut w, &meta, &data).await, Some(status::SUCCESS));
 }
@@ -182,7 +191,9 @@ async fn an_object_that_is_too_large_is_refused_by_its_status() {
     let s = server(DicomLimits { object_bytes: 40_000, ..limits() }).await;
     let (meta, data) = ecg(4);
     let mut w = s.associated("MARY").await;
+    let before = counted(FaultCode::FileTooLarge);
     assert_eq!(store(&mut w, &meta, &data[..70_000]).await, Some(status::OUT_OF_RESOURCES));
+    assert!(counted(FaultCode::FileTooLarge) > before);
     assert_eq!(s.taken(), 0);
 }
 
@@ -194,7 +205,9 @@ async fn a_peer_that_is_gone_in_the_middle_leaves_nothing() {
     let command = request(C_STORE_RQ, 9, &meta.class, &meta.instance);
     w.send(&pdata(1, PDataValueType::Command, true, &command), WAIT).await;
     w.send(&pdata(1, PDataValueType::Data, false, &data[..30_000]), WAIT).await;
+    let before = counted(FaultCode::DicomPeerBrokeOff);
     drop(w);
+    grown(FaultCode::DicomPeerBrokeOff, before).await;
     // Another one is served, and nothing of the first was kept.
     assert_eq!(store(&mut s.associated("MARY").await, &meta, &data).await, Some(status::SUCCESS));
     assert_eq!(s.taken(), 1);
@@ -205,11 +218,13 @@ async fn garbage_and_silence_are_aborted() {
     // Peers stay connected for the whole of the test.
     let s = server(DicomLimits::new(32, Duration::from_millis(500), 1 << 20)).await;
     // Something else than DICOM.
+    let before = counted(FaultCode::DicomUnreadable);
     let mut raw = TcpStream::connect(s.address).await.unwrap();
     raw.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut said = Vec::new();
     raw.read_to_end(&mut said).await.unwrap();
     assert_eq!(said, [7, 0, 0, 0, 0, 4, 0, 0, 2, 1], "A-ABORT: unrecognized PDU");
+    grown(FaultCode::DicomUnreadable, before).await;
     // A request that says it has 4 GiB.
     let mut raw = TcpStream::connect(s.address).await.unwrap();
     raw.write_all(&[1, 0, 0xff, 0xff, 0xff, 0xff]).await.unwrap();
@@ -223,7 +238,9 @@ async fn garbage_and_silence_are_aborted() {
     let mut w = s.associated("MARY").await;
     w.send(&pdata(1, PDataValueType::Command, true, &request(C_STORE_RQ, 1, &meta.class, &meta.instance)), WAIT).await;
     w.send(&pdata(1, PDataValueType::Data, false, &data[..100]), WAIT).await;
+    let before = counted(FaultCode::DicomPeerBrokeOff);
     assert!(aborted(&mut w).await);
+    grown(FaultCode::DicomPeerBrokeOff, before).await;
     // Data without a command.
     let mut w = s.associated("MARY").await;
     w.send(&pdata(1, PDataValueType::Data, true, &data[..100]), WAIT).await;

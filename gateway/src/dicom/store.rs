@@ -3,6 +3,7 @@
 use super::{head, uids};
 use crate::intake::{Content, Intake, Received};
 use bytes::Bytes;
+use leadline_activities::metrics::METRICS;
 use leadline_domain::fault::FaultClass;
 use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
@@ -39,13 +40,41 @@ const TAKE: Duration = Duration::from_secs(120);
 pub(crate) struct Refused {
     /// Status.
     pub(crate) status: u16,
+    /// What is counted, and begins the comment.
+    pub(crate) code: FaultCode,
     /// At most 64 characters (PS3.7 C.4: LO).
     pub(crate) comment: String,
 }
 
 impl Refused {
-    pub(crate) fn new(status: u16, comment: impl Into<String>) -> Self {
-        Self { status, comment: comment.into() }
+    /// For what the object or the request is; the status tells which fault that is.
+    pub(crate) fn new(status: u16, why: &str) -> Self {
+        let code = match status {
+            status::CLASS_MISMATCH => FaultCode::DicomMismatch,
+            status::INVALID_INSTANCE | status::CLASS_NOT_SUPPORTED | status::UNRECOGNIZED_OPERATION => {
+                FaultCode::DicomNotAccepted
+            }
+            status::OUT_OF_RESOURCES => FaultCode::RequestOverloaded,
+            status::PROCESSING_FAILURE => FaultCode::BugInvariant,
+            _ => FaultCode::DicomUnreadable,
+        };
+        Self::coded(status, code, why)
+    }
+
+    pub(crate) fn coded(status: u16, code: FaultCode, why: &str) -> Self {
+        let comment = if why.is_empty() { code.to_string() } else { format!("{code}: {why}") };
+        Self { status, code, comment }
+    }
+
+    /// Counts it, and logs it without anything of the object.
+    pub(crate) fn count(&self, org: &OrgId) {
+        METRICS.fault(self.code);
+        tracing::info!(%org, code = %self.code, status = format!("{:04X}", self.status), why = self.comment, "DICOM object refused");
+    }
+
+    /// Larger than is taken. PS3.4 has no other status for it.
+    pub(crate) fn too_large() -> Self {
+        Self::coded(status::OUT_OF_RESOURCES, FaultCode::FileTooLarge, "object is larger than allowed")
     }
 }
 
@@ -63,13 +92,14 @@ pub(crate) struct Announced {
 /// Judges an object by what was announced and by its bytes: a whole file whose data set begins at `data`.
 pub(crate) fn judge(announced: &Announced, file: &Bytes, data: usize) -> Result<(), Refused> {
     if !uids::stored(&announced.class) {
-        return Err(Refused::new(status::CLASS_NOT_SUPPORTED, "this SOP class is not stored here"));
+        return Err(Refused::new(status::CLASS_NOT_SUPPORTED, "this SOP class is not stored"));
     }
     if !uids::usable(&announced.instance) {
         return Err(Refused::new(status::INVALID_INSTANCE, "no usable SOP instance UID"));
     }
     if !uids::readable(&announced.syntax) {
-        return Err(Refused::new(status::CANNOT_UNDERSTAND, "this transfer syntax is not taken"));
+        let why = "this transfer syntax";
+        return Err(Refused::coded(status::CANNOT_UNDERSTAND, FaultCode::DicomNotAccepted, why));
     }
     let said = head::read(file.get(data..).unwrap_or_default(), &announced.syntax);
     match (said.class, said.instance) {
@@ -98,7 +128,7 @@ pub(crate) fn refused_for(fault: &Fault) -> Refused {
         (_, FaultClass::Rejected) => status::CANNOT_UNDERSTAND,
         (_, FaultClass::Bug) => status::PROCESSING_FAILURE,
     };
-    Refused::new(status, fault.code.as_str())
+    Refused::coded(status, fault.code, "")
 }
 
 /// Judges an object and has it kept. When it returns `Ok`, it is durable and its lifecycle has begun.
@@ -114,7 +144,7 @@ pub(crate) async fn keep(
         // Digest and inspection of a large object take a while of computing.
         tokio::task::spawn_blocking(move || judge(&announced, &file, data).map(|()| Digest::of(&file))).await
     };
-    let digest = judged.map_err(|_| Refused::new(status::PROCESSING_FAILURE, FaultCode::BugInvariant.as_str()))??;
+    let digest = judged.map_err(|_| Refused::new(status::PROCESSING_FAILURE, ""))??;
     let received = Received {
         org: org.clone(),
         ingress: Ingress::Dicom,
@@ -130,7 +160,7 @@ pub(crate) async fn keep(
         }
         Err(_) => {
             tracing::warn!(%org, "DICOM object not taken in within the time for it");
-            Err(Refused::new(status::OUT_OF_RESOURCES, "took too long"))
+            Err(Refused::new(status::OUT_OF_RESOURCES, "keeping it took too long"))
         }
     }
 }

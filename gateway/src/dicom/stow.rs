@@ -3,17 +3,25 @@
 //!
 //! An instance passes unchanged: the file that a client sends is the recording.
 
+use super::exchange::{Budget, Hold};
 use super::store::{self, Announced, Refused, status};
 use super::{head, part10, uids};
+use crate::http::problem::ProblemBody;
 use crate::intake::Intake;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use leadline_domain::OrgId;
-use multer::{Constraints, Multipart, SizeLimit};
+use bytes::{Bytes, BytesMut};
+use futures::stream::{Stream, StreamExt as _, unfold};
+use leadline_activities::metrics::METRICS;
+use leadline_domain::{FaultCode, OrgId};
+use multer::{Constraints, Field, Multipart, SizeLimit};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Media type of an instance, and of the answer.
 const DICOM: &str = "application/dicom";
@@ -21,11 +29,21 @@ const DICOM_JSON: &str = "application/dicom+json";
 /// Instances in one request. A client with more sends a second request.
 const MAX_INSTANCES: usize = 1_000;
 
+/// Media type of a refusal: PS3.18 8.7.2, a text says why.
+pub const REFUSAL: &str = "text/plain; charset=utf-8";
+/// Largest instances that are held in memory at a time, whosever they are.
+const HELD: usize = 4;
+
 /// The service, with its bounds.
 #[derive(Debug)]
 pub struct Stow {
     instance_bytes: usize,
-    seats: Semaphore,
+    /// Requests of one organization at a time.
+    seats: usize,
+    taken: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+    /// What all hold in memory together: not seats of all, or a few slow senders would keep everybody else out.
+    budget: Arc<Budget>,
+    silence: Duration,
 }
 
 /// An instance that was in the request, and what became of it.
@@ -36,14 +54,25 @@ struct Instance {
 }
 
 impl Stow {
-    /// Takes instances of so many bytes, and so many requests at a time: each holds one instance in memory.
+    /// Takes instances of so many bytes, and so many requests of an organization at a time; a sender from whom nothing
+    /// comes for `silence` is given up.
     #[must_use]
-    pub fn new(instance_bytes: usize, at_once: usize) -> Self {
-        Self { instance_bytes, seats: Semaphore::new(at_once.max(1)) }
+    pub fn new(instance_bytes: usize, seats: usize, silence: Duration) -> Self {
+        let budget = Budget::new(instance_bytes.saturating_mul(HELD));
+        Self { instance_bytes, seats: seats.max(1), taken: Mutex::default(), budget, silence }
     }
 
-    /// Serves a request: 200 if everything is kept, 202 if a part is, 409 if nothing is; 400, 406, 413, 415 or 503 if it
-    /// is not a request that can be served. What was kept before a request broke off stays kept; a repeat is harmless.
+    /// A seat among an organization's own.
+    fn seat(&self, org: &OrgId) -> Option<OwnedSemaphorePermit> {
+        let own = {
+            let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(org.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.seats))))
+        };
+        own.try_acquire_owned().ok()
+    }
+
+    /// Serves a request: 200 if everything is kept, 202 if a part is, 409 if nothing is; 400, 406, 408, 413, 415 or 503
+    /// if it is not a request that can be served. What was kept before a request broke off stays kept; a repeat is harmless.
     pub async fn serve(
         &self,
         intake: &dyn Intake,
@@ -52,50 +81,132 @@ impl Stow {
         headers: &HeaderMap,
         body: Body,
     ) -> Response {
+        match self.all(intake, org, study, headers, body).await {
+            Ok(done) => {
+                let (status, body) = answer(&done);
+                (status, [(header::CONTENT_TYPE, DICOM_JSON)], body.to_string()).into_response()
+            }
+            Err(no) => {
+                METRICS.fault(no.code);
+                tracing::info!(%org, code = %no.code, status = no.status.as_u16(), why = no.why, "STOW-RS request refused");
+                no.into_response()
+            }
+        }
+    }
+
+    async fn all(
+        &self,
+        intake: &dyn Intake,
+        org: &OrgId,
+        study: Option<&str>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Vec<Instance>, No> {
+        use FaultCode as F;
         if !acceptable(headers) {
-            return refusal(StatusCode::NOT_ACCEPTABLE, "answers are application/dicom+json");
+            return Err(No::new(StatusCode::NOT_ACCEPTABLE, F::RequestInvalid, "answers are application/dicom+json"));
         }
         let Some(boundary) = boundary(headers) else {
-            return refusal(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send multipart/related; type=\"application/dicom\"; boundary=...",
-            );
+            let why = "send multipart/related; type=\"application/dicom\"; boundary=...";
+            return Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, F::RequestInvalid, why));
         };
-        let Ok(_seat) = self.seats.try_acquire() else {
-            let mut r = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the moment");
-            r.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            return r;
-        };
+        let Some(_seat) = self.seat(org) else { return Err(No::busy("too many requests of this organization")) };
         let limit = u64::try_from(self.instance_bytes).unwrap_or(u64::MAX);
         let limits = Constraints::new().size_limit(SizeLimit::new().per_field(limit));
-        let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, limits);
+        let mut parts = Multipart::with_constraints(heard(body, self.silence), boundary, limits);
         let mut done = Vec::new();
         loop {
             let part = match parts.next_field().await {
                 Ok(Some(p)) => p,
                 Ok(None) => break,
-                Err(e) => return broken(&e),
+                Err(e) => return Err(broken(&e)),
             };
             if done.len() == MAX_INSTANCES {
-                return refusal(StatusCode::PAYLOAD_TOO_LARGE, "more than 1,000 instances in one request");
+                let why = "more than 1,000 instances in one request";
+                return Err(No::new(StatusCode::PAYLOAD_TOO_LARGE, F::RequestTooLarge, why));
             }
             if part.content_type().is_some_and(|m| m.essence_str() != DICOM) {
-                return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a part is not application/dicom");
+                let why = "a part is not application/dicom";
+                return Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, F::RequestInvalid, why));
             }
-            match part.bytes().await {
-                Ok(file) => done.push(instance(intake, org, study, file).await),
-                Err(e) => return broken(&e),
-            }
+            let (file, _hold) = self.whole(part).await?;
+            done.push(instance(intake, org, study, file).await);
         }
         if done.is_empty() {
-            return refusal(StatusCode::BAD_REQUEST, "no instance in the request");
+            return Err(No::new(StatusCode::BAD_REQUEST, F::RequestInvalid, "no instance in the request"));
         }
-        let (status, body) = answer(&done);
-        (status, [(header::CONTENT_TYPE, DICOM_JSON)], body.to_string()).into_response()
+        Ok(done)
+    }
+
+    /// A part, as far as there is room for it; it counts as held until the second is dropped.
+    async fn whole(&self, mut part: Field<'_>) -> Result<(Bytes, Hold), No> {
+        let (mut file, mut hold) = (BytesMut::new(), Hold::new(&self.budget));
+        while let Some(piece) = part.chunk().await.map_err(|e| broken(&e))? {
+            if !hold.more(piece.len()) {
+                return Err(No::busy("too much at once"));
+            }
+            file.extend_from_slice(&piece);
+        }
+        Ok((file.freeze(), hold))
     }
 }
 
+/// A body, given up where nothing of it comes for so long.
+fn heard(body: Body, silence: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    unfold(Some(body.into_data_stream()), move |rest| async move {
+        let mut rest = rest?;
+        match tokio::time::timeout(silence, rest.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(rest))),
+            Ok(Some(Err(e))) => Some((Err(io::Error::other(e)), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+        }
+    })
+}
+
+/// A request that is not served.
+#[derive(Debug)]
+struct No {
+    status: StatusCode,
+    code: FaultCode,
+    why: &'static str,
+}
+
+impl No {
+    fn new(status: StatusCode, code: FaultCode, why: &'static str) -> Self {
+        Self { status, code, why }
+    }
+
+    fn busy(why: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, FaultCode::RequestOverloaded, why)
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let text = format!("{}: {}\n", self.code, self.why);
+        let mut r = (self.status, [(header::CONTENT_TYPE, REFUSAL)], text).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            r.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        r
+    }
+}
+
+/// The text of a refusal that something around the service made.
+pub(crate) fn told(problem: &ProblemBody) -> String {
+    format!("{}: {}\n", problem.code, problem.detail.as_deref().unwrap_or(&problem.title))
+}
+
 async fn instance(intake: &dyn Intake, org: &OrgId, study: Option<&str>, file: Bytes) -> Instance {
+    let done = kept(intake, org, study, file).await;
+    if let Err(why) = &done.kept {
+        why.count(org);
+    }
+    done
+}
+
+async fn kept(intake: &dyn Intake, org: &OrgId, study: Option<&str>, file: Bytes) -> Instance {
     let Some(meta) = part10::read(&file) else {
         let kept = Err(Refused::new(status::CANNOT_UNDERSTAND, "no DICOM file"));
         return Instance { class: String::new(), uid: String::new(), kept };
@@ -130,17 +241,21 @@ fn acceptable(headers: &HeaderMap) -> bool {
     said.peek().is_none() || said.any(|v| v.split(',').any(ours))
 }
 
-fn refusal(status: StatusCode, why: &'static str) -> Response {
-    // PS3.18 8.7.2: a text says why.
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], why).into_response()
-}
-
-fn broken(e: &multer::Error) -> Response {
+fn broken(e: &multer::Error) -> No {
+    use multer::Error as E;
     match e {
-        multer::Error::FieldSizeExceeded { .. } | multer::Error::StreamSizeExceeded { .. } => {
-            refusal(StatusCode::PAYLOAD_TOO_LARGE, "an instance is larger than allowed")
+        E::FieldSizeExceeded { .. } | E::StreamSizeExceeded { .. } => {
+            No::new(StatusCode::PAYLOAD_TOO_LARGE, FaultCode::FileTooLarge, "an instance is larger than allowed")
         }
-        _ => refusal(StatusCode::BAD_REQUEST, "the body is not complete, or not multipart"),
+        E::StreamReadFailed(e)
+            if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) =>
+        {
+            No::new(StatusCode::REQUEST_TIMEOUT, FaultCode::DicomPeerBrokeOff, "nothing came for too long")
+        }
+        E::StreamReadFailed(_) | E::IncompleteStream | E::IncompleteFieldData { .. } | E::IncompleteHeaders => {
+            No::new(StatusCode::BAD_REQUEST, FaultCode::DicomPeerBrokeOff, "the body is not complete")
+        }
+        _ => No::new(StatusCode::BAD_REQUEST, FaultCode::RequestInvalid, "the body is not multipart"),
     }
 }
 
@@ -217,7 +332,9 @@ mod tests {
 
     async fn post(intake: &InMemory, study: Option<&str>, content_type: &str, body: Vec<u8>) -> (u16, Value) {
         let org = OrgId::parse("st-mary").unwrap();
-        let r = Stow::new(1 << 20, 1).serve(intake, &org, study, &headers(content_type), Body::from(body)).await;
+        let r = Stow::new(1 << 20, 1, Duration::from_secs(10))
+            .serve(intake, &org, study, &headers(content_type), Body::from(body))
+            .await;
         let status = r.status().as_u16();
         let body = axum::body::to_bytes(r.into_body(), 1 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
@@ -279,6 +396,59 @@ mod tests {
             assert_eq!(post(&intake, None, content_type, body).await.0, want, "{content_type}");
         }
         assert!(intake.taken.lock().unwrap().is_empty());
+    }
+
+    /// A request whose sender stops after these bytes, and stays.
+    fn silent(after: Vec<u8>) -> Body {
+        let begun = futures::stream::iter([Ok::<_, io::Error>(Bytes::from(after))]);
+        Body::from_stream(begun.chain(futures::stream::pending()))
+    }
+
+    #[tokio::test]
+    async fn a_slow_sender_keeps_nobody_elses_out() {
+        let (ecg, _) = files();
+        let stow = Arc::new(Stow::new(1 << 20, 1, Duration::from_secs(600)));
+        let intake = Arc::new(InMemory::default());
+        let [mary, other] = ["st-mary", "uni-clinic"].map(|o| OrgId::parse(o).unwrap());
+        let slow = {
+            let (stow, intake, mary, begun) =
+                (Arc::clone(&stow), Arc::clone(&intake), mary.clone(), multipart(&[&ecg]));
+            let body = silent(begun[..begun.len() / 2].to_vec());
+            tokio::spawn(async move { stow.serve(&*intake, &mary, None, &headers(RELATED), body).await })
+        };
+        while stow.budget.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let send = async |org: &OrgId| {
+            stow.serve(&*intake, org, None, &headers(RELATED), Body::from(multipart(&[&ecg]))).await
+        };
+        let refused = send(&mary).await;
+        assert_eq!((refused.status().as_u16(), refused.headers().contains_key(header::RETRY_AFTER)), (503, true));
+        assert_eq!(send(&other).await.status(), StatusCode::OK);
+        slow.abort();
+        assert!(slow.await.unwrap_err().is_cancelled());
+        assert_eq!((send(&mary).await.status(), stow.budget.held()), (StatusCode::OK, 0));
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_request_and_what_is_held_is_bounded() {
+        let (ecg, _) = files();
+        let (intake, org) = (InMemory::default(), OrgId::parse("st-mary").unwrap());
+        let whole = multipart(&[&ecg]);
+        let stow = Stow::new(1 << 20, 1, Duration::from_millis(50));
+        let body = silent(whole[..whole.len() / 2].to_vec());
+        let r = stow.serve(&intake, &org, None, &headers(RELATED), body).await;
+        assert_eq!(r.status(), StatusCode::REQUEST_TIMEOUT);
+        let text = axum::body::to_bytes(r.into_body(), 1 << 10).await.unwrap();
+        assert!(text.starts_with(b"dicom.peer_broke_off: "), "{text:?}");
+        let mut full = Hold::new(&stow.budget);
+        assert!(full.more(HELD << 20));
+        let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole.clone())).await;
+        assert_eq!(r.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(full);
+        let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole)).await;
+        assert_eq!(r.status(), StatusCode::OK);
+        assert_eq!(intake.taken.lock().unwrap().len(), 1);
     }
 
     #[test]

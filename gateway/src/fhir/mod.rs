@@ -7,11 +7,11 @@ pub mod notify;
 mod routes;
 mod store;
 
-pub use routes::{Named, routes};
+pub use routes::{MEDIA_TYPE, Named, routes};
 
 use crate::intake::Intake;
 use leadline_activities::metrics::METRICS;
-use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use leadline_ehr::fhir::{self, Answered, Create, Media, Problem, operation_outcome};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -173,6 +173,23 @@ impl Service {
             problem
         })
     }
+}
+
+/// What a client is told that something around the service refuses, in the service's words: an `OperationOutcome`.
+pub(crate) fn refusal(status: u16, fault: &Fault) -> String {
+    let issue = match status {
+        401 => fhir::Issue::Login,
+        403 => fhir::Issue::Forbidden,
+        404 => fhir::Issue::NotFound,
+        413 => fhir::Issue::TooLong,
+        500 => fhir::Issue::Exception,
+        _ => match fault.class() {
+            FaultClass::Throttled => fhir::Issue::Throttled,
+            FaultClass::Transient | FaultClass::Blocked => fhir::Issue::Transient,
+            FaultClass::Rejected | FaultClass::Bug => fhir::Issue::BusinessRule,
+        },
+    };
+    operation_outcome(&Problem { status, issue, fault: fault.clone(), expression: None }).to_string()
 }
 
 /// Reads a request to what is to be created. Pure.

@@ -11,6 +11,9 @@ use leadline_domain::{FaultCode, OrgId};
 use leadline_ehr::fhir::{Issue, KINDS, Problem, capability_statement};
 use std::sync::Arc;
 
+/// Media type of the answers (FHIR R4 section 3.1.0.1.9).
+pub const MEDIA_TYPE: &str = "application/fhir+json; fhirVersion=4.0";
+
 /// Who asks, by the credentials of the request.
 pub trait Named {
     /// The organization.
@@ -90,7 +93,7 @@ fn answer(reply: Reply) -> Response<Body> {
         put(RETRY_AFTER, &seconds.to_string());
     }
     let body = reply.body.map_or_else(Body::empty, |body| {
-        put(CONTENT_TYPE, "application/fhir+json; fhirVersion=4.0");
+        put(CONTENT_TYPE, MEDIA_TYPE);
         Body::from(body.to_string())
     });
     let mut response = Response::new(body);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::double::Memory;
+use crate::double::{Memory, bomb};
 use axum::body::{Body, to_bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -86,6 +86,16 @@ async fn a_resource_is_created_once_however_often_it_is_sent() {
     let other = rig.post("/DocumentReference", document(INLINE_DATA, "2027")).await;
     assert_eq!((other.status, rig.counts()), (201, (2, 2)));
     assert_ne!(other.location, first.location);
+}
+
+#[tokio::test]
+async fn entities_of_a_document_are_not_expanded() {
+    use base64::Engine as _;
+    let rig = rig();
+    let data = base64::engine::general_purpose::STANDARD.encode(bomb());
+    let attachment = format!(r#"{{"contentType":"application/xml","data":"{data}","size":{}}}"#, bomb().len());
+    let said = rig.post("/DocumentReference", document(&attachment, "2026")).await;
+    assert_eq!((said.status, rig.memory.contents()), (201, vec![bomb()]));
 }
 
 #[tokio::test]

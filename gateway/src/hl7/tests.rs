@@ -1,5 +1,5 @@
 use super::*;
-use crate::double::Memory;
+use crate::double::{Memory, bomb};
 use async_trait::async_trait;
 
 /// Has one document, at one address.
@@ -49,6 +49,19 @@ async fn a_message_is_kept_its_documents_taken_and_then_acknowledged() {
     assert!(said(&desk(&memory), raw.clone()).await.contains("\rMSA|AA|1\r"));
     assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
     assert_eq!(memory.kept.lock().unwrap().values().next(), Some(&raw));
+}
+
+#[tokio::test]
+async fn entities_are_not_expanded_whatever_they_would_become() {
+    use base64::Engine as _;
+    let memory = Memory::new();
+    let text = base64::engine::general_purpose::STANDARD.encode(bomb());
+    let raw = message("1", "", &format!("OBX|1|ED|11524-6^EKG^LN||^TEXT^^Base64^{text}||||||F"));
+    assert!(said(&desk(&memory), raw).await.contains("MSA|AA|1"));
+    assert_eq!(memory.contents(), [bomb()]);
+    // It proves nothing of itself: what it would become is no number here.
+    let found = attachment::whole(&bomb()).unwrap();
+    assert_eq!((found.format.label(), found.verdict), ("HL7 aECG", leadline_formats::Verdict::Unverifiable));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::metrics::METRICS;
 use super::problem::Problem;
+use super::protocols::in_its_words;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -31,7 +32,7 @@ pub(super) async fn frame(State(f): State<Arc<Frame>>, request: Request, next: N
     // Ours, not the client's: it goes into logs.
     let id = request_id();
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("http", request = %id, %method, route);
     let health = matches!(route.as_str(), "/healthz" | "/readyz");
     let mut answer = async {
@@ -42,6 +43,7 @@ pub(super) async fn frame(State(f): State<Arc<Frame>>, request: Request, next: N
     }
     .instrument(span)
     .await;
+    answer = in_its_words(&path, answer);
     METRICS.request(&route, answer.status().as_u16(), begun.elapsed().as_secs_f64());
     let h = answer.headers_mut();
     if let Ok(v) = HeaderValue::from_str(&id) {

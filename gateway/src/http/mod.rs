@@ -1,7 +1,6 @@
 //! HTTP: uploads and the page for them, and the frame in which FHIR and STOW-RS are served too.
 //!
-//! Other protocols make a `Router<App>` whose handlers take [`auth::Caller`] and `State<App>`, and hand it over in
-//! [`Parts::protocols`], nested below a path of their own and with body limits of their own.
+//! Other protocols are in [`protocols`]: routers with body limits of their own, handed over in [`Parts::protocols`].
 
 mod app;
 pub mod auth;
@@ -14,6 +13,7 @@ pub mod openapi;
 pub mod outbound;
 mod page;
 pub mod problem;
+pub mod protocols;
 pub mod reports;
 mod server;
 pub mod sweep;
@@ -28,7 +28,7 @@ use crate::intake::Intake;
 use async_trait::async_trait;
 use axum::Router;
 use leadline_activities::ports::uploads::Uploads;
-use leadline_domain::{Fault, OrgId, OrgScope};
+use leadline_domain::{Fault, Ingress, OrgId, OrgScope};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +96,12 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// `config.unknown_org`; `request.forbidden` if it takes no uploads; `org.offboarding`.
     fn uploads(&self, org: &OrgId) -> Result<UploadRules, Fault>;
+
+    /// Whether the organization's file opens this way in.
+    ///
+    /// # Errors
+    /// `config.unknown_org`; `request.forbidden` if it does not.
+    fn open(&self, org: &OrgId, way: Ingress) -> Result<(), Fault>;
 
     /// Every organization that takes uploads.
     fn uploading(&self) -> Vec<OrgId>;

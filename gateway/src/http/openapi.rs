@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "leadline gateway",
-        description = "Uploads of ECG recordings. Bytes go from the sender to the organization's own store, by permissions that are good for minutes; the gateway hands these out and takes in what has arrived. Errors are problem documents (RFC 9457) with the code of docs/faults.",
+        description = "Uploads of ECG recordings. Bytes go from the sender to the organization's own store, by permissions that are good for minutes; the gateway hands these out and takes in what has arrived. Errors are problem documents (RFC 9457) with the code of docs/faults. Two standards are served beside what is described here, with the same tokens and errors in their own words: FHIR R4 below /fhir (its CapabilityStatement is /fhir/metadata; docs/EHR.md) and DICOM's STOW-RS below /dicom-web (POST /dicom-web/studies; docs/DICOM.md).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(

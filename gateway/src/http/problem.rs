@@ -116,13 +116,16 @@ impl IntoResponse for Problem {
         }
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut r = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        let retry_after_ms = self.0.retry_after_ms;
+        // For the protocols that say it in other words.
+        r.extensions_mut().insert(self);
         let h = r.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 section 3.
             h.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let s = self.0.retry_after_ms.map_or(RETRY_AFTER_S, |ms| ms.div_ceil(1000).max(1));
+            let s = retry_after_ms.map_or(RETRY_AFTER_S, |ms| ms.div_ceil(1000).max(1));
             h.insert(header::RETRY_AFTER, HeaderValue::from(s));
         }
         r

@@ -142,3 +142,7 @@ async fn run(
         tracing::warn!("requests were still under way at the end");
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

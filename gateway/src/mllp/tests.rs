@@ -1,5 +1,5 @@
 use super::*;
-use crate::double::Memory;
+use crate::double::{Memory, counted, grown};
 use crate::hl7::Senders;
 use crate::pointers::Web;
 use leadline_ehr::mllp::frame;
@@ -85,8 +85,9 @@ async fn one_without_an_end_is_cut_off() {
     let running = start(None, Limits { message_bytes: 1 << 16, ..Limits::default() }).await;
     let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
     stream.write_all(b"\x0bMSH|^~\\&|").await.unwrap();
-    let block = vec![b'x'; 1 << 16];
+    let (block, before) = (vec![b'x'; 1 << 16], counted(FaultCode::Hl7Unreadable));
     while stream.write_all(&block).await.is_ok() {}
+    grown(FaultCode::Hl7Unreadable, before).await;
     assert_eq!(running.memory.kept.lock().unwrap().len(), 0);
 }
 
@@ -94,6 +95,7 @@ async fn one_without_an_end_is_cut_off() {
 async fn a_silent_sender_is_cut_off_and_others_do_not_wait_for_it() {
     let limits = Limits { idle: Duration::from_millis(300), connections_per_org: 2, ..Limits::default() };
     let running = start(None, limits).await;
+    let before = counted(FaultCode::Hl7SenderStalled);
     let mut silent = TcpStream::connect(running.addresses[0]).await.unwrap();
     silent.write_all(b"\x0bMSH|^~\\&|CART").await.unwrap();
     // One at rest between messages is left alone.
@@ -105,7 +107,32 @@ async fn a_silent_sender_is_cut_off_and_others_do_not_wait_for_it() {
     let mut other = TcpStream::connect(running.addresses[1]).await.unwrap();
     assert!(told(&mut other, &message("2", "b")).await.unwrap().contains("MSA|AA|2"));
     assert_eq!(heard(&mut silent).await, None);
+    // The one that had no place, and the one that fell silent.
+    grown(FaultCode::Hl7SenderStalled, before + 1).await;
     assert!(told(&mut resting, &message("3", "c")).await.unwrap().contains("MSA|AA|3"));
+}
+
+#[tokio::test]
+async fn one_that_trickles_is_cut_off_though_it_is_never_silent() {
+    let limits = Limits { idle: Duration::from_millis(500), ..Limits::default() };
+    let running = start(None, limits).await;
+    let before = counted(FaultCode::Hl7SenderStalled);
+    let (mut answers, mut sender) = TcpStream::connect(running.addresses[0]).await.unwrap().into_split();
+    let trickle = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        for byte in frame(&message("1", &"x".repeat(1 << 20))) {
+            pace.tick().await;
+            if sender.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        answer = heard(&mut answers) => assert_eq!(answer, None),
+        () = trickle => {}
+    }
+    grown(FaultCode::Hl7SenderStalled, before).await;
+    assert_eq!(running.memory.kept.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -203,11 +230,13 @@ async fn the_certificate_says_whose_message_it_is() {
     let owners: Vec<OrgId> = running.memory.taken.lock().unwrap().keys().map(|(o, _)| o.clone()).collect();
     assert_eq!(owners, [org("north"), org("south")]);
     // A certificate that is nobody's, one of another root, and none: no answer, nothing taken.
-    let strange = foreign.issue("a");
+    let (strange, before) = (foreign.issue("a"), counted(FaultCode::Hl7SenderUnknown));
     for client in [Some(&nobody), Some(&strange), None] {
         if let Ok(mut stream) = connected(running.addresses[0], &authority, client).await {
             assert_eq!(told(&mut stream, &message("2", "b")).await, None);
         }
     }
+    // Only the first is somebody with a good certificate.
+    grown(FaultCode::Hl7SenderUnknown, before).await;
     assert_eq!(running.memory.taken.lock().unwrap().len(), 2);
 }

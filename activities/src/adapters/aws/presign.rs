@@ -5,7 +5,6 @@ use super::errors::{Service, fault, status};
 use super::multipart::staging;
 use super::s3::{S3OrgStore, bulk};
 use super::sts::Aws;
-use crate::ports::staging::Staging as _;
 use crate::ports::uploads::{
     Declared, Form, HeldPart, LONGEST_VALID, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
 };
@@ -230,10 +229,6 @@ impl OrgUploads for S3Uploads {
             Err(e) if status(&e) == 404 => Ok(None),
             Err(e) => Err(self.store.fail("HeadObject", &e).await),
         }
-    }
-
-    async fn remove(&self, name: &StagedName) -> Result<(), Fault> {
-        self.store.remove_staged(name.as_str()).await
     }
 
     async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Fault> {

@@ -4,7 +4,7 @@ use crate::connect::ConfigNow;
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{Aws, who_am_i};
 use leadline_activities::engine::Engine;
-use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_domain::{Fault, FaultCode, Ingress, OrgId};
 use leadline_gateway::dicom::{Ae, Titles};
 use leadline_gateway::hl7::Senders;
 use leadline_gateway::http::{Directory, HttpConfig, Limits, OidcConfig, Ready, UploadRules};
@@ -32,6 +32,22 @@ impl Directory for Organizations {
             return Err(Fault::new(FaultCode::RequestForbidden, why));
         }
         Ok(UploadRules { scope: o.scope(e)?, max_bytes: o.limits.max_file_bytes })
+    }
+
+    fn open(&self, org: &OrgId, way: Ingress) -> Result<(), Fault> {
+        let (config, env) = self.0.get();
+        let unknown = || Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {org} is not configured here"));
+        let g = &config.organization(&env, org).ok_or_else(unknown)?.gateway;
+        let open = match way {
+            Ingress::Web => g.uploads.is_some(),
+            Ingress::Hl7v2 => g.hl7.is_some(),
+            Ingress::Fhir => g.fhir.is_some(),
+            Ingress::Dicom => g.dicom.is_some(),
+            // A share is no way through the gateway.
+            Ingress::Smb => false,
+        };
+        let shut = || Fault::new(FaultCode::RequestForbidden, format!("organization {org} takes nothing by {way}"));
+        open.then_some(()).ok_or_else(shut)
     }
 
     fn uploading(&self) -> Vec<OrgId> {

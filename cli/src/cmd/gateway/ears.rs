@@ -5,20 +5,16 @@ use crate::connect::{ConfigNow, Site};
 use crate::exit::Failure;
 use crate::output;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request};
-use axum::routing::post;
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
 use leadline_domain::{OrgId, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
 use leadline_gateway::dicom::{self, DicomLimits};
+use leadline_gateway::fhir::Service;
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
 use leadline_gateway::fhir::notify::{Follower, Remembered};
-use leadline_gateway::fhir::{Named, Service, routes};
 use leadline_gateway::hl7::Desk;
-use leadline_gateway::http::App;
-use leadline_gateway::http::auth::Caller;
-use leadline_gateway::http::reports;
+use leadline_gateway::http::{App, protocols, reports};
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
@@ -36,7 +32,7 @@ use tokio::task::JoinSet;
 const DOCUMENT: usize = 64 << 20;
 /// An archive or an EHR that does not answer for so long is given up for now.
 const WEB: Duration = Duration::from_secs(30);
-/// Requests of STOW-RS at a time: each holds an instance in memory.
+/// Requests of STOW-RS of one organization at a time. Of all, what they hold in memory is bounded.
 const STOW_AT_ONCE: usize = 4;
 
 pub(super) fn address(key: &str, text: &str) -> Result<SocketAddr, Failure> {
@@ -120,12 +116,11 @@ pub(super) async fn protocols(
 ) -> Result<Router<App>, Failure> {
     let queue = site.environment().scope().task_queue(&WorkerGroup::main());
     let follower = Follower::new(ehrs(site, deps).await?, Arc::new(Remembered::new(engine.clone(), queue)));
-    let service = Service::new(Arc::clone(intake), format!("{public_url}/fhir"), DOCUMENT).following(follower);
-    let fhir: Router<App> = routes::<App, Asking>(Arc::new(service));
+    let service =
+        Service::new(Arc::clone(intake), format!("{public_url}{}", protocols::FHIR), DOCUMENT).following(follower);
     let object = gateway.dicom.as_ref().map_or(256 << 20, |d| d.max_object_bytes);
-    let stow = Arc::new(Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE));
-    let all = Router::new().nest("/fhir", fhir).nest("/dicom-web", stow_routes(&stow, intake));
-    Ok(all.merge(reports::routes(deps.outcomes.clone())))
+    let stow = Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE, WEB);
+    Ok(protocols::routes(service, stow, intake).merge(reports::routes(deps.outcomes.clone())))
 }
 
 /// The EHRs that notify us, by organization. One whose key is missing leaves its organization without pulls, and the
@@ -156,36 +151,4 @@ async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Fai
         }
     }
     Ok(all)
-}
-
-/// Who asks for FHIR.
-struct Asking(Caller);
-
-impl Named for Asking {
-    fn org(&self) -> &OrgId {
-        &self.0.org
-    }
-}
-
-impl axum::extract::FromRequestParts<App> for Asking {
-    type Rejection = <Caller as axum::extract::FromRequestParts<App>>::Rejection;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Self::Rejection> {
-        Caller::from_request_parts(parts, app).await.map(Self)
-    }
-}
-
-fn stow_routes(stow: &Arc<Stow>, intake: &Arc<dyn Intake>) -> Router<App> {
-    let of = |with_study: bool| {
-        let (stow, intake) = (Arc::clone(stow), Arc::clone(intake));
-        post(move |caller: Caller, study: Option<Path<String>>, request: Request| {
-            let (stow, intake) = (Arc::clone(&stow), Arc::clone(&intake));
-            async move {
-                let (parts, body) = request.into_parts();
-                let study = study.filter(|_| with_study).map(|Path(s)| s);
-                stow.serve(intake.as_ref(), &caller.org, study.as_deref(), &parts.headers, body).await
-            }
-        })
-    };
-    Router::new().route("/studies", of(false)).route("/studies/{study}", of(true)).layer(DefaultBodyLimit::disable())
 }

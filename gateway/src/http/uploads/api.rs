@@ -1,5 +1,6 @@
 //! The plain way, for programs: ask for a permission, send the bytes to the store, say that it is complete, look.
 
+use super::finish::fits;
 use super::rules::{self, KEY_PREFIX, MULTIPART_FROM, Way};
 use super::status::{State as Stand, UploadStatus};
 use super::{Body, finish};
@@ -163,7 +164,10 @@ pub(crate) async fn show(
     }
     let allowed = app.directory().uploads(&caller.org)?;
     let store = app.uploads().open(&allowed.scope).await?;
-    if store.staged(&name).await?.is_some() {
+    if let Some(object) = store.staged(&name).await? {
+        if let Err(fault) = fits(object.size, rules::declared_size(&name), allowed.max_bytes) {
+            return Ok(Json(UploadStatus::refused(&id, fault.code)));
+        }
         let early = UploadStatus::early(&id, Stand::Checking, "Received. It is about to be checked.");
         return Ok(Json(early));
     }

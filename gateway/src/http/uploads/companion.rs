@@ -316,6 +316,7 @@ pub struct Completed {
         (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
         (status = 404, body = ProblemBody),
         (status = 409, body = ProblemBody, description = "Parts are missing or are not the ones the store holds"),
+        (status = 413, body = ProblemBody),
         (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
     ),
 )]
@@ -327,11 +328,12 @@ pub(crate) async fn complete_parts(
     Body(body): Body<CompleteBody>,
 ) -> Result<Json<Completed>, Problem> {
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;
+    let max = app.directory().uploads(&caller.org)?.max_bytes;
     match store.parts(&name, &id).await {
         Ok(held) => {
             let listed: Vec<_> =
                 body.parts.into_iter().map(|p| ListedPart { number: p.part_number, etag: p.etag }).collect();
-            rules::complete(&listed, &held, rules::declared_size(&name))?;
+            rules::complete(&listed, &held, rules::declared_size(&name), max)?;
             store.complete(&name, &id, &held).await.map_err(told)?;
         }
         // Put together already, when the answer to an earlier call was lost.

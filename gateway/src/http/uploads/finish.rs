@@ -4,12 +4,12 @@ use super::rules::{declared_size, unknown};
 use crate::http::App;
 use crate::http::metrics::METRICS;
 use crate::intake::{Content, Received};
-use leadline_activities::ports::uploads::OrgUploads;
 use leadline_domain::{Fault, FaultCode, Ingress, OrgId, StagedName};
 use leadline_workflows::recording_lifecycle::FileReport;
 
-/// Takes in what is at `staging/<name>`, if it is what was declared; what is not is removed. Any number of times and
-/// from any number of sides, it is one lifecycle. Gives where that stands, if it has ended or is all there is; `None`
+/// Takes in what is at `staging/<name>`, if it is what was declared. What is not stays there until the bucket's own rule
+/// takes it: whoever comes later is told the same, be it the client after the store's event. Any number of times and from
+/// any number of sides, it is one lifecycle. Gives where that stands, if it has ended or is all there is; `None`
 /// while it is under way.
 ///
 /// # Errors
@@ -22,9 +22,7 @@ pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<Option<
         // Taken in before, and moved to its place since.
         return app.intake().report(org, Ingress::Web, name).await?.map(Some).ok_or_else(unknown);
     };
-    if let Err(f) = fits(object.size, declared_size(name), rules.max_bytes) {
-        return Err(refuse(store.as_ref(), name, f).await);
-    }
+    fits(object.size, declared_size(name), rules.max_bytes).inspect_err(|_| METRICS.upload("refused"))?;
     let received = Received {
         org: org.clone(),
         ingress: Ingress::Web,
@@ -37,22 +35,17 @@ pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<Option<
             METRICS.upload("taken");
             Ok(report)
         }
-        Err(f) if f.code == FaultCode::FileChecksumMismatch => Err(refuse(store.as_ref(), name, f).await),
-        Err(f) => Err(f),
+        Err(f) => {
+            if f.code == FaultCode::FileChecksumMismatch {
+                METRICS.upload("refused");
+            }
+            Err(f)
+        }
     }
-}
-
-async fn refuse(store: &dyn OrgUploads, name: &StagedName, why: Fault) -> Fault {
-    METRICS.upload("refused");
-    if let Err(fault) = store.remove(name).await {
-        // The bucket's lifecycle rule takes what stays.
-        tracing::warn!(%fault, "a refused upload was not removed");
-    }
-    why
 }
 
 /// Whether an object has the length that was declared, and one that is taken at all.
-fn fits(size: u64, declared: Option<u64>, max: u64) -> Result<(), Fault> {
+pub(super) fn fits(size: u64, declared: Option<u64>, max: u64) -> Result<(), Fault> {
     if size == 0 {
         return Err(Fault::new(FaultCode::FileEmpty, "the upload has no bytes"));
     }

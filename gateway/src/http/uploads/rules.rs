@@ -160,11 +160,11 @@ pub struct ListedPart {
 }
 
 /// Whether an upload may be put together of these parts: all of them, in order, none missing, each the one that the
-/// store holds, and as long as was declared.
+/// store holds, as long as was declared, and not longer than `max`.
 ///
 /// # Errors
-/// `upload.parts_wrong`.
-pub fn complete(listed: &[ListedPart], held: &[HeldPart], declared: Option<u64>) -> Result<(), Fault> {
+/// `upload.parts_wrong`, `file.too_large`.
+pub fn complete(listed: &[ListedPart], held: &[HeldPart], declared: Option<u64>, max: u64) -> Result<(), Fault> {
     let wrong = |why: String| Err(Fault::new(FaultCode::UploadPartsWrong, why));
     if listed.is_empty() {
         return wrong("no parts are listed".into());
@@ -189,6 +189,10 @@ pub fn complete(listed: &[ListedPart], held: &[HeldPart], declared: Option<u64>)
     let sum: u64 = held.iter().map(|h| h.size).sum();
     match declared {
         Some(d) if d != sum => wrong(format!("the parts have {sum} bytes together, and {d} were declared")),
+        _ if sum > max => {
+            let why = format!("the parts have {sum} bytes together, and {max} are taken");
+            Err(Fault::new(FaultCode::FileTooLarge, why))
+        }
         _ => Ok(()),
     }
 }
@@ -246,8 +250,11 @@ mod tests {
     fn missing_shuffled_and_foreign_parts() {
         let h = held(&[MIN_PART, MIN_PART, 1]);
         let l = listed(&h);
-        assert_eq!(complete(&l, &h, Some(2 * MIN_PART + 1)), Ok(()));
-        let refused = |l: &[ListedPart], h: &[HeldPart], d| complete(l, h, d).unwrap_err().code;
+        let whole = 2 * MIN_PART + 1;
+        assert_eq!(complete(&l, &h, Some(whole), whole), Ok(()));
+        // Where no length was declared, this is the first that is known of it.
+        assert_eq!(complete(&l, &h, None, whole - 1).unwrap_err().code, FaultCode::FileTooLarge);
+        let refused = |l: &[ListedPart], h: &[HeldPart], d| complete(l, h, d, whole).unwrap_err().code;
         let wrong = FaultCode::UploadPartsWrong;
         assert_eq!(refused(&[], &h, None), wrong);
         assert_eq!(refused(&l[..2], &h, None), wrong, "one left out at the end");
@@ -278,7 +285,7 @@ mod tests {
             let whole = listed(&h);
             let mut l: Vec<_> = whole.iter().zip(&drop).filter(|(_, d)| !**d).map(|(l, _)| l.clone()).collect();
             if l.len() > 1 { let k = swap % (l.len() - 1); l.swap(k, k + 1); }
-            prop_assert_eq!(complete(&l, &h, None).is_ok(), l == whole);
+            prop_assert_eq!(complete(&l, &h, None, u64::MAX).is_ok(), l == whole);
         }
 
         #[test]

@@ -66,6 +66,13 @@ impl UploadStatus {
         }
     }
 
+    /// Not taken in: it is not what was declared, or none that is taken.
+    #[must_use]
+    pub fn refused(id: &str, code: FaultCode) -> Self {
+        let (done, code_text) = (true, Some(code.to_string()));
+        Self { done, code: code_text, ..Self::early(id, State::Refused, &refused(code, None)) }
+    }
+
     /// What a lifecycle says. `original_s`: when the recording it duplicates was stored, seconds since 1970.
     #[must_use]
     pub fn of(id: &str, report: &FileReport, original_s: Option<i64>) -> Self {
