@@ -29,6 +29,7 @@ mod restore;
 pub mod rotate;
 pub mod schedules;
 pub mod secret;
+mod spans;
 pub mod transfer;
 pub mod watch;
 pub mod worker;

@@ -10,6 +10,7 @@ use crate::offboard::OffboardActivities;
 use crate::outcomes::OutcomeActivities;
 use crate::provision::ProvisioningActivities;
 use crate::rotate::RotationActivities;
+use crate::spans::Spans;
 use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
@@ -102,6 +103,7 @@ pub fn worker(
             .build(),
     );
     let options = with_workflows!(register options)
+        .activity_inbound_interceptor(Spans)
         .register_activities(IngestActivities::new(Arc::clone(deps)))
         .register_activities(WatchActivities::new(Arc::clone(deps)))
         .register_activities(ProvisioningActivities::new(Arc::clone(deps)))

@@ -4,6 +4,7 @@ mod cmd;
 mod connect;
 mod exit;
 mod output;
+mod sdk_metrics;
 mod telemetry;
 
 use clap::{Parser, Subcommand};

@@ -1,7 +1,7 @@
 //! What must not leave: names of patients and files, in anything that is not encrypted. And what a file may cost.
 
 use leadline_formats::synth::{Patient, Sex, Spec, SynthFormat};
-use leadline_tests::fleet::{self, Job, jobs};
+use leadline_tests::fleet::{self, Job, jobs, recording};
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
 use leadline_tests::spent::{Requests, carrying_actions};
@@ -42,7 +42,7 @@ fn scan(path: &Path, except: &[&str], found: &mut Vec<String>) {
 async fn no_name_leaves() {
     let sets = "sets = [{ kind = \"stem\", primary = [\"trace\"], required = [\"print\"] }]";
     let clinic = Clinic::new("st-mary", "ward").with(SETTLE).with(sets);
-    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let mut stack = Stack::start(std::slice::from_ref(&clinic));
     let mut worker = stack.worker();
     let device = stack.device("st-mary").await;
     stack.provision();
@@ -85,6 +85,27 @@ async fn no_name_leaves() {
         count("delivered") == 2 && count("waiting") == 1
     });
 
+    // What fails is told with whose it is, and which file, in ids alone.
+    stack.aws.kill();
+    let path = "in/ZEPHYRINA waits.dcm";
+    device.put(path, &recording(SynthFormat::Dicom, 77)).await.expect("written");
+    wait_for("a step has failed", LIMIT, || !failed_steps(&stack, "store").is_empty());
+    stack.aws.restart();
+    wait_for("it arrives in the end", LIMIT, || {
+        stack.files().iter().any(|f| f["path"] == path && f["state"] == "delivered")
+    });
+    let files = stack.files();
+    let key = files.iter().find(|f| f["path"] == path).expect("listed")["file"].clone();
+    for line in failed_steps(&stack, "store") {
+        let span = &line["span"];
+        assert_eq!(
+            [&span["org"], &span["share"], &span["file"]],
+            ["st-mary", "ward", key.as_str().expect("a key")],
+            "{line}"
+        );
+        assert_eq!(span["workflow"], format!("recording/st-mary/ward/{}", key.as_str().expect("a key")), "{line}");
+    }
+
     // What people and programs see without asking for paths.
     for args in [
         &["file", "list", "--env", "test", "--limit", "1000"][..],
@@ -100,6 +121,14 @@ async fn no_name_leaves() {
         let text = stack.run_text(&["file", "show", f["file"].as_str().unwrap_or_default(), "--env", "test"]);
         assert_eq!(leaks(text.as_bytes()), None, "file show: {text}");
     }
+    let metrics = stack.metrics().expect("metrics");
+    assert_eq!(leaks(metrics.as_bytes()), None, "{metrics}");
+    // Those of Temporal's SDK are among them.
+    for name in
+        ["leadline_outcomes_total", "temporal_worker_task_slots_available", "temporal_activity_execution_latency"]
+    {
+        assert!(metrics.contains(&format!("# TYPE {name}")), "{name} is not in\n{metrics}");
+    }
     worker.stop(Duration::from_secs(20));
     // Logs, Temporal's database, queues and stacks at the endpoint; not the share, and not the objects themselves.
     let mut found = Vec::new();
@@ -110,6 +139,13 @@ async fn no_name_leaves() {
     names(&objects, &mut keys);
     assert!(!keys.is_empty(), "objects are looked for in the wrong place");
     assert_eq!(leaks(keys.join("\n").as_bytes()), None);
+}
+
+/// Lines of the worker's log about a step that failed.
+fn failed_steps(stack: &Stack, step: &str) -> Vec<serde_json::Value> {
+    let log = stack.last_worker_log();
+    let lines = log.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.filter(|l| l["step"] == step && l["fault"].is_string()).collect()
 }
 
 fn names(path: &Path, out: &mut Vec<String>) {

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 /// S3: parts of 5 MiB to 5 GiB, at most 10,000. 8 MiB times 10,000 is 78 GiB; larger files get larger parts.
 const PART: u64 = 8 * 1024 * 1024;
@@ -197,7 +198,8 @@ impl Uploading {
             self.join_one().await?;
         }
         let (store, upload) = (Arc::clone(&self.store), self.upload.clone());
-        self.running.spawn(async move { store.upload_part(&upload, number, body, sha256).await });
+        let part = async move { store.upload_part(&upload, number, body, sha256).await };
+        self.running.spawn(part.in_current_span());
         Ok(())
     }
 

@@ -79,7 +79,6 @@ impl WatchActivities {
 }
 
 /// Watches for ever: every fault is waited out here, with the share's state visible in the heartbeat.
-#[tracing::instrument(skip_all, fields(org = %input.org, share = %input.share))]
 async fn watch(deps: &Arc<Deps>, engine: &Engine, input: &WatchInput, status: &Status) {
     let mut state = None;
     let mut wait = Duration::ZERO;

@@ -2,6 +2,7 @@
 
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
+use crate::sdk_metrics::SdkMetrics;
 use crate::{Global, output};
 use leadline_activities::adapters::aws::Aws;
 use leadline_activities::deps::Deps;
@@ -52,10 +53,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         .await
         .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
     let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
-    tokio::spawn(serve_metrics(listener, move || format!("{}{}", METRICS.render(), requests.render())));
-    let runtime =
-        Runtime::from_current_tokio(temporalio_sdk::runtime::RuntimeOptions::builder().build().map_err(Failure::new)?)
-            .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
+    let (options, sdk) = SdkMetrics::start()?;
+    tokio::spawn(serve_metrics(listener, move || {
+        let requests = Arc::clone(&requests);
+        async move { format!("{}{}{}", METRICS.render(), requests.render(), sdk.render().await) }
+    }));
+    let runtime = Runtime::from_current_tokio(options)
+        .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
     let (told, mut stop) = watch::channel(false);
     tokio::spawn(async move {
         signal().await;
@@ -140,9 +144,9 @@ pub(crate) async fn signal() {
 }
 
 /// A scrape is one short request; anything else gets the same answer.
-pub(crate) async fn serve_metrics(
+pub(crate) async fn serve_metrics<T: Future<Output = String> + Send>(
     listener: tokio::net::TcpListener,
-    render: impl Fn() -> String + Send + Sync + 'static,
+    render: impl Fn() -> T + Send + Sync + 'static,
 ) {
     let render = Arc::new(render);
     while let Ok((mut socket, _)) = listener.accept().await {
@@ -153,7 +157,7 @@ pub(crate) async fn serve_metrics(
             if !matches!(read, Ok(Ok(n)) if n > 0) {
                 return;
             }
-            let body = render();
+            let body = render().await;
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()

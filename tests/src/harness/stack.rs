@@ -20,13 +20,15 @@ pub struct Clinic {
     pub settings: String,
     /// Options of the share on the server.
     pub options: Vec<String>,
+    /// Time between two full listings, seconds.
+    pub reconcile_s: u32,
 }
 
 impl Clinic {
     /// A clinic whose share is watched at `in/` with quick listings.
     #[must_use]
     pub fn new(org: &str, share: &str) -> Self {
-        Self { org: org.into(), share: share.into(), settings: String::new(), options: vec![] }
+        Self { org: org.into(), share: share.into(), settings: String::new(), options: vec![], reconcile_s: 5 }
     }
     /// With further lines for the share's table.
     #[must_use]
@@ -34,6 +36,11 @@ impl Clinic {
         self.settings.push_str(settings);
         self.settings.push('\n');
         self
+    }
+    /// Listed in full so often.
+    #[must_use]
+    pub fn listed_every(self, reconcile_s: u32) -> Self {
+        Self { reconcile_s, ..self }
     }
     /// With an option of the share on the server.
     #[must_use]
@@ -201,8 +208,9 @@ port = {port}
 share = "{share}"
 path = "in"
 encryption_required = false
-reconcile_s = 5
+reconcile_s = {reconcile_s}
 {settings}"#,
+            reconcile_s = c.reconcile_s,
             org = c.org,
             share = c.share,
             port = self.samba.port(),

@@ -47,7 +47,8 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let (deps, requests) = (site.deps_on(&aws)?, aws.counts());
     let metrics = ears::bound("--metrics", &a.metrics.to_string()).await?;
     tokio::spawn(super::worker::serve_metrics(metrics, move || {
-        format!("{}{}{}", METRICS.render(), leadline_gateway::http::metrics::METRICS.render(), requests.render())
+        let http = leadline_gateway::http::metrics::METRICS.render();
+        std::future::ready(format!("{}{http}{}", METRICS.render(), requests.render()))
     }));
     let (told, mut stop) = watch::channel(false);
     tokio::spawn(async move {
