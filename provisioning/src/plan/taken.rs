@@ -6,6 +6,7 @@ use leadline_domain::FaultCode;
 /// them, its own for a stack's resource, and its check before it begins.
 const TAKEN: &[&str] = &[
     "HandlerErrorCode: AlreadyExists",
+    "NAME_CONFLICT_VALIDATION",
     "ResourceExistenceCheck",
     "BucketAlreadyExists",
     "BucketAlreadyOwnedByYou",
@@ -49,6 +50,8 @@ mod tests {
              (Service: Kms, Status Code: 400, Request ID: 7XQ)",
             "SecretWard: You can't create this secret because a secret with this name is already scheduled for deletion. \
              (Service: SecretsManager, Status Code: 400, Request ID: 7XQ)",
+            "Bucket: NAME_CONFLICT_VALIDATION: Resource of type 'AWS::S3::Bucket' with identifier \
+             'leadline-us-st-mary-222222222222' already exists.",
             "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. To troubleshoot Early \
              Validation errors, use the DescribeEvents API for detailed failure information.",
         ] {

@@ -65,6 +65,27 @@ impl CfnStacks {
         ))
     }
 
+    /// What CloudFormation found wrong before the last operation that it did not begin. Nothing where that cannot be read:
+    /// the stack's own event is told then.
+    async fn found_invalid(&self, stack: &str) -> Vec<StackEvent> {
+        let mut pages = self.of(stack).describe_events().stack_name(stack).into_paginator().send();
+        let mut all = Vec::new();
+        while let Some(Ok(page)) = pages.next().await {
+            all.extend(page.operation_events().iter().filter(|e| e.validation_status_reason().is_some()).cloned());
+        }
+        let last = all.iter().max_by_key(|e| e.timestamp().map(|t| t.as_nanos())).and_then(|e| e.operation_id.clone());
+        all.retain(|e| e.operation_id == last);
+        let text = |t: Option<&str>| t.unwrap_or_default().to_owned();
+        all.iter()
+            .map(|e| StackEvent {
+                id: text(e.event_id()),
+                logical_id: text(e.logical_resource_id()),
+                status: "VALIDATION_FAILED".into(),
+                reason: format!("{}: {}", text(e.validation_name()), text(e.validation_status_reason())),
+            })
+            .collect()
+    }
+
     /// CloudFormation deletes a stack's change sets once one is executed. The stack names the one it executed last.
     async fn executed_before(&self, stack: &str, name: &str) -> Result<(), Fault> {
         let found = self.find(stack).await?;
@@ -322,6 +343,10 @@ impl Stacks for CfnStacks {
         }
         events.truncate(EVENTS);
         events.reverse();
+        // Where names and properties are found wrong before anything is made, the stack's event only says where to read on.
+        if let Some(at) = events.iter().rposition(|e| e.reason.contains("Call DescribeEvents")) {
+            events.splice(at..at, self.found_invalid(stack).await);
+        }
         Ok(events)
     }
 
