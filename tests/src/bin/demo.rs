@@ -4,8 +4,9 @@
 use leadline_tests::demo::{Row, State, Table, scenes, send_by_every_way};
 use leadline_tests::harness::stack::{Clinic, Ports, Stack};
 use leadline_tests::harness::tools::free_port;
+use leadline_tests::spent::{Requests, carrying_actions};
 use leadline_tests::ways_in::{WaysIn, open_to};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -61,6 +62,7 @@ async fn main() -> ExitCode {
         })
         .collect();
     let mut table = Table::new(rows);
+    let before = tokio::task::block_in_place(|| Requests::now(&stack));
     for later in [false, true] {
         let acts: Vec<usize> = (0..scenes.len()).filter(|n| scenes[*n].later == later).collect();
         let playing = futures::future::join_all(acts.iter().map(|n| scenes[*n].play(&devices[scenes[*n].org])));
@@ -116,6 +118,16 @@ async fn main() -> ExitCode {
         print_indented(&stack.ok(&["file", "show", &r.state.key, "--env", "test", "--show-paths"]));
     }
 
+    step("What the files have cost so far");
+    let (s3, sqs) = tokio::task::block_in_place(|| Requests::now(&stack)).since(&before);
+    let actions = carrying_actions(&stack).await;
+    let files = scenes.len();
+    let each = |n: f64| n / files as f64;
+    println!("  {files} files, some of which wait, are duplicates, or are held open for long:");
+    println!("  Temporal actions  {actions:>4}  {:>5.1} a file", each(actions));
+    println!("  S3 requests       {s3:>4}  {:>5.1} a file", each(s3 as f64));
+    println!("  SQS requests      {sqs:>4}  {:>5.1} a file", each(sqs as f64));
+
     let mut wrong = 0;
     for (s, r) in scenes.iter().zip(&table.rows) {
         if !s.expected.contains(&r.state.state.as_str()) {
@@ -131,6 +143,19 @@ async fn main() -> ExitCode {
     let delivered = table.rows.iter().filter(|r| r.state.state == "delivered").count();
     if messages.lines().count() != delivered {
         println!("  NOT AS EXPECTED: {} messages for {delivered} delivered files", messages.lines().count());
+        wrong += 1;
+    }
+
+    // The ingest queue drops what is sent twice within minutes; in the ledger two deliveries would be seen.
+    let (mut told, end) = (BTreeSet::new(), Instant::now() + Duration::from_secs(10));
+    while told.len() < delivered && Instant::now() < end {
+        let ledger = stack.ok(&["queue", "receive", "--env", "test", "--queue", "audit", "--max", "1000"]);
+        let entries = ledger.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+        let delivered = entries.filter(|e| e["outcome"]["kind"] == "delivered");
+        told.extend(delivered.map(|e| (e["file"].to_string(), e["version"].to_string())));
+    }
+    if told.len() != delivered {
+        println!("  NOT AS EXPECTED: the ledger tells of {} delivered files, {delivered} are", told.len());
         wrong += 1;
     }
 
