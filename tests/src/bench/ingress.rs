@@ -148,8 +148,9 @@ impl Bench<'_> {
         while sent.next().await.is_some() {}
         let took = began.elapsed();
         drop(sent);
+        let store = self.p.store().await;
         for (.., name) in &permitted {
-            store.remove(name).await.expect("removed");
+            store.remove_staged(name.as_str()).await.expect("removed");
         }
         took
     }
