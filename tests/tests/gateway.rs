@@ -151,7 +151,7 @@ fn reported_by_http(stack: &Stack, ways: &WaysIn, recording: &str) {
 /// Rounds of one recording by five ways at once: each round has one delivery and one message, whoever wins.
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_ways_deliver_once() {
-    const ROUNDS: u64 = 60;
+    const ROUNDS: u64 = 100;
     const WAYS: u64 = 5;
     let stack = Stack::start(&[clinic()]);
     let ports = WaysIn::configure(&stack);
