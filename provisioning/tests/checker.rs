@@ -345,7 +345,7 @@ fn a_key_for_evidence_is_a_key_and_production_has_one() {
         assert!(wrong.is_some_and(|f| f.help.contains("[0-9a-f]{64}")), "{no}: {found:#?}");
     }
     let without = with("promotion.toml", there, "four_eyes = true # \"");
-    let errors = wrong(&without, &["to.uk", "to.us"], "believed without a signature");
+    let errors = wrong(&without, &["to.us", "to.uk"], "believed without a signature");
     assert!(errors.iter().all(|e| e.help.contains("evidence-key test")), "{errors:#?}");
     // In front of an environment that holds nobody's recordings.
     let rehearsal = "[to.rehearsal]\nfrom = \"test\"\n\n[to.uk]";
