@@ -36,17 +36,22 @@ impl From<Code> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     text: String,
-    passes: bool,
+    fault: Option<Fault>,
 }
 
 impl Failure {
     pub(crate) fn new(s: impl Into<String>) -> Self {
-        Self { text: s.into(), passes: false }
+        Self { text: s.into(), fault: None }
     }
 
     /// Whether it goes away by itself: the same may succeed later with nothing mended here.
     pub(crate) fn passes(&self) -> bool {
-        self.passes
+        self.fault.as_ref().is_some_and(|f| matches!(f.class(), FaultClass::Transient | FaultClass::Throttled))
+    }
+
+    /// The fault that it is about, if there is one.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
 }
 
@@ -58,8 +63,7 @@ impl std::fmt::Display for Failure {
 
 impl From<Fault> for Failure {
     fn from(f: Fault) -> Self {
-        let passes = matches!(f.class(), FaultClass::Transient | FaultClass::Throttled);
-        Self { text: format!("{f}\n  see docs/faults/{}.md", f.code), passes }
+        Self { text: format!("{f}\n  see docs/faults/{}.md", f.code), fault: Some(f) }
     }
 }
 

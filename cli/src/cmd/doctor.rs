@@ -2,11 +2,13 @@
 
 use crate::Global;
 use crate::connect::Site;
-use crate::exit::{Code, Done};
+use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::adapters::aws::who_am_i;
 use leadline_activities::deps::Deps;
-use leadline_domain::{EnvId, Fault, FaultClass, FaultCode};
+use leadline_activities::engine::Engine;
+use leadline_activities::ports::queue::Queue;
+use leadline_domain::{EnvId, Fault, FaultCode};
 use serde_json::json;
 
 /// Options.
@@ -39,20 +41,17 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     }
     let aws = site.aws().await;
     check("AWS credentials".into(), who_am_i(&aws).await);
-    let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));
-    check(format!("queue {}", scope.ingest_queue()), depth(deps.ingest_queue.depth().await));
-    check(format!("queue {}", scope.audit_queue()), depth(deps.audit_queue.depth().await));
-    let address = site.environment().temporal.address.clone();
-    let engine = site.temporal().await.map(|_| "answers".to_owned());
-    check(
-        format!("Temporal at {address}"),
-        engine.map_err(|_| {
-            Fault::new(
-                leadline_domain::FaultCode::EngineUnreachable,
-                "no connection, or its payload keys cannot be read",
-            )
-        }),
-    );
+    check(format!("queue {}", scope.ingest_queue()), queue(deps.ingest_queue.as_ref()).await);
+    check(format!("queue {}", scope.audit_queue()), queue(deps.audit_queue.as_ref()).await);
+    let keys = site.payload_keys().await.map(|_| "can be read".to_owned());
+    check("payload keys".into(), keys.map_err(|e| fault(&e)));
+    let temporal = site.environment().temporal.clone();
+    let client = site.temporal().await;
+    check(format!("Temporal at {}", temporal.address), client.as_ref().map(|_| "answers".to_owned()).map_err(fault));
+    if let Ok(client) = client {
+        let there = Engine::new(client).check().await.map(|()| "is there, with its search attributes".to_owned());
+        check(format!("Temporal's namespace {}", temporal.namespace), there);
+    }
     for o in site.config().organizations(&a.env) {
         let org = deps.registry.org(&o.id);
         if let Ok(c) = &org {
@@ -99,7 +98,8 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
                     Ok(s) => output::line(&format!("ok    {}: {s}", c.what)),
                     Err(f) => {
                         output::line(&format!("FAIL  {}: {f}", c.what));
-                        output::line(&format!("      {}; see docs/faults/{}.md", advice(f.class()), f.code));
+                        f.code.meaning().lines().for_each(|l| output::line(&format!("      {l}")));
+                        output::line(&format!("      {} What to do: docs/faults/{}.md", f.code.consequence(), f.code));
                     }
                 }
             }
@@ -117,11 +117,15 @@ async fn stack(deps: &Deps, name: &str, make: &str) -> Result<String, Fault> {
     }
 }
 
-fn advice(class: FaultClass) -> &'static str {
-    match class {
-        FaultClass::Transient | FaultClass::Throttled => "a worker repeats this by itself until it passes",
-        FaultClass::Blocked => "a worker waits until this is mended, and then goes on by itself",
-        FaultClass::Rejected => "the configuration asks for something that is not allowed",
-        FaultClass::Bug => "this should not happen",
-    }
+/// A queue that we can look at and send to.
+async fn queue(queue: &dyn Queue) -> Result<String, Fault> {
+    let (waiting, _) = queue.depth().await?;
+    queue.may_send().await?;
+    Ok(format!("{waiting} messages wait, sending is allowed"))
+}
+
+/// What a failed step of the connection is about.
+fn fault(failure: &Failure) -> Fault {
+    let other = || Fault::new(FaultCode::EngineUnreachable, failure.to_string());
+    failure.fault().cloned().unwrap_or_else(other)
 }
