@@ -13,11 +13,11 @@ use leadline_workflows::{
     FollowedSubscription, IngestBatch, OffboardOrganization, OnboardOrganization, RecordingLifecycle, SetLifecycle,
     ShareWatch, ids,
 };
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::errors::{ClientError, WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
-    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowQueryOptions, WorkflowSignalOptions,
-    WorkflowStartOptions, WorkflowTerminateOptions,
+    Client, UntypedWorkflow, WorkflowCountOptions, WorkflowDescribeOptions, WorkflowExecutionStatus,
+    WorkflowGetResultOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowListOptions,
+    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions, WorkflowTerminateOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::search_attributes::SearchAttributes;
@@ -248,6 +248,27 @@ impl Engine {
             );
         }
         Ok(out)
+    }
+
+    /// Asks as everything here does that lists what runs: the namespace has to be there, with the search attributes.
+    ///
+    /// # Errors
+    /// `engine.*`; the detail says what is missing.
+    pub async fn check(&self) -> Result<(), Fault> {
+        use temporalio_client::tonic::Code;
+        let query = ids::SEARCH_ATTRIBUTES.map(|a| format!("{a} = 'nobody'")).join(" AND ");
+        match self.client.count_workflows(query, WorkflowCountOptions::default()).await {
+            Ok(_) => Ok(()),
+            Err(ClientError::Rpc(s)) if s.code() == Code::NotFound => {
+                Err(Fault::new(FaultCode::EngineUnreachable, "there is no such namespace"))
+            }
+            Err(ClientError::Rpc(s)) if s.code() == Code::InvalidArgument => {
+                let detail = format!("it lacks search attributes: {}, each Keyword", ids::SEARCH_ATTRIBUTES.join(", "));
+                Err(Fault::new(FaultCode::EngineRefused, detail))
+            }
+            Err(ClientError::Rpc(s)) => Err(status_fault(&s)),
+            Err(e) => Err(Fault::new(FaultCode::EngineUnreachable, format!("count workflows: {e}"))),
+        }
     }
 
     /// Whether a workflow of this id runs.

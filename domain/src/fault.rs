@@ -47,6 +47,15 @@ macro_rules! codes {
             pub fn class(self) -> FaultClass {
                 match self { $(FaultCode::$variant => FaultClass::$class),* }
             }
+            /// Its page in docs/faults.
+            #[must_use]
+            pub fn page(self) -> &'static str {
+                match self {
+                    $(FaultCode::$variant => {
+                        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults/", $code, ".md"))
+                    })*
+                }
+            }
             /// What it means, in a sentence.
             #[must_use]
             pub fn sentence(self) -> String {
@@ -282,6 +291,19 @@ impl fmt::Display for FaultCode {
 }
 
 impl FaultCode {
+    /// What its page says first: what leadline does about it.
+    #[must_use]
+    pub fn consequence(self) -> &'static str {
+        self.page().split("\n\n").nth(1).unwrap_or_default()
+    }
+
+    /// The first paragraph of its page that says what it means.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        let after = self.page().split_once("## What it means\n\n").map_or("", |(_, rest)| rest);
+        after.split("\n\n").next().unwrap_or_default()
+    }
+
     /// Parses the text form.
     #[must_use]
     pub fn parse(s: &str) -> Option<Self> {
@@ -369,11 +391,11 @@ mod tests {
 
     #[test]
     fn every_code_has_a_page() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults");
         for c in FaultCode::ALL {
-            let page = std::fs::read_to_string(dir.join(format!("{c}.md"))).unwrap_or_default();
-            assert!(page.starts_with(&format!("# {c}\n")), "docs/faults/{c}.md is missing or has another title");
+            let page = c.page();
+            assert!(page.starts_with(&format!("# {c}\n")), "docs/faults/{c}.md has another title");
             assert!(page.contains("## What to do"), "docs/faults/{c}.md does not say what to do");
+            assert!(!c.meaning().is_empty() && !c.consequence().is_empty(), "docs/faults/{c}.md has another form");
         }
     }
 }

@@ -41,6 +41,20 @@ pub trait Queue: Send + Sync {
         sent.unwrap_or_else(|| Err(Fault::new(FaultCode::BugInvariant, "one message, no result")))
     }
 
+    /// Whether we may send, without sending anything: a message has at least one character, so that one without is refused
+    /// as such by a queue that takes messages from us.
+    ///
+    /// # Errors
+    /// `queue.*`.
+    async fn may_send(&self) -> Result<(), Fault> {
+        let nothing = Outgoing { body: String::new(), dedup_id: "probe".into(), group_id: "probe".into() };
+        match self.send_one(nothing).await {
+            Err(f) if f.code == FaultCode::QueueRefused => Ok(()),
+            Err(f) => Err(f),
+            Ok(()) => Err(Fault::new(FaultCode::BugInvariant, "the queue took a message without content")),
+        }
+    }
+
     /// Receives up to `max` (1 to 10) messages, waiting up to `wait_s` (0 to 20) seconds for the first.
     ///
     /// # Errors

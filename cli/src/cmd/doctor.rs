@@ -6,7 +6,9 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::adapters::aws::{Aws, who_am_i};
 use leadline_activities::deps::Deps;
-use leadline_domain::{EnvId, Fault, FaultClass, FaultCode};
+use leadline_activities::engine::Engine;
+use leadline_activities::ports::queue::Queue;
+use leadline_domain::{EnvId, Fault, FaultCode};
 use serde_json::json;
 
 /// Options.
@@ -54,18 +56,22 @@ async fn look(site: &Site, aws: &Aws, checks: &mut Vec<Check>) -> Result<(), Fai
         check(format!("stack {}", scope.backup_stack()), made);
     }
     check("AWS credentials".into(), who_am_i(aws).await);
-    let depth = |r: Result<(u64, u64), Fault>| r.map(|(n, _)| format!("{n} messages wait"));
-    check(format!("queue {}", scope.ingest_queue()), depth(deps.ingest_queue.depth().await));
-    check(format!("queue {}", scope.audit_queue()), depth(deps.audit_queue.depth().await));
+    check(format!("queue {}", scope.ingest_queue()), queue(deps.ingest_queue.as_ref()).await);
+    check(format!("queue {}", scope.audit_queue()), queue(deps.audit_queue.as_ref()).await);
+    let keys = site.payload_keys().await.map(|_| "can be read".to_owned());
+    check("payload keys".into(), keys.map_err(|e| fault(&e)));
     let t = &site.environment().temporal;
-    let engine = match site.temporal_and_mark().await {
+    let engine = site.temporal_and_mark().await;
+    let answers = match &engine {
         Ok((_, true)) => Ok(format!("answers; {} is the environment's", t.namespace)),
         Ok((_, false)) => Ok(format!("answers; {} is not marked yet, `leadline env apply` does it", t.namespace)),
-        Err(f) => Err(f.fault().cloned().unwrap_or_else(|| {
-            Fault::new(FaultCode::EngineUnreachable, "no connection, or its payload keys cannot be read")
-        })),
+        Err(e) => Err(fault(e)),
     };
-    check(format!("Temporal at {}", t.address), engine);
+    check(format!("Temporal at {}", t.address), answers);
+    if let Ok((client, _)) = engine {
+        let there = Engine::new(client).check().await.map(|()| "is there, with its search attributes".to_owned());
+        check(format!("Temporal's namespace {}", t.namespace), there);
+    }
     for o in site.config().organizations(env) {
         let org = deps.registry.org(&o.id);
         if let Ok(c) = &org {
@@ -115,7 +121,8 @@ fn tell(checks: &[Check], format: Format) {
                     Ok(s) => output::line(&format!("ok    {}: {s}", c.what)),
                     Err(f) => {
                         output::line(&format!("FAIL  {}: {f}", c.what));
-                        output::line(&format!("      {}; see docs/faults/{}.md", advice(f), f.code));
+                        f.code.meaning().lines().for_each(|l| output::line(&format!("      {l}")));
+                        output::line(&format!("      {} What to do: docs/faults/{}.md", f.code.consequence(), f.code));
                     }
                 }
             }
@@ -132,12 +139,15 @@ async fn stack(deps: &Deps, name: &str, make: &str) -> Result<String, Fault> {
     }
 }
 
-fn advice(f: &Fault) -> &'static str {
-    match f.class() {
-        _ if f.code == FaultCode::EnvironmentWrongPlace => "no worker starts like this",
-        FaultClass::Transient | FaultClass::Throttled => "a worker repeats this by itself until it passes",
-        FaultClass::Blocked => "a worker waits until this is mended, and then goes on by itself",
-        FaultClass::Rejected => "the configuration asks for something that is not allowed",
-        FaultClass::Bug => "this should not happen",
-    }
+/// A queue that we can look at and send to.
+async fn queue(queue: &dyn Queue) -> Result<String, Fault> {
+    let (waiting, _) = queue.depth().await?;
+    queue.may_send().await?;
+    Ok(format!("{waiting} messages wait, sending is allowed"))
+}
+
+/// What a failed step of the connection is about.
+fn fault(failure: &Failure) -> Fault {
+    let other = || Fault::new(FaultCode::EngineUnreachable, failure.to_string());
+    failure.fault().cloned().unwrap_or_else(other)
 }

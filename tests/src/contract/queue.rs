@@ -33,6 +33,8 @@ async fn drain(queue: &dyn Queue, count: usize) -> Vec<Incoming> {
 /// All cases, with an empty FIFO queue.
 pub async fn fifo(queue: &dyn Queue) {
     assert!(queue.send(&[]).await.is_empty());
+    assert_eq!(queue.may_send().await, Ok(()));
+    assert_eq!(queue.depth().await, Ok((0, 0)), "asking sends nothing");
     one(queue).await;
     batch_with_repeats(queue).await;
     assert_eq!(queue.receive(10, 0).await.expect("an answer"), vec![]);
@@ -67,6 +69,7 @@ async fn batch_with_repeats(queue: &dyn Queue) {
 
 /// A standard queue takes messages without groups; repeats come through.
 pub async fn standard(queue: &dyn Queue) {
+    assert_eq!(queue.may_send().await, Ok(()));
     assert_eq!(queue.send(&[message("audit", 1), message("audit", 1)]).await, vec![Ok(()), Ok(())]);
     assert_eq!(drain(queue, 2).await.len(), 2);
 }
@@ -94,4 +97,5 @@ pub async fn missing(queue: &dyn Queue) {
     assert_eq!(queue.receive(1, 0).await.unwrap_err().code, code);
     assert_eq!(queue.delete(&["x".into()]).await.unwrap_err().code, code);
     assert_eq!(queue.depth().await.unwrap_err().code, code);
+    assert_eq!(queue.may_send().await.unwrap_err().code, code);
 }

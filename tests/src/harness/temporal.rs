@@ -79,6 +79,17 @@ impl Temporal {
         c.output().expect("temporal runs").status.success()
     }
 
+    /// Makes a namespace that has no search attributes of ours.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn make_namespace(&self, name: &str) {
+        let mut c = Command::new(tools().join("bin/temporal"));
+        c.args(["operator", "namespace", "create", "--namespace", name, "--address", &self.address()]);
+        let out = c.output().expect("temporal runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
     /// Address of the UI.
     #[must_use]
     pub fn ui(&self) -> Option<String> {

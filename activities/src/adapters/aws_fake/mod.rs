@@ -415,6 +415,9 @@ impl Queue for FakeQueue {
             .iter()
             .map(|m| {
                 let after = self.faults.next("send")?;
+                if m.body.is_empty() {
+                    return Err(Fault::new(FaultCode::QueueRefused, "MissingParameter"));
+                }
                 lock(&self.messages).take(m, self.fifo);
                 after.map_or(Ok(()), Err)
             })
