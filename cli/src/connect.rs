@@ -47,7 +47,10 @@ pub(crate) fn load(dir: &Path) -> Result<Config, Failure> {
     let (config, findings) = leadline_provisioning::load(dir);
     match config {
         Some(c) => Ok(c),
-        None => Err(Failure::new(format!("the files in {} are not valid:\n{}", dir.display(), errors(&findings)))),
+        None => {
+            let detail = format!("the files in {} are not valid:\n{}", dir.display(), errors(&findings));
+            Err(Fault::new(FaultCode::ConfigInvalid, detail).into())
+        }
     }
 }
 

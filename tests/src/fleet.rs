@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::harness::stack::{Clinic, Stack};
 use leadline_domain::Digest;
 use leadline_formats::synth::{Spec, SynthFormat};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -181,8 +181,7 @@ fn await_messages(stack: &Stack, jobs: &[Job], limit: Duration) -> Vec<Parts> {
 }
 
 fn parts(m: &serde_json::Value) -> Parts {
-    let of = |name: &str| m["data"][name].as_str().unwrap_or_default().to_owned();
-    (of("organization"), of("sha256"))
+    (text(&m["data"], "organization"), text(&m["data"], "sha256"))
 }
 
 /// The clinics' copies: every one in the archive folder, none left in the watched one.
@@ -211,6 +210,47 @@ pub fn judge_archive(stack: &Stack, jobs: &[Job], limit: Duration) {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// The audit queue, which is emptied: an entry for every file that has an outcome, and for each recording exactly one
+/// file that was delivered. The ingest queue drops what is sent twice within minutes; here two would be seen.
+///
+/// # Panics
+/// When an entry is missing after `limit`, or a recording was delivered as several files, or one that no device wrote.
+pub fn judge_ledger(stack: &Stack, jobs: &[Job], limit: Duration) {
+    let (mut entries, end) = (BTreeMap::new(), Instant::now() + limit);
+    loop {
+        for e in stack.take_messages("audit").into_iter().filter(|e| e["outcome"].is_object()) {
+            // A repeat has the same id, and says the same.
+            entries.insert(text(&e, "id"), e);
+        }
+        let told: BTreeSet<(String, String)> = entries.values().map(|e| (text(e, "file"), kind(e))).collect();
+        let files = stack.files();
+        let missing: Vec<_> = files.iter().filter(|f| !told.contains(&(text(f, "file"), text(f, "state")))).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < end, "{} files have no entry of their outcome: {missing:?}", missing.len());
+    }
+    let mut delivered: BTreeMap<Parts, BTreeSet<(String, String)>> = BTreeMap::new();
+    for e in entries.values().filter(|e| kind(e) == "delivered") {
+        let file = (text(e, "file"), text(e, "version"));
+        delivered.entry((text(e, "organization"), text(e, "sha256"))).or_default().insert(file);
+    }
+    for (recording, files) in &delivered {
+        assert_eq!(files.len(), 1, "{recording:?} was delivered as several files: {files:?}");
+    }
+    let delivered: BTreeSet<Parts> = delivered.into_keys().collect();
+    assert_eq!(delivered, wanted(jobs), "what the ledger says was delivered");
+}
+
+fn text(v: &serde_json::Value, name: &str) -> String {
+    v[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// What an entry says became of its file.
+fn kind(entry: &serde_json::Value) -> String {
+    text(&entry["outcome"], "kind")
 }
 
 /// Digests of all files below a folder of the machine.

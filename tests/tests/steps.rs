@@ -6,13 +6,14 @@ use leadline_activities::adapters::aws_fake::Planned;
 use leadline_domain::lifecycle::Outcome;
 use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
 use leadline_formats::synth::SynthFormat;
-use leadline_tests::fleet::recording;
+use leadline_tests::fleet::{noise, recording};
 use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig, share_id};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::{RecordingLifecycle, ids};
+use std::sync::Arc;
 use std::time::Duration;
 use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
 
@@ -48,18 +49,19 @@ const LARGE: &[At] = &[
     At::Store("promote"),
 ];
 
-fn codes(at: At) -> [FaultCode; 3] {
+fn codes(at: At) -> [FaultCode; 4] {
     use FaultCode as F;
     match at {
-        At::Share(_) => [F::ShareUnreachable, F::ShareTimeout, F::ShareAccessDenied],
-        At::Store(_) => [F::StoreUnreachable, F::StoreThrottled, F::StoreAccessDenied],
-        At::Ingest | At::Audit => [F::QueueUnreachable, F::QueueThrottled, F::QueueAccessDenied],
+        At::Share(_) => [F::ShareUnreachable, F::ShareTimeout, F::ShareAccessDenied, F::ShareFull],
+        At::Store(_) => [F::StoreUnreachable, F::StoreThrottled, F::StoreAccessDenied, F::StoreFull],
+        At::Ingest | At::Audit => [F::QueueUnreachable, F::QueueThrottled, F::QueueAccessDenied, F::QueueMissing],
     }
 }
 
-/// All plans for a place: failed once, failed four times, done and failed, refused until a human mends it.
+/// All plans for a place: failed once, failed four times, done and failed, refused, or full or gone, until a human mends
+/// it.
 fn plans(at: At) -> Vec<Vec<Planned>> {
-    let [lost, busy, refused] = codes(at).map(|c| Fault::new(c, "planned"));
+    let [lost, busy, refused, full] = codes(at).map(|c| Fault::new(c, "planned"));
     vec![
         vec![Planned::Fail(lost.clone())],
         vec![Planned::Fail(lost.clone()); 4],
@@ -67,6 +69,7 @@ fn plans(at: At) -> Vec<Vec<Planned>> {
         vec![Planned::FailAfter(lost.clone()), Planned::Fail(busy.clone()), Planned::FailAfter(lost)],
         vec![Planned::Fail(busy)],
         vec![Planned::Fail(refused)],
+        vec![Planned::Fail(full)],
     ]
 }
 
@@ -162,7 +165,7 @@ async fn every_step_of_a_large_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_of_a_batch() {
-    const FILES: u64 = 20;
+    const FILES: u64 = 16;
     let dir = tempfile::tempdir().expect("folder");
     let temporal = Temporal::start(dir.path());
     let (rig, cases) = start(&temporal, "steps-batch", SMALL, 8 << 20).await;
@@ -190,7 +193,7 @@ async fn every_step_of_a_batch() {
                         assert_eq!(*workflow_id, left_id);
                         rig.ended(&left_id, LIMIT).await.lifecycle.outcome
                     }
-                    BatchItem::Running => None,
+                    BatchItem::Running(_) => None,
                 };
                 assert!(matches!(outcome, Some(Outcome::Delivered { .. })), "{what}: {outcome:?}");
             }
@@ -198,6 +201,63 @@ async fn every_step_of_a_batch() {
             assert_eq!(lane.ingest.accepted().len(), contents.len(), "{what}: messages");
             assert!(lane.share.paths().iter().all(|p| p.starts_with("_archive/")), "{what}: files left");
             assert_eq!(lane.share.paths().len(), contents.len(), "{what}: files lost");
+        }
+    }))
+    .await;
+}
+
+/// What a store does that forgets a multipart upload, before each of the calls that need it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_store_loses_is_begun_anew() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    // Where it is lost, in how many parts of 8 MiB, how often, and the uploads that are begun then. After the fourth time
+    // the step fails, and is repeated.
+    let cases = [
+        ("upload_part", 3, 1, 2),
+        ("upload_part", 1, 4, 5),
+        ("list_parts", 3, 1, 2),
+        ("complete_upload", 3, 1, 2),
+        ("promote", 3, 1, 2),
+    ];
+    let orgs: Vec<String> = (0..cases.len()).map(|n| format!("org-{n}")).collect();
+    let names: Vec<&str> = orgs.iter().map(String::as_str).collect();
+    let rig = Rig::start(&temporal.address(), "lost", &names, &archive, 16 << 10).await;
+    join_all(cases.iter().zip(&orgs).map(|((method, parts, times, begun), org)| {
+        let rig = &rig;
+        async move {
+            let (lane, what) = (rig.lane(org), format!("{method} {times}"));
+            let mut bytes = vec![0; (parts << 23) - 4096];
+            noise(&mut bytes, &mut 7);
+            lane.share.put("in/long.bin", &bytes);
+            let store = Arc::downgrade(&lane.store);
+            let lose = Planned::Meanwhile(Arc::new(move || {
+                if let Some(store) = store.upgrade() {
+                    store.lose_uploads();
+                }
+            }));
+            let faults = &lane.store.faults;
+            match *method {
+                // The first part is there by then.
+                "upload_part" => {
+                    (1..*parts).take(1).for_each(|_| faults.plan(method, Planned::Pass));
+                    (0..*times).for_each(|_| faults.plan(method, lose.clone()));
+                }
+                // Asked for by an attempt after one that failed.
+                "list_parts" => {
+                    faults.fail("complete_upload", 1, &Fault::new(FaultCode::StoreUnreachable, "planned"));
+                    faults.plan(method, lose);
+                }
+                // The parts were put together, and what came of it is not there.
+                "promote" => faults.fail(method, 1, &Fault::new(FaultCode::StoreUploadLost, "planned")),
+                _ => faults.plan(method, lose),
+            }
+            let id = rig.begin(&lane.intake("in/long.bin").await).await;
+            let report = rig.ended(&id, LIMIT).await;
+            judge(lane, &report, &bytes, &what);
+            assert_eq!(lane.store.faults.left(), 0, "{what}: not lost");
+            assert_eq!(lane.store.calls()["begin_upload"], *begun, "{what}: uploads begun");
         }
     }))
     .await;

@@ -36,8 +36,8 @@ pub enum BatchItem {
         /// Workflow id.
         workflow_id: String,
     },
-    /// Still under way.
-    Running,
+    /// Still under way here, and so far.
+    Running(Box<FileReport>),
 }
 
 /// A batch.
@@ -49,14 +49,25 @@ pub struct IngestBatch {
 
 /// One file on its way through the batch.
 struct Lane {
+    place: usize,
     intake: Intake,
     lifecycle: Lifecycle,
     next: Command,
 }
 
 impl Lane {
-    fn take(&mut self, event: Event, now: i64) {
-        self.next = self.lifecycle.step(&self.intake, event, now);
+    fn take(&mut self, ctx: &WorkflowContext<IngestBatch>, event: Event) {
+        self.next = self.lifecycle.step(&self.intake, event, now_ms(ctx));
+        ctx.state_mut(|s| s.items[self.place] = self.item());
+    }
+
+    /// Where the file stands.
+    fn item(&self) -> BatchItem {
+        let report = FileReport { intake: self.intake.clone(), lifecycle: self.lifecycle.clone() };
+        match self.next {
+            Command::Finish => BatchItem::Done(Box::new(report)),
+            _ => BatchItem::Running(Box::new(report)),
+        }
     }
 }
 
@@ -64,8 +75,7 @@ impl Lane {
 impl IngestBatch {
     #[init]
     fn new(_ctx: &WorkflowContextView, files: Vec<Intake>) -> Self {
-        let items = files.iter().map(|_| BatchItem::Running).collect();
-        Self { files, items }
+        Self { files, items: Vec::new() }
     }
 
     /// Runs until every file has an outcome or has left.
@@ -75,12 +85,14 @@ impl IngestBatch {
         let now = now_ms(ctx);
         let mut lanes: Vec<Lane> = files
             .into_iter()
-            .map(|intake| {
+            .enumerate()
+            .map(|(place, intake)| {
                 let (mut lifecycle, event) = Lifecycle::begin(&intake, now);
                 let next = lifecycle.step(&intake, event, now);
-                Lane { intake, lifecycle, next }
+                Lane { place, intake, lifecycle, next }
             })
             .collect();
+        ctx.state_mut(|s| s.items = lanes.iter().map(Lane::item).collect());
 
         advance(ctx, &mut lanes, |c| matches!(c, Command::Examine | Command::Store { large: false })).await;
         send(ctx, &mut lanes).await;
@@ -88,17 +100,14 @@ impl IngestBatch {
         advance(ctx, &mut lanes, |c| matches!(c, Command::Archive)).await;
         record(ctx, &mut lanes).await;
 
-        let mut items = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            items.push(match lane.next {
-                Command::Finish => {
-                    BatchItem::Done(Box::new(FileReport { intake: lane.intake, lifecycle: lane.lifecycle }))
-                }
-                _ => leave(ctx, lane).await?,
-            });
+            if !matches!(lane.next, Command::Finish) {
+                let place = lane.place;
+                let left = leave(ctx, lane).await?;
+                ctx.state_mut(|s| s.items[place] = left);
+            }
         }
-        ctx.state_mut(|s| s.items = items.clone());
-        Ok(items)
+        Ok(ctx.state(|s| s.items.clone()))
     }
 
     /// Per-file outcomes so far.
@@ -113,7 +122,7 @@ async fn advance(ctx: &WorkflowContext<IngestBatch>, lanes: &mut [Lane], these: 
     join_all(lanes.iter_mut().map(|lane| async move {
         while these(&lane.next) {
             let event = carry_out(ctx, &lane.intake, &lane.lifecycle, lane.next.clone()).await;
-            lane.take(event, now_ms(ctx));
+            lane.take(ctx, event);
         }
     }))
     .await;
@@ -151,7 +160,6 @@ fn settle(
     sent: Result<Vec<Option<Fault>>, Fault>,
     done: fn() -> Event,
 ) {
-    let now = now_ms(ctx);
     for (n, lane) in group.iter_mut().enumerate() {
         let fault = match &sent {
             Ok(per_item) => match per_item.get(n) {
@@ -160,7 +168,7 @@ fn settle(
             },
             Err(f) => Some(f.clone()),
         };
-        lane.take(fault.map_or_else(done, Event::Failed), now);
+        lane.take(ctx, fault.map_or_else(done, Event::Failed));
     }
 }
 

@@ -13,7 +13,7 @@ mod store_large;
 
 use crate::deps::Deps;
 use crate::faults::ended;
-use crate::heartbeat::beating;
+use crate::heartbeat::{beating, until_cancelled};
 use crate::provision::now_ms;
 use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
@@ -64,11 +64,9 @@ impl IngestActivities {
         ctx: ActivityContext,
         input: StoreInput,
     ) -> Result<StoreOutcome, ActivityError> {
-        let r = tokio::select! {
-            r = store_large::store_large(&self.deps, &ctx, &input) => r.map(|o| leaving(&input, o)),
-            () = ctx.cancelled() => return Err(ActivityError::cancelled()),
-        };
-        ended("store_large", self.watch_logon(&input.file, r))
+        // The store's own copy at the end sends nothing that would tell of progress, and takes longer than a heartbeat may.
+        let r = until_cancelled(&ctx, store_large::store_large(&self.deps, &ctx, &input)).await?;
+        ended("store_large", self.watch_logon(&input.file, r.map(|o| leaving(&input, o))))
     }
 
     /// See the contract.

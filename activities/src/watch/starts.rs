@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
+use tracing::Instrument as _;
 
 /// More concurrent starts only queue at the server.
 const STARTS: usize = 12;
@@ -86,7 +87,7 @@ impl Starts {
     }
 
     fn begin(&mut self, files: Vec<(SharePath, FileStat)>, start: impl Future<Output = Vec<Report>> + Send + 'static) {
-        let id = self.running.spawn(start).id();
+        let id = self.running.spawn(start.in_current_span()).id();
         self.files.insert(id, files);
     }
 
@@ -239,7 +240,7 @@ impl Job {
                         Report::Ended { path, stat: l.stat, outcome, archive: l.archive }
                     }
                     Some(BatchItem::Left { .. }) => Report::Opened { path, stat, at_rest: false },
-                    Some(BatchItem::Running) | None => forgotten(path, stat),
+                    Some(BatchItem::Running(_)) | None => forgotten(path, stat),
                 }
             })
             .collect()

@@ -8,7 +8,7 @@ use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use futures::StreamExt;
 use leadline_activities::cost;
-use leadline_domain::lifecycle::{ArchiveState, Outcome, Phase};
+use leadline_domain::lifecycle::{ArchiveState, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::message::rfc3339;
 use leadline_domain::{EnvId, OrgId, RecordingId, Relation};
 use leadline_workflows::ingest_batch::BatchItem;
@@ -22,6 +22,8 @@ use temporalio_client::{
     Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
     WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
 };
+use temporalio_common::data_converters::{SerializationContextData, WorkflowSerializationContext};
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -126,8 +128,11 @@ async fn collect(client: &Client, org: Option<&OrgId>, limit: usize) -> Result<V
         if w.workflow_type() == "IngestBatch" {
             let items = batch(client, w.id(), running).await;
             found.extend(items.into_iter().filter_map(|i| match i {
-                BatchItem::Done(report) => Some(Found { workflow_id: w.id().to_owned(), report: *report, set: None }),
-                BatchItem::Left { .. } | BatchItem::Running => None,
+                BatchItem::Done(report) | BatchItem::Running(report) => {
+                    Some(Found { workflow_id: w.id().to_owned(), report: *report, set: None })
+                }
+                // Its own lifecycle tells.
+                BatchItem::Left { .. } => None,
             }));
         } else if w.workflow_type() == "SetLifecycle" {
             // A set that begins again has the same id: what it says last is what holds.
@@ -143,16 +148,35 @@ async fn collect(client: &Client, org: Option<&OrgId>, limit: usize) -> Result<V
     Ok(found)
 }
 
-/// Queries need a worker; without one the running ones are left out rather than waited for.
+/// Queries need a worker that has time; without one the running ones are left out rather than waited for. A batch's files
+/// are told as they were when it began.
 const QUERY: Duration = Duration::from_secs(3);
 
 async fn batch(client: &Client, id: &str, running: bool) -> Vec<BatchItem> {
     let h = client.get_workflow_handle::<IngestBatch>(id);
     if running {
         let q = h.query(IngestBatch::items, (), WorkflowQueryOptions::default());
-        return tokio::time::timeout(QUERY, q).await.ok().and_then(Result::ok).unwrap_or_default();
+        let items: Vec<BatchItem> = tokio::time::timeout(QUERY, q).await.ok().and_then(Result::ok).unwrap_or_default();
+        return if items.is_empty() { begun(client, id).await.unwrap_or_default() } else { items };
     }
     h.get_result(WorkflowGetResultOptions::default()).await.unwrap_or_default()
+}
+
+/// The files of a batch as it took them on.
+async fn begun(client: &Client, id: &str) -> Option<Vec<BatchItem>> {
+    let h = client.get_workflow_handle::<UntypedWorkflow>(id);
+    let events = h.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.ok()?;
+    let first = events.into_iter().next()?;
+    let now_ms = first.event_time.map_or(0, |t| t.seconds * 1000 + i64::from(t.nanos) / 1_000_000);
+    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = first.attributes else { return None };
+    let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let converter = &client.options().data_converter;
+    let files: Vec<Intake> = converter.from_payloads(&context, started.input?.payloads).await.ok()?;
+    let running = |intake: Intake| {
+        let (lifecycle, _) = Lifecycle::begin(&intake, now_ms);
+        BatchItem::Running(Box::new(FileReport { intake, lifecycle }))
+    };
+    Some(files.into_iter().map(running).collect())
 }
 
 async fn lifecycle(client: &Client, id: &str, _run: &str, running: bool) -> Option<FileReport> {

@@ -72,7 +72,7 @@ fn residency(r: &Read<OrganizationFile>, e: &Environment, findings: &mut Finding
         &r.parsed,
         "jurisdiction",
         format!("environment {} does not take organizations of jurisdiction {}", e.id, r.value.jurisdiction),
-        format!("{} takes {allowed}; place it elsewhere", e.id),
+        format!("{} takes {allowed}; place it elsewhere (docs/faults/config.residency.md)", e.id),
     );
 }
 
