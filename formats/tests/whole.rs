@@ -82,13 +82,17 @@ fn a_text_with_the_name_of_a_box_is_no_film() {
 #[test]
 fn a_table_that_starts_with_zero_is_no_edf() {
     let rows: String = (0..40).map(|n| format!("{n:<8}{:<8}{:<8}\n", n * 3, 17 - n)).collect();
-    for text in [&rows[..], &rows[..50]] {
+    let wide: String = (0..60).map(|n| format!("{:<8}", n * 7 % 60)).collect();
+    for text in [&rows[..], &rows[..50], &wide[..]] {
         assert_eq!(look(text.as_bytes()), (Format::Unknown, Verdict::Unverifiable), "{text}");
     }
     let edf = samples::synth(SynthFormat::Edf);
     for cut in [9, 100, 184, 191, 192, 300] {
         assert_eq!(look(&edf[..cut]), (Format::Edf, Verdict::Partial), "{cut}");
     }
+    let mut damaged = edf.clone();
+    damaged[185] = b'x';
+    assert_eq!(inspect_bytes(&damaged).verdict, Verdict::Malformed);
 }
 
 /// A stored member whose sizes are not in front, and the directory.

@@ -14,7 +14,7 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
     }
     let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
     match &head[4..8] {
-        b"mdat" => size < 2 || size >= 8,
+        b"mdat" => !(2..8).contains(&size),
         b"ftyp" | b"moov" | b"free" | b"skip" | b"styp" => size == 1 || (8..LARGEST_FIRST).contains(&size),
         // A place for a larger header, and a preview: both of one size (QuickTime File Format).
         b"wide" => size == 8,

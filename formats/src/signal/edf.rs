@@ -36,14 +36,15 @@ struct Header {
     plus: bool,
 }
 
-/// The version field, and the length of the header where it has to be; a table that starts with a column of zeros has
-/// neither that nor 184 characters without a line end.
+/// The version field, and a length of the header or a date in its place. A table that starts with a column of zeros has
+/// neither, and line ends where a header has names.
 pub(crate) fn recognize(head: &[u8]) -> bool {
-    head.starts_with(b"0       ")
-        && match head.get(184..192) {
-            Some(length) => number(length).is_some() || length.contains(&0),
-            None => memchr::memchr2(b'\n', b'\r', head).is_none(),
-        }
+    let Some(fixed) = head.get(..192) else {
+        return head.starts_with(b"0       ") && memchr::memchr2(b'\n', b'\r', head).is_none();
+    };
+    let (length, points) = (&fixed[184..], [170, 173, 178, 181]);
+    let sized = number(length).is_some_and(|length| length > 0 && length % 256 == 0) || length.contains(&0);
+    fixed.starts_with(b"0       ") && (sized || points.iter().all(|at| fixed[*at] == b'.'))
 }
 
 fn number(field: &[u8]) -> Option<i64> {
