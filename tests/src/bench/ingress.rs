@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use hyper::Method;
-use leadline_activities::adapters::aws::AwsUploads;
+use leadline_activities::adapters::aws::{AwsOrgStores, AwsUploads};
+use leadline_activities::ports::store::OrgStores as _;
 use leadline_activities::ports::uploads::{Declared, Uploads as _};
 use leadline_domain::{Digest, Ingress, StagedName};
 use leadline_formats::inspect_bytes;
@@ -127,8 +128,9 @@ impl Bench<'_> {
 
     /// The same number and size of files, by the same client to the same bucket, with permissions that were made before.
     async fn alone(&self, all: &Files) -> Duration {
-        let uploads = AwsUploads::new(self.p.aws().await);
-        let store = uploads.open(&scope(&self.p.clinic.org)).await.expect("the organization's role");
+        let (aws, scope) = (self.p.aws().await, scope(&self.p.clinic.org));
+        let uploads = AwsUploads::new(aws.clone());
+        let store = uploads.open(&scope).await.expect("the organization's role");
         let mut permitted = Vec::new();
         for (name, bytes) in all {
             let what = Declared {
@@ -148,7 +150,7 @@ impl Bench<'_> {
         while sent.next().await.is_some() {}
         let took = began.elapsed();
         drop(sent);
-        let store = self.p.store().await;
+        let store = AwsOrgStores::new(aws).open(&scope).await.expect("the organization's role");
         for (.., name) in &permitted {
             store.remove_staged(name.as_str()).await.expect("removed");
         }
