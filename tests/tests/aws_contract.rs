@@ -5,7 +5,7 @@ use leadline_activities::adapters::aws::{
 };
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore, Planned};
 use leadline_activities::ports::alarms::Alarms;
-use leadline_activities::ports::checks::Isolation;
+use leadline_activities::ports::checks::{Isolation, Owned};
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
@@ -19,7 +19,7 @@ use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::ACCOUNT;
 use leadline_tests::rig::{facts, scope};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SHARE: &str = "ecg";
 
@@ -130,7 +130,8 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         "Resource": format!("{bucket}/recordings/*"),
         "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}});
     json!({"Resources": {
-        "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": o.bucket()}},
+        "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {
+            "BucketName": o.bucket(), "VersioningConfiguration": {"Status": "Enabled"}}},
         "Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": {"Ref": "Bucket"},
             "PolicyDocument": {"Version": "2012-10-17", "Statement": [conditional]}}},
         "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Version": "2012-10-17", "Statement": managed}}},
@@ -239,18 +240,23 @@ async fn no_organization_reaches_another() {
     assert!(who_am_i(&w.aws).await.unwrap().contains("assumed-role/leadline-test-worker"));
     let probe = AwsIsolation::new(w.aws.clone());
     for (own, other) in [(&w.a, &w.b), (&w.b, &w.a)] {
-        let found = probe.other(own, other, &[share()]).await.unwrap();
-        assert_eq!(found.len(), 13);
+        let found = probe.other(own, other, &has()).await.unwrap();
+        assert_eq!(found.len(), 18 + 1, "and one for each secret");
         assert_eq!(not(&found, Verdict::AsExpected), [""; 0], "L6");
         // The probe sees what is open: everything of its own is.
-        assert_eq!(not(&probe.own(own, &[share()]).await.unwrap(), Verdict::AsExpected), [""; 0]);
-        let queues = probe.environment(own, &EnvScope::new(&facts("test"))).await.unwrap();
+        assert_eq!(not(&probe.own(own, &has()).await.unwrap(), Verdict::AsExpected), [""; 0]);
+        let queues = probe.environment(own, &EnvScope::new(&facts("test")), &[]).await.unwrap();
         assert!(queues.iter().all(|e| e.outcome == Outcome::Denied || e.resource.contains("dlq")), "{queues:?}");
     }
     assert!(probe.not_enforced().len() > 2, "a local endpoint says what it does not enforce");
     assert!(probe.stacks().await.unwrap().contains(&w.a.stack()));
     let f = AwsOrgStores::new(w.aws.clone()).open(&scope("clinic-none")).await.err().expect("no such role");
     assert_eq!((f.code, f.class()), (FaultCode::CredentialRefused, FaultClass::Blocked), "{f}");
+}
+
+/// What an organization has besides its bucket, key and role.
+fn has() -> Owned {
+    Owned { secrets: BTreeSet::from([share()]), storages: BTreeSet::new() }
 }
 
 /// What does not have this verdict.
@@ -281,7 +287,15 @@ async fn each_breach_is_found_by_its_own_try() {
         .unwrap();
     for (right, resource, actions) in [
         ("s3:GetObject", &staging, &[Action::Head, Action::Get, Action::CopyFrom][..]),
-        ("s3:PutObject", &staging, &[Action::Put, Action::BeginUpload, Action::CopyTo][..]),
+        ("s3:GetObjectVersion", &staging, &[Action::GetVersion][..]),
+        (
+            "s3:PutObject",
+            &staging,
+            &[Action::Put, Action::BeginUpload, Action::CopyTo, Action::UploadPart, Action::CompleteUpload][..],
+        ),
+        ("s3:ListBucketMultipartUploads", &bucket, &[Action::ListUploads][..]),
+        ("s3:ListMultipartUploadParts", &staging, &[Action::ListParts][..]),
+        ("s3:AbortMultipartUpload", &staging, &[Action::AbortUpload][..]),
         ("s3:PutObject", &recordings, &[Action::BeginRecording][..]),
         ("s3:DeleteObject", &staging, &[Action::Delete][..]),
         ("s3:ListBucket", &bucket, &[Action::List][..]),
@@ -299,7 +313,7 @@ async fn each_breach_is_found_by_its_own_try() {
             .send()
             .await
             .unwrap();
-        let found = AwsIsolation::new(w.aws.clone()).other(&w.a, &w.b, &[share()]).await.unwrap();
+        let found = AwsIsolation::new(w.aws.clone()).other(&w.a, &w.b, &has()).await.unwrap();
         let open: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Broken).map(|e| e.action).collect();
         assert_eq!(open, actions, "{right} on {resource}: {found:#?}");
         let left: Vec<&Evidence> = found.iter().filter(|e| e.left.is_some()).collect();
@@ -326,12 +340,16 @@ async fn what_could_not_be_tried_is_not_called_proven() {
         .send()
         .await
         .unwrap();
-    let found = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap();
+    let found = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &has()).await.unwrap();
     let unproven: Vec<Action> = found.iter().filter(|e| e.verdict() == Verdict::Unproven).map(|e| e.action).collect();
-    assert_eq!(unproven, [Action::Head, Action::Get, Action::CopyFrom, Action::Decrypt], "{found:#?}");
+    assert_eq!(
+        unproven,
+        [Action::Head, Action::Get, Action::GetVersion, Action::CopyFrom, Action::Decrypt],
+        "{found:#?}"
+    );
     assert_eq!(fault(w.a.org(), &found).unwrap().code, FaultCode::IsolationUnproven);
     // Its own access gone is no proof of isolation either.
-    let f = AwsIsolation::new(connect(&w.endpoint, true).await).own(&w.b, &[share()]).await.unwrap_err();
+    let f = AwsIsolation::new(connect(&w.endpoint, true).await).own(&w.b, &has()).await.unwrap_err();
     assert_eq!(f.code, FaultCode::CredentialRefused, "{f}");
 }
 
@@ -368,7 +386,7 @@ async fn an_endpoint_that_is_down_is_unreachable_and_the_same_client_goes_on_aft
     let f = s.put_recording(&Digest::of(&later), later.clone(), &store::meta("x")).await.unwrap_err();
     assert_eq!((f.code, f.class()), (FaultCode::StoreUnreachable, FaultClass::Transient), "{f}");
     assert_eq!(q.send(&[queue::message("down", 2)]).await[0].as_ref().unwrap_err().code, FaultCode::QueueUnreachable);
-    let f = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &[share()]).await.unwrap_err();
+    let f = AwsIsolation::new(connect(&w.endpoint, true).await).other(&w.a, &w.b, &has()).await.unwrap_err();
     assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");
     let f = AwsSecrets::new(connect(&w.endpoint, true).await).share_credentials(&w.a, &share()).await.unwrap_err();
     assert_eq!(f.code, FaultCode::CredentialUnreachable, "{f}");
