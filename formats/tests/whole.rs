@@ -55,6 +55,7 @@ fn tables_of_whole_numbers_are_no_wfdb_headers() {
         "1 2 250\n16 16 16\n",
         "1.5 2 3\n2.5 16 4\n",
         "Room 12 3",
+        "1 2 3 4 5 6 7 8 9",
         "Room 12 3\nBed 16 2\n",
         "120/80 72 98\n118/76 70 99\n",
     ] {
@@ -65,6 +66,7 @@ fn tables_of_whole_numbers_are_no_wfdb_headers() {
     let lines: Vec<usize> = header.match_indices('\n').map(|(at, _)| at + 1).collect();
     assert_eq!(look(&header.as_bytes()[..lines[1]]), (Format::WfdbHeader, Verdict::Partial));
     assert_eq!(look(&header.as_bytes()[..lines[0]]), (Format::WfdbHeader, Verdict::Unverifiable));
+    assert_eq!(look(b"12 3 45 6"), (Format::WfdbHeader, Verdict::Unverifiable));
     no_cut_is_complete(header.trim_end().as_bytes());
 }
 

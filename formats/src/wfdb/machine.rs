@@ -21,7 +21,8 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
     if !named || !count.bytes().all(|c| c.is_ascii_digit()) || Header::parse(format!("{first}\n").as_bytes()).is_err() {
         return false;
     }
-    let Some(second) = lines.next() else { return words.next().is_some() };
+    // A count of samples, a time and a date may follow (header(5)).
+    let Some(second) = lines.next() else { return (1..=3).contains(&words.count()) };
     let mut next = second.split_ascii_whitespace();
     match (next.next(), next.next()) {
         (Some(file), Some(storage)) if !name.contains('/') => is_signal(file, storage),
@@ -88,7 +89,8 @@ impl Machine for HeaderMachine {
         let sums: Vec<u8> = header.signals.iter().filter_map(|s| s.checksum).flat_map(u16::to_le_bytes).collect();
         report.identity.acquisition =
             identity::opaque("wfdb", &[header.record.as_bytes(), header.base.as_bytes(), &sums]);
-        if header.signals.is_empty() && header.segments.is_empty() && !header.has_all_lines() {
+        let alone = header.signals.is_empty() && header.segments.is_empty() && !header.has_all_lines();
+        if alone {
             // Any line of a word and three numbers is a record line.
             report.unverifiable(Evidence::Missing { part: Part::SignalLines });
         } else if !header.has_all_lines() {
@@ -103,7 +105,7 @@ impl Machine for HeaderMachine {
                 actual: actual as u64,
             });
         }
-        if self.text.last() != Some(&b'\n') {
+        if !alone && self.text.last() != Some(&b'\n') {
             report.suspect(Evidence::Unclosed { part: Part::LastLine, depth: 1 });
         }
         if header.frames.is_none() {
