@@ -26,7 +26,7 @@ fn states(stack: &Stack) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_recording_by_every_way() {
-    let uploads_only = Clinic::new("kings-road", "ward").with("\n[gateway.uploads]\n");
+    let uploads_only = Clinic::new("kings-road", "office").with("\n[gateway.uploads]\n");
     let stack = Stack::start(&[clinic(), uploads_only]);
     let ports = WaysIn::configure(&stack);
     let _worker = stack.worker();
