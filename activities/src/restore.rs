@@ -101,7 +101,9 @@ async fn put_back(deps: &Deps, template: &Value, id: &str, r: &Physical, names: 
     }
     let wanted = wanted(template, id, names).unwrap_or_default();
     let settings: BTreeSet<&str> = differ.iter().filter_map(|d| d.setting.split('.').next()).collect();
-    for setting in settings {
+    // S3 takes a lock of objects for a bucket with versions only.
+    let (first, then): (Vec<_>, Vec<_>) = settings.into_iter().partition(|s| *s == "versioning");
+    for setting in first.into_iter().chain(then) {
         tracing::warn!(resource = id, setting, "putting back what was changed past us");
         deps.settings.write(r, setting, &wanted[setting]).await?;
     }
