@@ -227,28 +227,25 @@ pub(crate) async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, F
     let template: Value = serde_json::from_str(&plan.template).unwrap_or_default();
     lose_nothing(plan, &unnamed_remakes(&template, &plan.remakes, &plan.allows))?;
     clear_failed_creation(deps, &plan.stack).await?;
-    let changes = computed(deps, plan, &change_set(plan), &plan.template, |s| {
-        unnamed_losses(s.iter().map(announced), &plan.allows)
-    })
-    .await?;
+    let changes = computed(deps, plan, &change_set(plan), &plan.template, &plan.allows).await?;
     Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() })
 }
 
 /// Makes a change set of a plan's stack and waits until it is computed; it is gone again if there is nothing to change, or
-/// if `losses` finds something in it.
+/// if it would lose what is not among `allows`.
 async fn computed(
     deps: &Deps,
     plan: &StackPlan,
     name: &str,
     template: &str,
-    losses: impl Fn(&[ResourceChange]) -> Vec<String>,
+    allows: &[String],
 ) -> Result<Vec<ResourceChange>, Fault> {
     deps.stacks.create_change_set(&plan.stack, name, template, &plan.tags).await?;
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
         match deps.stacks.change_set(&plan.stack, name).await? {
             ChangeSetState::Ready(changes) => {
-                let refused = lose_nothing(plan, &losses(&changes));
+                let refused = lose_nothing(plan, &unnamed_losses(changes.iter().map(announced), allows));
                 if refused.is_err() {
                     discard(deps, plan, name).await?;
                 }
@@ -394,9 +391,7 @@ pub(crate) async fn part_way(
 ) -> Result<(), Fault> {
     let name = format!("{}-{part}", change_set(plan));
     let allows = [&plan.allows, gone].concat();
-    // The plan's own change set was held against the names in full. Of a step on the way only what is certain counts.
-    let certain = |s: &[ResourceChange]| unnamed_losses(s.iter().map(announced).filter(Announced::certain), &allows);
-    if !computed(deps, plan, &name, template, certain).await?.is_empty() {
+    if !computed(deps, plan, &name, template, &allows).await?.is_empty() {
         executed(deps, plan, approval, &name).await?;
     }
     Ok(())

@@ -38,13 +38,6 @@ pub struct Announced<'a> {
 }
 
 impl Announced<'_> {
-    /// Whether CloudFormation knows what will become of the resource. A reference to what is gone leaves that open for all
-    /// that refers to it.
-    #[must_use]
-    pub fn certain(&self) -> bool {
-        self.action == "Remove" || self.replacement == "True"
-    }
-
     /// Whether it takes away a resource that holds data, or access to data, or may do so: what CloudFormation does not
     /// know before it does it counts as the worst that it can come to.
     fn loses(&self) -> bool {
@@ -88,13 +81,6 @@ mod tests {
 
     fn said<'a>(id: &'a str, resource_type: &'a str, action: &'a str, replacement: &'a str) -> Announced<'a> {
         Announced { id, resource_type, action, replacement }
-    }
-
-    #[test]
-    fn what_is_open_is_not_certain() {
-        let certain = |action, replacement| said("B", BUCKET, action, replacement).certain();
-        assert!(certain("Remove", "") && certain("Modify", "True"));
-        assert!(!certain("Modify", "Conditional") && !certain("Modify", "") && !certain("Modify", "False"));
     }
 
     #[test]
