@@ -38,12 +38,13 @@ pub struct Announced<'a> {
 }
 
 impl Announced<'_> {
-    /// Whether it takes away a resource that holds data, or access to data, or may do so: what CloudFormation does not
-    /// know before it does it counts as the worst that it can come to.
+    /// Whether it takes away a resource that holds data, or access to data. `Conditional` does not count: CloudFormation
+    /// says it of whatever refers to something that changes (a bucket's policy, when the bucket is given another rule), and
+    /// the planner has asked for the names of what the properties themselves replace.
     fn loses(&self) -> bool {
         let takes = match self.action {
             "Add" | "Import" => false,
-            "Modify" => self.replacement != "False",
+            "Modify" => self.replacement == "True",
             _ => true,
         };
         takes && STATEFUL.contains(&self.resource_type)
@@ -56,8 +57,7 @@ impl Announced<'_> {
 pub fn unnamed_losses<'a>(steps: impl IntoIterator<Item = Announced<'a>>, allows: &[String]) -> Vec<String> {
     let lost = steps.into_iter().filter(|s| s.loses() && !allows.iter().any(|a| a == s.id));
     let how = |s: &Announced<'_>| match (s.action, s.replacement) {
-        ("Modify", "True") => "is replaced",
-        ("Modify", _) => "may be replaced",
+        ("Modify", _) => "is replaced",
         ("Remove", _) => "is removed",
         _ => "may be replaced or removed",
     };
@@ -90,8 +90,8 @@ mod tests {
             ("Import", "", None),
             ("Modify", "False", None),
             ("Modify", "True", Some("is replaced")),
-            ("Modify", "Conditional", Some("may be replaced")),
-            ("Modify", "", Some("may be replaced")),
+            ("Modify", "Conditional", None),
+            ("Modify", "", None),
             ("Remove", "", Some("is removed")),
             ("Dynamic", "", Some("may be replaced or removed")),
         ] {
