@@ -9,18 +9,7 @@ use leadline_formats::sets::{WfdbFiles, wfdb_verdict};
 use leadline_formats::synth::SynthFormat;
 use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
 use leadline_formats::{Format, Verdict, inspect_bytes};
-
-fn look(bytes: &[u8]) -> (Format, Verdict) {
-    let found = inspect_bytes(bytes);
-    (found.format, found.verdict)
-}
-
-/// Every cut of a whole file that is complete tells that it lacks something.
-fn no_cut_is_complete(bytes: &[u8]) {
-    for cut in (1..bytes.len()).filter(|cut| bytes.len() - cut < 600 || cut % 97 == 0) {
-        assert_ne!(inspect_bytes(&bytes[..cut]).verdict, Verdict::Complete, "cut to {cut} of {}", bytes.len());
-    }
-}
+use samples::{look, no_cut_is_complete};
 
 fn atom(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()

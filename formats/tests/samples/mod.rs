@@ -10,7 +10,20 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use leadline_formats::synth::{Spec, SynthFormat};
-use leadline_formats::{Format, Verdict};
+use leadline_formats::{Format, Verdict, inspect_bytes};
+
+/// What a content is, and how whole.
+pub fn look(bytes: &[u8]) -> (Format, Verdict) {
+    let found = inspect_bytes(bytes);
+    (found.format, found.verdict)
+}
+
+/// Every cut of a whole file that is complete tells that it lacks something.
+pub fn no_cut_is_complete(bytes: &[u8]) {
+    for cut in (1..bytes.len()).filter(|cut| bytes.len() - cut < 600 || cut % 97 == 0) {
+        assert_ne!(inspect_bytes(&bytes[..cut]).verdict, Verdict::Complete, "cut to {cut} of {}", bytes.len());
+    }
+}
 
 /// A whole file, and the verdict that a whole file of its kind can get.
 pub struct Sample {
