@@ -488,7 +488,7 @@ def test_reset_forgets(data):
 def test_refuses_to_start(data):
     """With another MiniStack, with a folder that is in use, without a choice of where state goes."""
     fake = "import importlib.metadata as m, runpy, sys; m.version = lambda n: '1.5.34'; sys.argv[1:] = ['--memory']; "
-    fake += f"runpy.run_path({str(LAUNCHER)!r}, run_name='__main__')"
+    fake += f"sys.path.insert(0, {str(LAUNCHER.parent)!r}); runpy.run_path({str(LAUNCHER)!r}, run_name='__main__')"
     r = subprocess.run([sys.executable, "-c", fake], capture_output=True, text=True)
     assert r.returncode == 1 and "made for ministack" in r.stderr, r
     with Endpoint(data):

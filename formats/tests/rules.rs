@@ -201,6 +201,19 @@ fn an_annotated_ecg_needs_root_and_extension() {
     assert_eq!(relate(&aecg("s1", "1 2 3"), &aecg("s1", "1 2 4")), Relation::Revision);
 }
 
+#[test]
+fn words_where_samples_belong_are_no_waveform() {
+    for (digits, expected) in
+        [("1 -2 3.5", Verdict::Complete), ("", Verdict::Unverifiable), ("lead off", Verdict::Unverifiable)]
+    {
+        let text =
+            format!("<AnnotatedECG xmlns=\"urn:hl7-org:v3\"><value><digits>{digits}</digits></value></AnnotatedECG>");
+        let inspection = inspect_bytes(text.as_bytes());
+        assert_eq!(inspection.verdict, expected, "{digits:?}: {:?}", inspection.evidence);
+        assert_eq!(inspection.identity.waveform.is_some(), expected == Verdict::Complete, "{digits:?}");
+    }
+}
+
 /// Neither whole contents nor broken ones: a cut or a wrong byte makes parsers speak of what they met.
 #[test]
 fn no_text_of_a_content_leaks() {

@@ -13,8 +13,12 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// The launcher of the AWS endpoint; written into the state folder, so that the binary needs no checkout.
-const LAUNCHER: &str = include_str!("../../../script/aws-endpoint.py");
+/// The launcher of the AWS endpoint, by names within the state folder: written there, so that the binary needs no checkout.
+const LAUNCHER: [(&str, &str); 3] = [
+    ("aws-endpoint.py", include_str!("../../../script/aws-endpoint.py")),
+    ("aws_endpoint/durability.py", include_str!("../../../script/aws_endpoint/durability.py")),
+    ("aws_endpoint/templates.py", include_str!("../../../script/aws_endpoint/templates.py")),
+];
 const READY: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -47,9 +51,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if !temporal.exists() {
         return Err(Failure::new(format!("no tools in {}: run script/bootstrap first", tools.display())));
     }
-    std::fs::create_dir_all(a.state.join("aws")).map_err(|e| Failure::new(format!("state folder: {e}")))?;
-    let launcher = a.state.join("aws-endpoint.py");
-    std::fs::write(&launcher, LAUNCHER).map_err(|e| Failure::new(format!("state folder: {e}")))?;
+    let unwritable = |e: std::io::Error| Failure::new(format!("state folder: {e}"));
+    for folder in ["aws", "aws_endpoint"] {
+        std::fs::create_dir_all(a.state.join(folder)).map_err(unwritable)?;
+    }
+    for (name, text) in LAUNCHER {
+        std::fs::write(a.state.join(name), text).map_err(unwritable)?;
+    }
 
     let ways = Ways::bind(g, &a.env).await?;
 
@@ -66,7 +74,11 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         server.args(["--namespace", namespace]);
     }
     let mut aws = Command::new(tools.join("bin/python"));
-    aws.arg(&launcher).arg("--port").arg(a.aws_port.to_string()).arg("--data").arg(a.state.join("aws"));
+    aws.arg(a.state.join("aws-endpoint.py"))
+        .arg("--port")
+        .arg(a.aws_port.to_string())
+        .arg("--data")
+        .arg(a.state.join("aws"));
 
     let mut running = [
         ("Temporal", a.temporal_port, spawn(server, &a.state.join("temporal.log"))?),

@@ -63,6 +63,8 @@ pub(super) struct Numbers {
     number: Number,
     lists: u32,
     gap: bool,
+    started: bool,
+    /// Whether there was a digit: text alone is no waveform.
     pub(super) any: bool,
 }
 
@@ -75,6 +77,7 @@ impl Numbers {
             number: Number::default(),
             lists: 0,
             gap: false,
+            started: false,
             any: false,
         }
     }
@@ -89,11 +92,12 @@ impl Numbers {
             if self.lists == 0 {
                 self.number.push(*byte);
             }
-            if self.gap && self.any {
+            if self.gap && self.started {
                 self.block.push(b' ');
             }
             self.gap = false;
-            self.any = true;
+            self.started = true;
+            self.any |= byte.is_ascii_digit();
             self.block.push(*byte);
             if self.block.len() >= 4095 {
                 self.digest.bytes(&self.block);
@@ -106,7 +110,7 @@ impl Numbers {
     pub(super) fn end(&mut self) {
         self.gap = false;
         self.close_number();
-        if self.any {
+        if self.started {
             self.lists += 1;
             self.block.push(b';');
         }

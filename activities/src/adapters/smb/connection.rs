@@ -3,7 +3,7 @@
 //! `smb2` 0.39.0 does not set SMB2_GLOBAL_CAP_ENCRYPTION in its NEGOTIATE, and Samba offers a cipher only if that bit is
 //! set (MS-SMB2 3.3.5.4), so an encrypted share would answer ACCESS_DENIED. The bit is set on the way out here, and the
 //! preauthentication hash (MS-SMB2 3.2.5.2) is made over what was really sent. To be removed when upstream sets it:
-//! `tests/tests/share_contract.rs` has the encrypted share that tells.
+//! `tests/tests/e2e/share_contract.rs` has the encrypted share that tells.
 
 use super::SmbConfig;
 use super::errors::{Doing, fault};

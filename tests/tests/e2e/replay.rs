@@ -1,9 +1,8 @@
 //! Recorded histories, replayed: a change of workflow code that breaks workflows under way fails here.
 //!
-//! `cargo test -p leadline-tests --test replay -- --ignored` records them anew; see `tests/histories/README.md` for when
+//! `cargo test --workspace --test e2e replay -- --ignored` records them anew; see `tests/histories/README.md` for when
 //! that is right.
 
-#[path = "replay/provisioning.rs"]
 mod provisioning;
 
 use leadline_activities::adapters::aws_fake::Planned;

@@ -3,7 +3,6 @@
 //! signal is put into the recorded histories at every end of a step, in each of these orders, and what the workflow has
 //! done once both are told is compared, as is where it turns from what is recorded.
 
-#[path = "signals/told.rs"]
 mod told;
 
 use leadline_tests::harness::tools::root;
