@@ -1,29 +1,20 @@
 //! `leadline file`: what became of files, read from Temporal. Names are PHI: they are shown only on request.
 
+use super::file_find as find;
 use super::file_set::InSet;
 use super::outcome::{self, Said};
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use futures::StreamExt;
 use leadline_activities::cost;
-use leadline_domain::lifecycle::{ArchiveState, Intake, Lifecycle, Outcome, Phase};
+use leadline_domain::lifecycle::{ArchiveState, Outcome, Phase};
 use leadline_domain::message::rfc3339;
 use leadline_domain::{EnvId, OrgId, RecordingId, Relation};
-use leadline_workflows::ingest_batch::BatchItem;
+use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::set_lifecycle::SetReport;
-use leadline_workflows::{IngestBatch, RecordingLifecycle, SetLifecycle, ids};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::time::Duration;
-use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
-    WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
-};
-use temporalio_common::data_converters::{SerializationContextData, WorkflowSerializationContext};
-use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_client::{Client, UntypedWorkflow, WorkflowFetchHistoryOptions};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -62,7 +53,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
         Command::List { env, org, attention, limit, show_paths } => {
             let client = Site::load(g, &env)?.temporal().await?;
-            let mut found = collect(&client, org.as_ref(), limit).await?;
+            let mut found = find::latest(&client, org.as_ref(), limit).await?;
             if attention {
                 found.retain(|f| matches!(f.report.outcome(), None | Some(Outcome::Quarantined { .. })));
             }
@@ -81,10 +72,8 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         Command::Show { key, env, show_paths } => {
             let site = Site::load(g, &env)?;
             let client = site.temporal().await?;
-            let found = collect(&client, None, usize::MAX).await?;
             let wanted = key.rsplit('/').next().unwrap_or(&key);
-            let matching: Vec<&Found> = found.iter().filter(|f| f.key().starts_with(wanted)).collect();
-            let Some(f) = matching.first() else {
+            let Some(f) = &find::by_key(&client, wanted).await? else {
                 return Err(Failure::new(format!("no file with key {key} is known to Temporal in {env}")));
             };
             match g.output {
@@ -115,91 +104,8 @@ pub(super) struct Found {
     pub(super) set: Option<InSet>,
 }
 
-async fn collect(client: &Client, org: Option<&OrgId>, limit: usize) -> Result<Vec<Found>, Failure> {
-    let mut query = "WorkflowType IN ('RecordingLifecycle', 'IngestBatch', 'SetLifecycle')".to_owned();
-    if let Some(o) = org {
-        query.push_str(&format!(" AND {} = '{o}'", ids::SEARCH_ATTRIBUTES[0]));
-    }
-    let mut listed = client.list_workflows(query, WorkflowListOptions::default()).take(limit);
-    let (mut found, mut sets) = (Vec::new(), BTreeSet::new());
-    while let Some(w) = listed.next().await {
-        let w = w.map_err(|e| Failure::new(format!("Temporal does not list workflows: {e}")))?;
-        let running = w.status() == WorkflowExecutionStatus::Running;
-        if w.workflow_type() == "IngestBatch" {
-            let items = batch(client, w.id(), running).await;
-            found.extend(items.into_iter().filter_map(|i| match i {
-                BatchItem::Done(report) | BatchItem::Running(report) => {
-                    Some(Found { workflow_id: w.id().to_owned(), report: *report, set: None })
-                }
-                // Its own lifecycle tells.
-                BatchItem::Left { .. } => None,
-            }));
-        } else if w.workflow_type() == "SetLifecycle" {
-            // A set that begins again has the same id: what it says last is what holds.
-            if sets.insert(w.id().to_owned())
-                && let Some(set) = set(client, w.id()).await
-            {
-                found.extend(InSet::members(w.id(), set));
-            }
-        } else if let Some(report) = lifecycle(client, w.id(), w.run_id(), running).await {
-            found.push(Found { workflow_id: w.id().to_owned(), report, set: None });
-        }
-    }
-    Ok(found)
-}
-
-/// Queries need a worker that has time; without one the running ones are left out rather than waited for. A batch's files
-/// are told as they were when it began.
-const QUERY: Duration = Duration::from_secs(3);
-
-async fn batch(client: &Client, id: &str, running: bool) -> Vec<BatchItem> {
-    let h = client.get_workflow_handle::<IngestBatch>(id);
-    if running {
-        let q = h.query(IngestBatch::items, (), WorkflowQueryOptions::default());
-        let items: Vec<BatchItem> = tokio::time::timeout(QUERY, q).await.ok().and_then(Result::ok).unwrap_or_default();
-        return if items.is_empty() { begun(client, id).await.unwrap_or_default() } else { items };
-    }
-    h.get_result(WorkflowGetResultOptions::default()).await.unwrap_or_default()
-}
-
-/// The files of a batch as it took them on.
-async fn begun(client: &Client, id: &str) -> Option<Vec<BatchItem>> {
-    let h = client.get_workflow_handle::<UntypedWorkflow>(id);
-    let events = h.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.ok()?;
-    let first = events.into_iter().next()?;
-    let now_ms = first.event_time.map_or(0, |t| t.seconds * 1000 + i64::from(t.nanos) / 1_000_000);
-    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = first.attributes else { return None };
-    let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());
-    let converter = &client.options().data_converter;
-    let files: Vec<Intake> = converter.from_payloads(&context, started.input?.payloads).await.ok()?;
-    let running = |intake: Intake| {
-        let (lifecycle, _) = Lifecycle::begin(&intake, now_ms);
-        BatchItem::Running(Box::new(FileReport { intake, lifecycle }))
-    };
-    Some(files.into_iter().map(running).collect())
-}
-
-async fn lifecycle(client: &Client, id: &str, _run: &str, running: bool) -> Option<FileReport> {
-    let h = client.get_workflow_handle::<RecordingLifecycle>(id);
-    if running {
-        let q = h.query(RecordingLifecycle::report, (), WorkflowQueryOptions::default());
-        return tokio::time::timeout(QUERY, q).await.ok()?.ok()?;
-    }
-    h.get_result(WorkflowGetResultOptions::default()).await.ok()
-}
-
-async fn set(client: &Client, id: &str) -> Option<SetReport> {
-    let h = client.get_workflow_handle::<SetLifecycle>(id);
-    let d = h.describe(WorkflowDescribeOptions::default()).await.ok()?;
-    if d.status() == WorkflowExecutionStatus::Running {
-        let q = h.query(SetLifecycle::report, (), WorkflowQueryOptions::default());
-        return tokio::time::timeout(QUERY, q).await.ok()?.ok();
-    }
-    h.get_result(WorkflowGetResultOptions::default()).await.ok()
-}
-
 impl Found {
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         self.report.intake.file_key().to_string()
     }
 

@@ -10,6 +10,7 @@ mod dev_ways;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod file;
+mod file_find;
 mod file_set;
 pub(crate) mod gateway;
 pub(crate) mod inspect;

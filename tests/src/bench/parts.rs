@@ -121,6 +121,12 @@ impl Parts<'_> {
         !any(&self.on_disk(folder))
     }
 
+    /// How many files are in a folder.
+    #[must_use]
+    pub fn count(&self, folder: &str) -> usize {
+        std::fs::read_dir(self.on_disk(folder)).map_or(0, Iterator::count)
+    }
+
     /// Takes all messages and compares: each of these digests once, and nothing else.
     ///
     /// # Panics
