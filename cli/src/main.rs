@@ -154,3 +154,26 @@ fn main() -> std::process::ExitCode {
         Err(e) => exit::report(&e.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, ValueEnum as _};
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn completions_know_the_commands_in_every_shell() {
+        for shell in clap_complete::Shell::value_variants() {
+            let mut out = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "leadline", &mut out);
+            let out = String::from_utf8_lossy(&out);
+            for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+                assert!(out.contains(command.get_name()), "{shell}: {}", command.get_name());
+            }
+        }
+    }
+}

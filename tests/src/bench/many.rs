@@ -171,7 +171,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, copied: Option<f64>, rows: &mut Vec<
             let intake = Intake {
                 org: p.org(),
                 share: id.clone(),
-                fingerprint: Fingerprint { path: e.path.clone(), stat: e.stat },
+                fingerprint: Fingerprint { path: e.path.clone(), stat: e.stat.clone() },
                 quiet_ms: 60_000,
                 settle: SettleRule::default(),
                 archive: ArchiveRule::Move { folder: "_archive".into() },

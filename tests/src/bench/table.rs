@@ -64,6 +64,20 @@ impl Row {
             Goal::Most(n) => v <= n,
         })
     }
+    /// For people, under the head of [`Rows::text`].
+    #[must_use]
+    pub fn line(&self) -> String {
+        let beside = self.beside.as_ref().map_or(String::new(), |(w, v)| format!("{w} {v:.1}"));
+        let ratio = self.ratio().map_or(String::new(), |n| format!("{n:.2}"));
+        let goal = self.goal.map_or(String::new(), |g| {
+            let (sign, n) = match g {
+                Goal::Least(n) => ("≥", n),
+                Goal::Most(n) => ("≤", n),
+            };
+            format!("{sign} {n} {}", if self.reached() == Some(true) { "reached" } else { "NOT reached" })
+        });
+        format!("{:<46} {:>12.2} {:<8} {beside:<34} {ratio:>6}  {goal}", self.what, self.value, self.unit)
+    }
 }
 
 /// All of them.
@@ -77,16 +91,8 @@ impl Rows {
         let mut out =
             format!("{:<46} {:>12} {:<8} {:<34} {:>6}  {}\n", "measure", "value", "", "beside", "ratio", "goal");
         for r in &self.0 {
-            let beside = r.beside.as_ref().map_or(String::new(), |(w, v)| format!("{w} {v:.1}"));
-            let ratio = r.ratio().map_or(String::new(), |n| format!("{n:.2}"));
-            let goal = r.goal.map_or(String::new(), |g| {
-                let (sign, n) = match g {
-                    Goal::Least(n) => ("≥", n),
-                    Goal::Most(n) => ("≤", n),
-                };
-                format!("{sign} {n} {}", if r.reached() == Some(true) { "reached" } else { "NOT reached" })
-            });
-            out.push_str(&format!("{:<46} {:>12.2} {:<8} {beside:<34} {ratio:>6}  {goal}\n", r.what, r.value, r.unit));
+            out.push_str(&r.line());
+            out.push('\n');
         }
         out
     }

@@ -34,26 +34,37 @@ async fn main() {
     worker.stop(std::time::Duration::from_secs(20));
 
     let mut rows = Rows::default();
+    let mut told = 0;
+    // A part takes minutes: what it measured is told when it ends, too.
+    let mut tell = |rows: &Rows| {
+        rows.0[told..].iter().for_each(|r| note(r.line().trim_end()));
+        told = rows.0.len();
+    };
     let mut copied = None;
     if files > 0 {
         note(&format!("a backlog of {files} files, and rclone with 8, 16 and 32 transfers, the best of which counts"));
         copied = Some(backlog(&p, files, &mut rows.0).await);
+        tell(&rows);
     }
     if ones > 0 {
         note(&format!("{ones} files with a lifecycle each"));
         singles(&p, ones, copied, &mut rows.0).await;
+        tell(&rows);
     }
     if paced > 0 {
         note(&format!("{paced} files, one every 150 ms"));
         latency(&p, paced, &mut rows.0).await;
+        tell(&rows);
     }
     if received > 0 {
         note(&format!("{received} files by each of the other ways in"));
         ingress(&p, ports, received, &mut rows.0).await;
+        tell(&rows);
     }
     if mib > 0 {
         note(&format!("one file of {mib} MiB"));
         large(&p, mib, &mut rows.0).await;
+        tell(&rows);
     }
     if orgs > 0 {
         note(&format!("{orgs} organizations onboarded in one run, on servers of their own"));

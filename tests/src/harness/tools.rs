@@ -1,10 +1,11 @@
 //! Where `script/bootstrap` put the tools, and small helpers for processes.
 
 use std::fs::File;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The folder of tools: `LEADLINE_TOOLS`, or where `script/bootstrap` puts them by default.
@@ -112,6 +113,28 @@ fn status_kib(pid: u32, key: &str) -> Option<u64> {
     status.lines().find(|l| l.starts_with(key))?.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Ends what [`Owned`] started when this process ends without dropping it, by SIGTERM say: its standard input ends then.
+const GUARD: &str = r#"trap '' INT TERM HUP
+while read -r what pid; do
+    if [ "$what" = started ]; then all="$all $pid"; continue; fi
+    left=
+    for p in $all; do [ "$p" = "$pid" ] || left="$left $p"; done
+    all=$left
+done
+[ -z "$all" ] || kill $all"#;
+
+/// Tells the guard.
+fn guard(what: &str, pid: u32) {
+    static STDIN: LazyLock<Mutex<Option<ChildStdin>>> = LazyLock::new(|| {
+        let mut c = Command::new("sh");
+        c.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Mutex::new(c.spawn().ok().and_then(|mut c| c.stdin.take()))
+    });
+    if let Some(stdin) = STDIN.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        let _ = writeln!(stdin, "{what} {pid}");
+    }
+}
+
 /// A process that ends with its owner. SIGKILL by [`Owned::kill`], SIGTERM first when dropped.
 pub struct Owned {
     child: Option<Child>,
@@ -125,6 +148,7 @@ impl Owned {
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
+        guard("started", child.id());
         Self { child: Some(child) }
     }
 
@@ -144,6 +168,7 @@ impl Owned {
         if let Some(mut c) = self.child.take() {
             let _ = c.kill();
             let _ = c.wait();
+            guard("ended", c.id());
         }
     }
 
@@ -154,12 +179,14 @@ impl Owned {
         let end = Instant::now() + grace;
         while Instant::now() < end {
             if let Ok(Some(s)) = c.try_wait() {
+                guard("ended", c.id());
                 return Some(s);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = c.kill();
         let _ = c.wait();
+        guard("ended", c.id());
         None
     }
 }
@@ -167,5 +194,25 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         self.stop(Duration::from_secs(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_owner_leaves_behind_is_ended() {
+        let idle = || Command::new("sleep").arg("600").spawn().expect("sleep runs");
+        let (mut left, mut ended) = (idle(), idle());
+        let mut guard = Command::new("sh").args(["-c", GUARD]).stdin(Stdio::piped()).spawn().expect("sh runs");
+        let mut told = guard.stdin.take().expect("piped");
+        write!(told, "started {0}\nstarted {1}\nended {1}\n", left.id(), ended.id()).expect("told");
+        drop(told);
+        assert!(!left.wait().expect("waited for").success(), "by a signal");
+        assert!(guard.wait().expect("waited for").success());
+        assert!(ended.try_wait().expect("looked at").is_none(), "what ended before may be another's by now");
+        ended.kill().expect("killed");
+        ended.wait().expect("waited for");
     }
 }

@@ -5,6 +5,7 @@ mod alarms;
 mod aws_contract;
 mod bad_input;
 mod codec_server;
+mod dev;
 mod dicom;
 mod dicom_peers;
 mod drift;
