@@ -301,6 +301,25 @@ def patch_batch_actions(actions):
     actions.extract_iam_action = with_singles
 
 
+def patch_copied_parts(s3):
+    """S3 computes the checksum of a part that it copies, as of one that is sent, and says it in the answer."""
+    inner = s3._upload_part_copy
+
+    def upload_part_copy(bucket, key, query, headers):
+        answer = inner(bucket, key, query, headers)
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        algorithm = upload and upload.get("checksum_algorithm")
+        if answer[0] != 200 or not algorithm:
+            return answer
+        part = upload["parts"][int(s3._qp(query, "partNumber", "1"))]
+        value = s3._compute_s3_checksum(algorithm, part["body"])
+        part["checksums"] = {algorithm: value}
+        said = f"<Checksum{algorithm}>{value}</Checksum{algorithm}></CopyPartResult>".encode()
+        return answer[0], answer[1], answer[2].replace(b"</CopyPartResult>", said)
+
+    s3._upload_part_copy = upload_part_copy
+
+
 def patch_deduplication(sqs):
     """What a FIFO queue has seen for long enough is forgotten from the oldest on, without a look at all of it a message."""
 
@@ -846,6 +865,7 @@ def main():
     patch_batch_actions(iam_actions)
     patch_form_signers(s3, responses)
     patch_deduplication(sqs)
+    patch_copied_parts(s3)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

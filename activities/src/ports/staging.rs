@@ -1,6 +1,7 @@
 //! The parts of an organization's store that are not recordings: what was received and is not judged yet, and small
 //! objects that are written once.
 
+use super::content::Content;
 use super::store::{Put, RecordingMeta};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,7 +64,7 @@ pub trait Staging: Send + Sync {
     ///
     /// # Errors
     /// `store.*` and `credential.*`.
-    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault>;
+    async fn adopt(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault>;
 
     /// Removes `staging/<name>`. One that is not there is success.
     ///

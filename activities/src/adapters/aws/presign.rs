@@ -5,6 +5,7 @@ use super::errors::{Service, fault, status};
 use super::multipart::staging;
 use super::s3::{S3OrgStore, bulk};
 use super::sts::Aws;
+use crate::ports::content::Pieces;
 use crate::ports::uploads::{
     Declared, Form, HeldPart, LONGEST_VALID, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
 };
@@ -45,7 +46,7 @@ impl Uploads for AwsUploads {
         let org = self.aws.organization(scope);
         // Here rather than in the first request: a role that cannot be taken is reported as itself.
         org.role.credentials().await?;
-        Ok(Arc::new(S3Uploads { store: S3OrgStore::new(org) }))
+        Ok(Arc::new(S3Uploads { store: S3OrgStore::new(org, Pieces::default()) }))
     }
 }
 

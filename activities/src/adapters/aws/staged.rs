@@ -2,6 +2,7 @@
 
 use super::multipart::staging;
 use super::s3::{CLAIM, S3OrgStore, bulk, plain, taken};
+use crate::ports::content::Content;
 use crate::ports::staging::{Once, Staged, Staging};
 use crate::ports::store::{Put, RecordingMeta};
 use async_trait::async_trait;
@@ -63,8 +64,8 @@ impl Staging for S3OrgStore {
         Ok(Some(body.map_err(cut)?.into_bytes()))
     }
 
-    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        self.promote_staged(plain(name)?, size, digest, meta).await
+    async fn adopt(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.promote_staged(plain(name)?, content, meta).await
     }
 
     async fn remove_staged(&self, name: &str) -> Result<(), Fault> {

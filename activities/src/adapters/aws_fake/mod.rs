@@ -6,6 +6,7 @@ mod staging;
 
 pub use alarms::FakeAlarms;
 
+use crate::ports::content::{Content, Pieces};
 use crate::ports::queue::{Incoming, Outgoing, Queue};
 use crate::ports::staging::Once;
 use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Shelf, Upload};
@@ -97,6 +98,8 @@ struct Bucket {
     once: BTreeMap<(Once, String), (String, Bytes)>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
+    /// Pieces that are copied of a staged object, of a copy that was cut off.
+    copied: BTreeMap<String, BTreeSet<usize>>,
     begun: u64,
     calls: BTreeMap<&'static str, u64>,
 }
@@ -105,6 +108,7 @@ struct Bucket {
 #[derive(Default)]
 pub struct FakeStore {
     bucket: Mutex<Bucket>,
+    pieces: Pieces,
     /// Faults to come.
     pub faults: FaultPlan,
 }
@@ -114,6 +118,12 @@ impl FakeStore {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// An empty one that copies in these pieces.
+    #[must_use]
+    pub fn copying(pieces: Pieces) -> Arc<Self> {
+        Arc::new(Self { pieces, ..Self::default() })
     }
 
     /// The recordings that are stored, with what is stored beside them.
@@ -169,6 +179,37 @@ impl FakeStore {
         let done = f(&mut lock(&self.bucket))?;
         after.map_or(Ok(done), Err)
     }
+
+    /// Copies what is staged piece by piece, if that is how it is copied. Whoever stops in between leaves what is there.
+    async fn copy_pieces(&self, name: &str, size: u64, content: Option<&Content>) -> Result<(), Fault> {
+        if self.pieces.at_once(size) {
+            return Ok(());
+        }
+        for (n, (first, last)) in self.pieces.ranges(size).into_iter().enumerate() {
+            if lock(&self.bucket).copied.get(name).is_some_and(|c| c.contains(&n)) {
+                continue;
+            }
+            let range = usize::try_from(first).unwrap_or(usize::MAX)..=usize::try_from(last).unwrap_or(0);
+            self.call("copy_piece", |b| {
+                let Some(staged) = b.staged.get(name) else { return Ok(()) };
+                let piece = staged.body.get(range).map(Digest::of);
+                let wanted = content.map(|c| c.pieces.get(n).copied());
+                if wanted.is_some_and(|w| w != piece) {
+                    b.copied.remove(name);
+                    return Err(wrong_checksum());
+                }
+                b.copied.entry(name.to_owned()).or_default().insert(n);
+                Ok(())
+            })?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn copied(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<(), Fault> {
+        let there = lock(&self.bucket).there(meta.shelf, &content.digest).is_some();
+        if there { Ok(()) } else { self.copy_pieces(name, content.size, Some(content)).await }
+    }
 }
 
 impl Bucket {
@@ -187,7 +228,9 @@ impl Bucket {
         Put::Created
     }
 
-    fn promoted(&mut self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+    fn promoted(&mut self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        let (size, digest) = (content.size, &content.digest);
+        self.copied.remove(name);
         let Some(staged) = self.staged.get(name).cloned() else {
             let lost = || Fault::new(FaultCode::StoreUploadLost, "nothing is staged");
             return self.there(meta.shelf, digest).ok_or_else(lost);
@@ -279,9 +322,14 @@ impl OrgStore for FakeStore {
         })
     }
 
-    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+    fn pieces(&self) -> Pieces {
+        self.pieces
+    }
+
+    async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.copied(name, content, meta).await?;
         self.call("promote", |b| {
-            let put = b.promoted(name, size, digest, meta)?;
+            let put = b.promoted(name, content, meta)?;
             b.staged.remove(name);
             Ok(put)
         })

@@ -1,6 +1,7 @@
 //! Staging and objects that are written once, in memory.
 
-use super::{Bucket, FakeStore, Object, wrong_checksum};
+use super::{Bucket, FakeStore, Object, lock, wrong_checksum};
+use crate::ports::content::Content;
 use crate::ports::staging::{Once, Staged, Staging};
 use crate::ports::store::{Put, RecordingMeta};
 use async_trait::async_trait;
@@ -53,8 +54,9 @@ impl Staging for FakeStore {
         })
     }
 
-    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        self.call("adopt", |b| b.promoted(name, size, digest, meta))
+    async fn adopt(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.copied(name, content, meta).await?;
+        self.call("adopt", |b| b.promoted(name, content, meta))
     }
 
     async fn remove_staged(&self, name: &str) -> Result<(), Fault> {
@@ -65,6 +67,9 @@ impl Staging for FakeStore {
     }
 
     async fn quarantine_staged(&self, name: &str, size: u64) -> Result<bool, Fault> {
+        if lock(&self.bucket).staged.contains_key(name) {
+            self.copy_pieces(name, size, None).await?;
+        }
         self.call("quarantine_staged", |b| match b.staged.remove(name) {
             Some(o) if o.body.len() as u64 != size => {
                 b.staged.insert(name.to_owned(), o);
