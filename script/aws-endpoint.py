@@ -320,6 +320,28 @@ def patch_copied_parts(s3):
     s3._upload_part_copy = upload_part_copy
 
 
+def patch_ranges_of_versions(s3):
+    """A range of a version is that range, as of the current object; MiniStack sends all of it."""
+    inner = s3._get_object
+
+    def get_object(bucket, key, headers, query_params=None):
+        answer = inner(bucket, key, headers, query_params)
+        wanted = headers.get("range", "")
+        if answer[0] != 200 or not wanted or not s3._qp(query_params or {}, "versionId", ""):
+            return answer
+        _, said, body = answer
+        found = s3._parse_range(wanted, len(body))
+        if found is None:
+            refused = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
+            return 416, refused, s3._xml_body(s3._range_error_xml(bucket, key))
+        start, end = found
+        said = {name: value for name, value in said.items() if not name.lower().startswith("x-amz-checksum-")}
+        said.update({"Content-Length": str(end + 1 - start), "Content-Range": f"bytes {start}-{end}/{len(body)}"})
+        return 206, said, body[start:end + 1]
+
+    s3._get_object = get_object
+
+
 def patch_deduplication(sqs):
     """What a FIFO queue has seen for long enough is forgotten from the oldest on, without a look at all of it a message."""
 
@@ -866,6 +888,7 @@ def main():
     patch_form_signers(s3, responses)
     patch_deduplication(sqs)
     patch_copied_parts(s3)
+    patch_ranges_of_versions(s3)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

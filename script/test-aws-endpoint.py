@@ -462,6 +462,21 @@ def test_a_copied_part_tells_its_checksum(data):
         assert head["ChecksumSHA256"] == f"{base64.b64encode(of_sums).decode()}-2", head
 
 
+def test_a_range_of_a_version_is_a_range(data):
+    with Endpoint(data) as e:
+        s3 = e.client("s3")
+        s3.create_bucket(Bucket="bkt", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
+        first = s3.put_object(Bucket="bkt", Key="k", Body=b"0123456789")
+        s3.put_object(Bucket="bkt", Key="k", Body=b"another")
+        of = {"Bucket": "bkt", "Key": "k", "VersionId": first["VersionId"], "IfMatch": first["ETag"]}
+        got = s3.get_object(**of, Range="bytes=3-5")
+        assert (got["Body"].read(), got["ContentLength"], got["ContentRange"]) == (b"345", 3, "bytes 3-5/10"), got
+        assert s3.get_object(**of, Range="bytes=8-99")["Body"].read() == b"89"
+        assert s3.get_object(**of)["Body"].read() == b"0123456789"
+        refused(s3.get_object, "InvalidRange", **of, Range="bytes=10-")
+
+
 def test_roles_reach_their_own_only(data):
     """An assumed role works on its own organization and is refused on another, in S3, SQS, KMS and Secrets Manager."""
     with Endpoint(data) as e:

@@ -14,7 +14,7 @@ use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
 use leadline_domain::placement::{EnvScope, OrgScope};
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Alarm, Digest, Fault, FaultClass, FaultCode, ShareId};
-use leadline_tests::contract::{pieces, queue, stacks, store};
+use leadline_tests::contract::{again, pieces, queue, stacks, store};
 use leadline_tests::harness::aws::AwsEndpoint;
 use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
@@ -115,6 +115,7 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
     let secret = format!("arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{}-*", o.share_secret(&share()));
     let objects = json!([
         "s3:GetObject",
+        "s3:GetObjectVersion",
         "s3:PutObject",
         "s3:DeleteObject",
         "s3:AbortMultipartUpload",
@@ -159,6 +160,8 @@ async fn the_fakes_keep_the_contracts() {
     let fake = FakeStore::new();
     let as_store: store::Store = fake.clone();
     store::all(&as_store).await;
+    assert_eq!((fake.staged(), fake.open_uploads()), (vec![], 0));
+    again::written_again(&as_store, &fake).await;
     assert_eq!((fake.staged(), fake.open_uploads()), (vec![], 0));
     let upload = as_store.begin_upload("lost").await.unwrap();
     let body = store::content(100);
@@ -209,6 +212,8 @@ async fn planned_faults_come_in_order_and_once() {
 async fn the_endpoint_keeps_the_contract_of_a_store() {
     let w = World::new().await;
     store::all(&w.store(&w.a).await).await;
+    let root = PastUs::new(&w.endpoint.url()).await;
+    again::written_again(&w.store(&w.a).await, &(root, w.a.bucket())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use crate::ports::share::FileReader;
 use crate::ports::store::{OrgStore, Part, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Fault, FaultCode, Ingress};
+use leadline_domain::{Fault, FaultCode, Ingress, StagedAt};
 use leadline_workflows::contracts::StoreInput;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -142,7 +142,7 @@ async fn received(
     }
     declared(input, &content.digest)?;
     let meta = meta(input, version_key(&input.file).as_str(), &structure);
-    let put = store.adopt(input.file.fingerprint.path.expose(), &content, &meta).await?;
+    let put = store.adopt(StagedAt::of_path(input.file.fingerprint.path.expose()), &content, &meta).await?;
     identify(deps, store.as_ref(), input, outcome(put, &meta, content.digest, size, structure)?).await
 }
 

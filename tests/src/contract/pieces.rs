@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use leadline_activities::ports::content::Content;
 use leadline_activities::ports::store::Put;
-use leadline_domain::{Digest, FaultCode};
+use leadline_domain::{Digest, FaultCode, StagedAt};
 
 /// Pieces of what is copied here: the last one is short.
 const PIECES: u64 = 12;
@@ -109,10 +109,10 @@ async fn quarantined(store: &Store, copied: &(dyn Fn() -> u64 + Sync)) {
     let size = body.len() as u64;
     let name = format!("kept-{}", &Digest::of(&body).to_hex()[..24]);
     stage(store, &name, &body).await;
-    let first = until(store.quarantine_staged(&name, size), 8, copied).await;
+    let first = until(store.quarantine_staged(StagedAt::now(&name), size), 8, copied).await;
     let before = copied();
-    assert_eq!(store.quarantine_staged(&name, size).await, Ok(true));
+    assert_eq!(store.quarantine_staged(StagedAt::now(&name), size).await, Ok(true));
     let second = copied() - before;
     assert!(first >= 8 && second <= PIECES - 4, "{second} of {PIECES} pieces were copied again after {first}");
-    assert_eq!(store.quarantine_staged(&name, size).await, Ok(true), "once more");
+    assert_eq!(store.quarantine_staged(StagedAt::now(&name), size).await, Ok(true), "once more");
 }

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use leadline_activities::ports::content::{Content, Pieces};
 use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{OrgStore, Part, Put, RecordingMeta, Shelf, Upload};
-use leadline_domain::{Digest, FaultCode, Ingress};
+use leadline_domain::{Digest, FaultCode, Ingress, StagedAt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,7 @@ pub fn meta(claim: &str) -> RecordingMeta {
 }
 
 /// Content that is small enough to be copied at once.
-fn whole(body: &Bytes) -> Content {
+pub(super) fn whole(body: &Bytes) -> Content {
     Content::of(body, Pieces::default())
 }
 
@@ -259,7 +259,7 @@ pub async fn markers(store: &Store) {
 }
 
 /// A name that no other case uses.
-fn unique(what: &str) -> String {
+pub(super) fn unique(what: &str) -> String {
     format!("{what}-{}", &Digest::of(&content(8)).to_hex()[..24])
 }
 
@@ -267,33 +267,44 @@ fn unique(what: &str) -> String {
 async fn staging(store: &Store) {
     let (body, name) = (content(300_000), unique("in"));
     let digest = Digest::of(&body);
-    assert!(store.head_staged(&name).await.expect("asked").is_none());
+    assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
     let wrong = store.stage(&name, body.clone(), &Digest::of(b"other")).await.expect_err("another digest");
     assert_eq!(wrong.code, FaultCode::StoreChecksumMismatch);
     assert_eq!(store.stage(&name, body.clone(), &digest).await.expect("staged"), Put::Created);
     let again = store.stage(&name, content(10), &Digest::of(b"")).await;
     assert!(!matches!(again, Ok(Put::Created)), "what is staged is not replaced");
-    let there = store.head_staged(&name).await.expect("asked").expect("it is there");
+    let there = store.head_staged(StagedAt::now(&name)).await.expect("asked").expect("it is there");
     assert_eq!(there.size, body.len() as u64);
-    let part = store.read_staged(&name, &there.etag, 100, 1_000).await.expect("read").expect("the same version");
+    let part = store
+        .read_staged(StagedAt::now(&name), &there.etag, 100, 1_000)
+        .await
+        .expect("read")
+        .expect("the same version");
     assert_eq!(part, body.slice(100..1_100));
-    let tail = store.read_staged(&name, &there.etag, 299_990, 1_000).await.expect("read").expect("the same version");
+    let tail = store
+        .read_staged(StagedAt::now(&name), &there.etag, 299_990, 1_000)
+        .await
+        .expect("read")
+        .expect("the same version");
     assert_eq!(tail, body.slice(299_990..));
-    assert!(store.read_staged(&name, "\"0000\"", 0, 10).await.expect("asked").is_none(), "another version");
+    assert!(
+        store.read_staged(StagedAt::now(&name), "\"0000\"", 0, 10).await.expect("asked").is_none(),
+        "another version"
+    );
     let meta = meta(&unique("claim"));
-    assert_eq!(store.adopt(&name, &whole(&body), &meta).await.expect("adopted"), Put::Created);
-    let repeat = store.adopt(&name, &whole(&body), &meta).await.expect("adopted again");
+    assert_eq!(store.adopt(StagedAt::now(&name), &whole(&body), &meta).await.expect("adopted"), Put::Created);
+    let repeat = store.adopt(StagedAt::now(&name), &whole(&body), &meta).await.expect("adopted again");
     assert_eq!(repeat, exists(&meta.claim, body.len()), "it stays where it was, and the claim is kept");
     store.remove_staged(&name).await.expect("removed");
     store.remove_staged(&name).await.expect("not there is success");
-    assert!(store.read_staged(&name, &there.etag, 0, 10).await.expect("asked").is_none());
+    assert!(store.read_staged(StagedAt::now(&name), &there.etag, 0, 10).await.expect("asked").is_none());
 
     let (body, name) = (content(70_000), unique("in"));
-    assert!(!store.quarantine_staged(&name, 70_000).await.expect("asked"), "there is nothing to keep");
+    assert!(!store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("asked"), "there is nothing to keep");
     store.stage(&name, body.clone(), &Digest::of(&body)).await.expect("staged");
-    assert!(store.quarantine_staged(&name, 70_000).await.expect("kept"));
-    assert!(store.head_staged(&name).await.expect("asked").is_none());
-    assert!(store.quarantine_staged(&name, 70_000).await.expect("a repeat finds it"));
+    assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("kept"));
+    assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
+    assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("a repeat finds it"));
 }
 
 /// The first one stays, and says who it was.

@@ -57,6 +57,8 @@ pub(super) enum Left<'a> {
 /// A copy that is to be made.
 pub(super) struct Copy<'a> {
     pub(super) from: Object<'a>,
+    /// Of the source, where it may have been written again.
+    pub(super) version: Option<&'a str>,
     pub(super) to: Object<'a>,
     /// Of the source, bytes.
     pub(super) size: u64,
@@ -67,6 +69,12 @@ pub(super) struct Copy<'a> {
 }
 
 impl Copy<'_> {
+    /// As S3 wants it. Keys and versions of ours need no encoding ("URL-ready", S3 says of its versions).
+    fn source(&self) -> String {
+        let version = self.version.map(|v| format!("?versionId={v}")).unwrap_or_default();
+        format!("{}/{}{version}", self.from.bucket, self.from.key)
+    }
+
     /// What the piece of this number, from zero, has to be.
     fn piece(&self, n: usize) -> Option<Digest> {
         self.content.and_then(|c| c.pieces.get(n).copied())
@@ -194,7 +202,7 @@ impl S3OrgStore {
             .bucket(c.to.bucket)
             .key(c.to.key)
             .upload_id(id)
-            .copy_source(format!("{}/{}", c.from.bucket, c.from.key))
+            .copy_source(c.source())
             .set_copy_source_range(range)
             .part_number(number(n))
             .customize()
@@ -203,7 +211,7 @@ impl S3OrgStore {
             .await;
         let copied = match copied {
             Ok(c) => c,
-            Err(e) if e.code() == Some("NoSuchKey") => return Ok(None),
+            Err(e) if matches!(e.code(), Some("NoSuchKey" | "NoSuchVersion")) => return Ok(None),
             Err(e) => return Err(self.fail("UploadPartCopy", &e).await),
         };
         let copied = copied.copy_part_result();

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use leadline_domain::{Fault, FaultCode};
+use leadline_domain::{Fault, FaultCode, StagedAt};
 
 pub(super) fn staging(name: &str) -> String {
     format!("staging/{name}")
@@ -155,7 +155,7 @@ impl S3OrgStore {
 
     pub(super) async fn promote_staged(
         &self,
-        name: &str,
+        at: StagedAt<'_>,
         content: &Content,
         meta: &RecordingMeta,
     ) -> Result<Put, Fault> {
@@ -167,7 +167,7 @@ impl S3OrgStore {
             return Ok(there);
         }
         for _ in 0..CONFLICTS {
-            match self.promote_once(name, content.size, &key, Some((content, meta))).await? {
+            match self.promote_once(at, content.size, &key, Some((content, meta))).await? {
                 Made::Created => return Ok(Put::Created),
                 Made::Taken => {
                     if let Some(there) = self.winner(&key).await? {
@@ -183,9 +183,9 @@ impl S3OrgStore {
     }
 
     /// Copies a staged object to another key, if nothing is there.
-    pub(super) async fn copy_staged(&self, name: &str, size: u64, key: &str) -> Result<(), Fault> {
+    pub(super) async fn copy_staged(&self, at: StagedAt<'_>, size: u64, key: &str) -> Result<(), Fault> {
         for _ in 0..CONFLICTS {
-            match self.promote_once(name, size, key, None).await? {
+            match self.promote_once(at, size, key, None).await? {
                 Made::Created | Made::Taken => return Ok(()),
                 Made::Again => {}
                 Made::NoSource => return self.promoted_before(key).await.map(drop),
@@ -202,7 +202,7 @@ impl S3OrgStore {
 
     async fn promote_once(
         &self,
-        name: &str,
+        at: StagedAt<'_>,
         size: u64,
         key: &str,
         recording: Option<(&Content, &RecordingMeta)>,
@@ -212,14 +212,16 @@ impl S3OrgStore {
             content_type: Some(meta.media_type.clone()),
         });
         let bucket = self.org.bucket.as_str();
-        let what = format!("{key} {size} {}", recording.map_or("", |(_, meta)| &meta.claim));
+        let version = at.version.unwrap_or_default();
+        let what = format!("{key} {size} {version} {}", recording.map_or("", |(_, meta)| &meta.claim));
         self.copy_once(&Copy {
-            from: Object { bucket, key: &staging(name) },
+            from: Object { bucket, key: &staging(at.name) },
+            version: at.version,
             to: Object { bucket, key },
             size,
             content: recording.map(|(content, _)| content),
             dress: dress.unwrap_or_default(),
-            left: Left::Noted { name, what: &what },
+            left: Left::Noted { name: at.name, what: &what },
         })
         .await
     }

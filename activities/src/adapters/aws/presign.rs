@@ -217,6 +217,7 @@ impl OrgUploads for S3Uploads {
         match self.client().head_object().bucket(self.bucket()).key(staging(name.as_str())).send().await {
             Ok(h) => Ok(Some(StagedObject {
                 size: h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                version: h.version_id().map(str::to_owned),
                 declared: h.metadata().and_then(|m| m.get(DECLARED)).and_then(|d| Digest::parse(d).ok()),
             })),
             Err(e) if status(&e) == 404 => Ok(None),

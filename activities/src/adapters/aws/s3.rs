@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use leadline_domain::message::recording_key;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, StagedAt};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -174,7 +174,7 @@ impl OrgStore for S3OrgStore {
     }
 
     async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
-        let put = self.promote_staged(plain(name)?, content, meta).await?;
+        let put = self.promote_staged(StagedAt::now(plain(name)?), content, meta).await?;
         // It is not needed any more. Staying behind does no harm: the bucket's lifecycle rule takes it.
         if let Err(fault) = self.remove_staged(name).await {
             tracing::warn!(%fault, "a staged object was not removed");

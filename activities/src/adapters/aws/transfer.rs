@@ -164,7 +164,7 @@ impl Between for S3Between {
                 content_type: source.content_type().map(str::to_owned),
             };
             let (from, to) = (Object { bucket: &self.from, key: &key }, Object { bucket: &self.to, key: &key });
-            let copy = Copy { from, to, size, content: Some(&*content), dress, left: Left::Any };
+            let copy = Copy { from, version: None, to, size, content: Some(&*content), dress, left: Left::Any };
             match self.store.copy_once(&copy).await? {
                 Made::Created if self.verify(&key, digest).await? => return Ok(Copied::New(size)),
                 Made::Taken if self.verify(&key, digest).await? => return Ok(Copied::There),
@@ -206,7 +206,13 @@ impl Storages for AwsOrgStores {
         moving: bool,
     ) -> Result<Arc<dyn Between>, Fault> {
         let store = if moving { self.opened_to_move(scope).await? } else { self.opened(scope).await? };
-        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to), moving, read: Mutex::default() }))
+        Ok(Arc::new(S3Between {
+            store,
+            from: scope.storage_bucket(from),
+            to: scope.storage_bucket(to),
+            moving,
+            read: Mutex::default(),
+        }))
     }
 
     async fn alone(&self, scope: &OrgScope, storage: Storage) -> Result<Arc<dyn OrgStore>, Fault> {
