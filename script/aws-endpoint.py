@@ -31,9 +31,11 @@ from aws_endpoint.templates import (
     patch_access_keys,
     patch_batch_actions,
     patch_buckets,
+    patch_copied_parts,
     patch_deduplication,
     patch_drift,
     patch_form_signers,
+    patch_ranges_of_versions,
     patch_refusals,
     patch_secrets,
 )
@@ -101,6 +103,8 @@ def main():
     patch_batch_actions(iam_actions)
     patch_form_signers(s3, responses)
     patch_deduplication(sqs)
+    patch_copied_parts(s3)
+    patch_ranges_of_versions(s3)
     served = make_durable(app, options.data) if options.data else app.app
 
     config = Config()

@@ -438,6 +438,45 @@ def test_conditional_write_has_one_winner(data):
             assert sum(pool.map(attempt, range(160))) == 10
 
 
+def test_a_copied_part_tells_its_checksum(data):
+    """As S3 does, so that a copy can be compared with what it has to be, piece by piece."""
+    with Endpoint(data) as e:
+        s3 = e.client("s3")
+        s3.create_bucket(Bucket="bkt", CreateBucketConfiguration={"LocationConstraint": REGION})
+        body = os.urandom(6 << 20)
+        s3.put_object(Bucket="bkt", Key="from", Body=body)
+        upload = s3.create_multipart_upload(Bucket="bkt", Key="to", ChecksumAlgorithm="SHA256")["UploadId"]
+        to = {"Bucket": "bkt", "Key": "to", "UploadId": upload}
+        ranges = [(0, (5 << 20) - 1), (5 << 20, len(body) - 1)]
+        sums = [base64.b64encode(hashlib.sha256(body[a:b + 1]).digest()).decode() for a, b in ranges]
+        parts = []
+        for n, (a, b) in enumerate(ranges, 1):
+            copied = s3.upload_part_copy(**to, PartNumber=n, CopySource="bkt/from", CopySourceRange=f"bytes={a}-{b}")
+            result = copied["CopyPartResult"]
+            assert result["ChecksumSHA256"] == sums[n - 1], result
+            parts.append({"PartNumber": n, "ETag": result["ETag"], "ChecksumSHA256": sums[n - 1]})
+        assert [p["ChecksumSHA256"] for p in s3.list_parts(**to)["Parts"]] == sums
+        s3.complete_multipart_upload(**to, MultipartUpload={"Parts": parts})
+        head = s3.head_object(Bucket="bkt", Key="to", ChecksumMode="ENABLED")
+        of_sums = hashlib.sha256(b"".join(base64.b64decode(s) for s in sums)).digest()
+        assert head["ChecksumSHA256"] == f"{base64.b64encode(of_sums).decode()}-2", head
+
+
+def test_a_range_of_a_version_is_a_range(data):
+    with Endpoint(data) as e:
+        s3 = e.client("s3")
+        s3.create_bucket(Bucket="bkt", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
+        first = s3.put_object(Bucket="bkt", Key="k", Body=b"0123456789")
+        s3.put_object(Bucket="bkt", Key="k", Body=b"another")
+        of = {"Bucket": "bkt", "Key": "k", "VersionId": first["VersionId"], "IfMatch": first["ETag"]}
+        got = s3.get_object(**of, Range="bytes=3-5")
+        assert (got["Body"].read(), got["ContentLength"], got["ContentRange"]) == (b"345", 3, "bytes 3-5/10"), got
+        assert s3.get_object(**of, Range="bytes=8-99")["Body"].read() == b"89"
+        assert s3.get_object(**of)["Body"].read() == b"0123456789"
+        refused(s3.get_object, "InvalidRange", **of, Range="bytes=10-")
+
+
 def test_roles_reach_their_own_only(data):
     """An assumed role works on its own organization and is refused on another, in S3, SQS, KMS and Secrets Manager."""
     with Endpoint(data) as e:

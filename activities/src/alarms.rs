@@ -1,11 +1,13 @@
-//! Alarms out of activities: published once for what a run found, and never lost without a word.
+//! Alarms out of activities and gateways: published once for what a run found, and never lost without a word.
 
 use crate::metrics::METRICS;
 use crate::ports::alarms::Alarms;
 use crate::registry::Registry;
+use chrono::{DateTime, SecondsFormat, Utc};
 use leadline_domain::{Alarm, Fault, OrgId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use temporalio_sdk::activities::ActivityContext;
 
 /// Alarms that are remembered as published.
@@ -18,16 +20,23 @@ pub struct Alarming {
     raised: Mutex<VecDeque<Alarm>>,
 }
 
-/// Which run of which workflow found something.
+/// Which run of which workflow found something; or that a gateway did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finder {
-    /// Id of the workflow.
+    /// Id of the workflow; empty for a gateway.
     pub workflow: String,
-    /// Id of its run.
+    /// Id of its run; for a gateway, when.
     pub run: String,
 }
 
 impl Finder {
+    /// A gateway, now.
+    #[must_use]
+    pub fn gateway() -> Self {
+        let now: DateTime<Utc> = SystemTime::now().into();
+        Self { workflow: String::new(), run: now.to_rfc3339_opts(SecondsFormat::Millis, true) }
+    }
+
     /// Whoever asked for this activity.
     pub(crate) fn of(ctx: &ActivityContext) -> Self {
         let info = ctx.info();

@@ -15,6 +15,7 @@ use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{Planned, Plans};
+use leadline_activities::ports::content::Pieces;
 use leadline_activities::ports::signing::Signing;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::schedules::Registered;
@@ -110,7 +111,8 @@ impl Site {
         }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
-        let stores = Arc::new(AwsOrgStores::new(aws.clone()));
+        let pieces = Pieces::up_to(u64::from(self.environment().worker.copy_at_once_mib) << 20);
+        let stores = Arc::new(AwsOrgStores::new(aws.clone()).copying(pieces));
         let audit_queue = Arc::new(SqsQueue::new(aws, scope.audit_queue()));
         let outcomes = Outcomes {
             registry: Arc::clone(&registry),

@@ -1,4 +1,4 @@
-//! What a worker tells people of, beyond metrics and logs: the matter, what to do, and where it was found. No PHI, as in
+//! What a worker or a gateway tells people of, beyond metrics and logs: the matter, what to do, and where it was found. No PHI, as in
 //! every [`Fault`].
 
 use crate::fault::Fault;
@@ -17,9 +17,9 @@ pub struct Alarm {
     pub org: Option<OrgId>,
     /// What was found.
     pub fault: Fault,
-    /// Id of the workflow that found it.
+    /// Id of the workflow that found it; empty where a gateway did.
     pub workflow: String,
-    /// Id of its run.
+    /// Id of its run; of a gateway's, when it was found.
     pub run: String,
 }
 
@@ -41,9 +41,10 @@ pub struct AlarmMessage {
     pub detail: String,
     /// The page that says what to do, from the root of the repository.
     pub page: String,
-    /// Id of the workflow that found it.
+    /// Id of the workflow that found it; absent where a gateway did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workflow: String,
-    /// Id of its run.
+    /// Id of its run; of a gateway's, when it was found.
     pub run: String,
 }
 
@@ -77,10 +78,14 @@ impl Alarm {
     pub fn text(&self) -> String {
         let m = self.message();
         let organization = m.organization.map(|o| format!("Organization: {o}\n")).unwrap_or_default();
+        let finder = match m.workflow.as_str() {
+            "" => format!("gateway, {}", m.run),
+            workflow => format!("workflow {workflow}, run {}", m.run),
+        };
         format!(
             "{}\n\nEnvironment:  {}\n{organization}Code:         {}\nFound:        {}\n\nWhat to do: read {}.\nFound by the \
-             workflow {}, run {}.\n",
-            m.text, m.environment, m.code, m.detail, m.page, m.workflow, m.run
+             {finder}.\n",
+            m.text, m.environment, m.code, m.detail, m.page
         )
     }
 }
@@ -130,5 +135,9 @@ mod tests {
              docs/faults/drift.found.md.\nFound by the workflow drift/test/st-mary, run 0198.\n"
         );
         assert!(!alarm(FaultCode::DriftFound, None).text().contains("Organization"));
+        let gateway = Alarm { workflow: String::new(), run: "2026-01-02T03:04:05Z".into(), ..a };
+        assert!(gateway.text().ends_with("Found by the gateway, 2026-01-02T03:04:05Z.\n"), "{}", gateway.text());
+        let told = serde_json::to_value(gateway.message()).unwrap();
+        assert_eq!((told.get("workflow"), &told["run"]), (None, &"2026-01-02T03:04:05Z".into()));
     }
 }

@@ -74,6 +74,8 @@ codes! {
     ShareLogonRefused = "share.logon_refused", Blocked;
     /// The user may not do this in this folder.
     ShareAccessDenied = "share.access_denied", Blocked;
+    /// A file or folder on the share has a name that is no Unicode. The rest of the share is carried.
+    ShareNameUnreadable = "share.name_unreadable", Blocked;
     /// There is no share of this name on the server.
     ShareMissing = "share.missing", Blocked;
     /// The watched folder does not exist.
@@ -272,6 +274,8 @@ codes! {
     RequestForbidden = "request.forbidden", Rejected;
     /// A request to the gateway cannot be understood.
     RequestInvalid = "request.invalid", Rejected;
+    /// A path of the gateway is asked for with a method that it does not have.
+    RequestMethod = "request.method", Rejected;
     /// A request to the gateway is larger than it takes.
     RequestTooLarge = "request.too_large", Rejected;
     /// The gateway has as many requests as it can carry.

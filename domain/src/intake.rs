@@ -5,7 +5,7 @@ use crate::ids::{Digest, OrgId, ShareId};
 use crate::lifecycle::Lifecycle;
 use crate::observe::{FileKey, FileStat, Fingerprint, SharePath};
 use crate::settle::SettleRule;
-use crate::staged::{Ingress, StagedName};
+use crate::staged::{Ingress, StagedAt, StagedName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -73,6 +73,14 @@ impl Intake {
         })
     }
 
+    /// Of this version of what is staged, where the object can be written again: what is written later is not looked at.
+    #[must_use]
+    pub fn in_version(mut self, version: Option<&str>) -> Self {
+        let path = StagedAt { version, ..StagedAt::of_path(self.fingerprint.path.expose()) }.path();
+        self.fingerprint.path = SharePath::new(path);
+        self
+    }
+
     /// By which way it came in.
     #[must_use]
     pub fn ingress(&self) -> Ingress {
@@ -83,5 +91,30 @@ impl Intake {
     #[must_use]
     pub fn file_key(&self) -> FileKey {
         self.fingerprint.file_key(&self.org, &self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_what_is_staged_under_one_name_are_one_file() {
+        let name = StagedName::derived(Ingress::Web, &["x"]);
+        let org = OrgId::parse("north").unwrap();
+        let of = |version| {
+            let i = Intake::received(org.clone(), Ingress::Web, &name, (1, 1), BTreeSet::new(), None).unwrap();
+            i.in_version(version)
+        };
+        let [now, one, other] = [None, Some("v1"), Some("v2")].map(of);
+        assert_eq!(now.fingerprint.path.expose(), name.as_str());
+        assert_eq!(one.fingerprint.path.expose(), format!("{name}?v1"));
+        assert_eq!(one.clone().in_version(Some("v2")), other);
+        assert_eq!(other.clone().in_version(None), now);
+        assert_eq!((now.file_key(), now.file_key()), (one.file_key(), other.file_key()));
+        // On a share it is part of a name, wherever somebody may write it.
+        let ward = |path: &str| Fingerprint { path: SharePath::new(path), ..now.fingerprint.clone() };
+        let share = ShareId::parse("ward").unwrap();
+        assert_ne!(ward("a?b").file_key(&org, &share), ward("a?c").file_key(&org, &share));
     }
 }

@@ -35,4 +35,4 @@ pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, Versio
 pub use placement::{EnvFacts, EnvScope, Jurisdiction, OrgScope, Placement};
 pub use related::{Marks, Related, Relation};
 pub use settle::{SettleRule, Structure, StructureVerdict};
-pub use staged::{Ingress, StagedName};
+pub use staged::{Ingress, StagedAt, StagedName};

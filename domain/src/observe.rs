@@ -1,6 +1,7 @@
 //! What is seen of a file on a share, and what identifies it there.
 
 use crate::ids::{OrgId, ShareId, hash_parts};
+use crate::staged::{Ingress, StagedAt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -136,17 +137,17 @@ impl FileKey {
 }
 
 impl Fingerprint {
-    /// The key of the file, stable while it is written.
+    /// The key of the file, stable while it is written. What is staged has one key whatever its version: of what is sent
+    /// under one name, one is taken in.
     #[must_use]
     pub fn file_key(&self, org: &OrgId, share: &ShareId) -> FileKey {
+        let path = match Ingress::of_share(share) {
+            Ingress::Smb => self.path.expose(),
+            _ => StagedAt::of_path(self.path.expose()).name,
+        };
         let h = hash_parts(
             "leadline.file.v1",
-            &[
-                org.as_str().as_bytes(),
-                share.as_str().as_bytes(),
-                self.path.expose().as_bytes(),
-                &self.stat.file_id.to_be_bytes(),
-            ],
+            &[org.as_str().as_bytes(), share.as_str().as_bytes(), path.as_bytes(), &self.stat.file_id.to_be_bytes()],
         );
         FileKey(hex::encode(&h[..16]))
     }

@@ -94,6 +94,42 @@ impl StagedName {
     }
 }
 
+/// Divides a name from a version. Neither staged names nor names on shares of Windows hold it.
+const VERSION: char = '?';
+
+/// What is staged under a name: what is there now, or one version of it, as its store calls it. Whoever may write it again
+/// (a form can be sent twice) makes another version, and what was judged stays what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StagedAt<'a> {
+    /// Below `staging/`.
+    pub name: &'a str,
+    /// Which version; `None` where only one can be.
+    pub version: Option<&'a str>,
+}
+
+impl<'a> StagedAt<'a> {
+    /// What is there now.
+    #[must_use]
+    pub fn now(name: &'a str) -> Self {
+        Self { name, version: None }
+    }
+
+    /// What a path of the staging area names.
+    #[must_use]
+    pub fn of_path(path: &'a str) -> Self {
+        match path.split_once(VERSION) {
+            Some((name, version)) => Self { name, version: Some(version) },
+            None => Self::now(path),
+        }
+    }
+
+    /// The path that names it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.version.map_or_else(|| self.name.to_owned(), |v| format!("{}{VERSION}{v}", self.name))
+    }
+}
+
 impl fmt::Display for StagedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -116,6 +152,16 @@ mod tests {
             assert_eq!(Ingress::of_share(&i.share().expect("a valid id")), i);
         }
         assert_eq!(Ingress::of_share(&ShareId::parse("ward").unwrap()), Ingress::Smb);
+    }
+
+    #[test]
+    fn a_path_names_a_version_and_leads_back() {
+        let versions = [None, Some("v1"), Some("a?b"), Some("")];
+        for version in versions {
+            let at = StagedAt { name: "web-1", version };
+            assert_eq!(StagedAt::of_path(&at.path()), at);
+        }
+        assert_eq!(StagedAt::of_path("web-1"), StagedAt::now("web-1"));
     }
 
     #[test]

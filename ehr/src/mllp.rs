@@ -58,6 +58,12 @@ impl Framer {
         matches!(self.state, State::Inside | State::Closing)
     }
 
+    /// Bytes that belonged to no message so far, line ends not counted.
+    #[must_use]
+    pub fn junk(&self) -> usize {
+        self.junk
+    }
+
     /// Bytes of the message at hand so far.
     #[must_use]
     pub fn pending(&self) -> usize {

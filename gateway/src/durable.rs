@@ -45,7 +45,10 @@ impl Intake for DurableIntake {
         let config = self.deps.registry.org(&r.org)?;
         let begun =
             intake::Intake::received(r.org.clone(), r.ingress, &r.name, config.limits, config.formats, r.declared);
-        let begun = begun.ok_or_else(no_way)?;
+        let mut begun = begun.ok_or_else(no_way)?;
+        if let Content::Staged { version } = &r.content {
+            begun = begun.in_version(version.as_deref());
+        }
         // What was taken in before may have left staging already; it must not be put there again.
         let id = lifecycle_id(&begun);
         let (ended, stays) = tokio::join!(self.engine.how_ended(&id), self.engine.stays(config.scope.env(), &r.org));

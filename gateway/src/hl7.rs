@@ -1,5 +1,9 @@
 //! What is done with an HL7 v2 message: read, kept, its documents taken in, and only then answered.
 
+mod reused;
+
+pub use reused::Operators;
+
 use crate::intake::{Content, Intake, Kept, Received};
 use crate::pointers::Pointers;
 use bytes::Bytes;
@@ -10,6 +14,7 @@ use leadline_ehr::attachment;
 use leadline_ehr::hl7::ack::{self, Answer, Stamp};
 use leadline_ehr::hl7::er7::Message;
 use leadline_ehr::hl7::{Document, Header, Pointer, Refused, accepts, documents, encoded};
+use reused::Reused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,6 +46,7 @@ pub struct Desk {
     /// Longest document behind a pointer, bytes.
     limit: usize,
     answers: AtomicU32,
+    reused: Reused,
 }
 
 /// A message as far as it can be read without asking anybody.
@@ -76,7 +82,13 @@ impl Desk {
         senders: BTreeMap<OrgId, Senders>,
         limit: usize,
     ) -> Self {
-        Self { intake, pointers, senders, limit, answers: AtomicU32::new(0) }
+        Self { intake, pointers, senders, limit, answers: AtomicU32::new(0), reused: Reused::default() }
+    }
+
+    /// And tells these people of control ids that are used twice.
+    #[must_use]
+    pub fn telling(self, operators: Arc<dyn Operators>) -> Self {
+        Self { reused: Reused::told_to(operators), ..self }
     }
 
     /// Takes a message, and says what its sender is to hear: nothing good before everything is durable.
@@ -135,6 +147,8 @@ impl Desk {
         let message = name("message");
         let kept = self.intake.keep(org, Ingress::Hl7v2, &message, raw).await?;
         if kept == Kept::Other {
+            let sender = StagedName::derived(Ingress::Hl7v2, &[org.as_str(), &application, &facility]);
+            self.reused.found(org, sender, &message);
             let why = "MSH-10: this sender has used this control id for another message";
             return Err(Fault::new(FaultCode::Hl7ControlIdReused, why));
         }
@@ -184,7 +198,7 @@ impl Desk {
     }
 }
 
-/// Counts a fault and logs it. A control id that is used twice is an alert: see docs/faults.
+/// Counts a fault and logs it.
 fn tell(org: &OrgId, fault: &Fault) {
     METRICS.fault(fault.code);
     tracing::warn!(%org, code = %fault.code, detail = %fault.detail, "HL7 v2 message not taken");

@@ -26,8 +26,11 @@ pub struct Received {
 pub enum Content {
     /// In memory: it is put into staging first.
     Bytes(Bytes),
-    /// An upload put it into staging.
-    Staged,
+    /// An upload put it into staging; which version of the object was looked at, as its store calls it.
+    Staged {
+        /// `None` where the store keeps one only.
+        version: Option<String>,
+    },
 }
 
 /// What came of keeping a raw message.

@@ -263,6 +263,47 @@ def patch_batch_actions(actions):
     actions.extract_iam_action = with_singles
 
 
+def patch_copied_parts(s3):
+    """S3 computes the checksum of a part that it copies, as of one that is sent, and says it in the answer."""
+    inner = s3._upload_part_copy
+
+    def upload_part_copy(bucket, key, query, headers):
+        answer = inner(bucket, key, query, headers)
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        algorithm = upload and upload.get("checksum_algorithm")
+        if answer[0] != 200 or not algorithm:
+            return answer
+        part = upload["parts"][int(s3._qp(query, "partNumber", "1"))]
+        value = s3._compute_s3_checksum(algorithm, part["body"])
+        part["checksums"] = {algorithm: value}
+        said = f"<Checksum{algorithm}>{value}</Checksum{algorithm}></CopyPartResult>".encode()
+        return answer[0], answer[1], answer[2].replace(b"</CopyPartResult>", said)
+
+    s3._upload_part_copy = upload_part_copy
+
+
+def patch_ranges_of_versions(s3):
+    """A range of a version is that range, as of the current object; MiniStack sends all of it."""
+    inner = s3._get_object
+
+    def get_object(bucket, key, headers, query_params=None):
+        answer = inner(bucket, key, headers, query_params)
+        wanted = headers.get("range", "")
+        if answer[0] != 200 or not wanted or not s3._qp(query_params or {}, "versionId", ""):
+            return answer
+        _, said, body = answer
+        found = s3._parse_range(wanted, len(body))
+        if found is None:
+            refused = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
+            return 416, refused, s3._xml_body(s3._range_error_xml(bucket, key))
+        start, end = found
+        said = {name: value for name, value in said.items() if not name.lower().startswith("x-amz-checksum-")}
+        said.update({"Content-Length": str(end + 1 - start), "Content-Range": f"bytes {start}-{end}/{len(body)}"})
+        return 206, said, body[start:end + 1]
+
+    s3._get_object = get_object
+
+
 def patch_deduplication(sqs):
     """What a FIFO queue has seen for long enough is forgotten from the oldest on, without a look at all of it a message."""
 

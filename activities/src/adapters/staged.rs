@@ -6,7 +6,7 @@ use crate::ports::staging::Staged;
 use crate::ports::store::OrgStore;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use leadline_domain::{Digest, Fault, FaultCode, FileStat, Observation, SharePath, Writer};
+use leadline_domain::{Digest, Fault, FaultCode, FileStat, Observation, SharePath, StagedAt, Writer};
 use std::sync::Arc;
 
 /// Bytes of one read.
@@ -15,7 +15,7 @@ const CHUNK: u64 = 8 << 20;
 const EPOCH_S: i64 = 11_644_473_600;
 const TICKS: u64 = 10_000_000;
 
-/// See the module. Paths are names below `staging/`.
+/// See the module. Paths are names below `staging/`, with a version where one was judged ([`StagedAt`]).
 pub struct StagedShare {
     store: Arc<dyn OrgStore>,
 }
@@ -28,12 +28,12 @@ impl StagedShare {
     }
 
     async fn head(&self, path: &SharePath) -> Result<Staged, Fault> {
-        self.store.head_staged(path.expose()).await?.ok_or_else(gone)
+        self.store.head_staged(StagedAt::of_path(path.expose())).await?.ok_or_else(gone)
     }
 
     fn reader(&self, path: &SharePath, there: Staged, at: u64) -> Reader {
-        let (store, name) = (Arc::clone(&self.store), path.expose().to_owned());
-        Reader { store, name, stat: stat(&there), etag: there.etag, at }
+        let (store, path) = (Arc::clone(&self.store), path.clone());
+        Reader { store, path, stat: stat(&there), etag: there.etag, at }
     }
 }
 
@@ -59,7 +59,7 @@ fn stat(s: &Staged) -> FileStat {
 
 struct Reader {
     store: Arc<dyn OrgStore>,
-    name: String,
+    path: SharePath,
     etag: String,
     stat: FileStat,
     at: u64,
@@ -76,7 +76,8 @@ impl FileReader for Reader {
         if len == 0 {
             return Ok(None);
         }
-        let read = self.store.read_staged(&self.name, &self.etag, self.at, len).await?.ok_or_else(changed)?;
+        let at = StagedAt::of_path(self.path.expose());
+        let read = self.store.read_staged(at, &self.etag, self.at, len).await?.ok_or_else(changed)?;
         self.at += read.len() as u64;
         Ok((!read.is_empty()).then_some(read))
     }
@@ -119,7 +120,7 @@ impl Share for StagedShare {
     }
 
     async fn remove(&self, path: &SharePath) -> Result<(), Fault> {
-        self.store.remove_staged(path.expose()).await
+        self.store.remove_staged(StagedAt::of_path(path.expose()).name).await
     }
 
     async fn mkdir(&self, _path: &SharePath) -> Result<(), Fault> {

@@ -5,20 +5,20 @@ use crate::deps::Deps;
 use crate::ports::share::Share;
 use leadline_domain::archive::candidates;
 use leadline_domain::lifecycle::ArchiveState;
-use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, SharePath};
+use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, SharePath, StagedAt};
 use leadline_workflows::contracts::{ArchiveInput, Received};
 
 pub(super) async fn archive(deps: &Deps, input: &ArchiveInput) -> Result<ArchiveState, Fault> {
     let file = &input.file;
-    let staged = &file.fingerprint.path;
+    let staged = StagedAt::of_path(file.fingerprint.path.expose());
     match input.received {
         Some(Received::Clear) => {
-            deps.store(&file.org).await?.remove_staged(staged.expose()).await?;
+            deps.store(&file.org).await?.remove_staged(staged.name).await?;
             return Ok(ArchiveState::Cleared);
         }
         Some(Received::Keep) => {
             let size = file.fingerprint.stat.size;
-            let kept = deps.store(&file.org).await?.quarantine_staged(staged.expose(), size).await?;
+            let kept = deps.store(&file.org).await?.quarantine_staged(staged, size).await?;
             return Ok(if kept { ArchiveState::Kept } else { ArchiveState::Gone });
         }
         None => {}

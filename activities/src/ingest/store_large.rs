@@ -5,11 +5,12 @@ use super::store::{Check, agrees, check, declared, identify, meta, observe, othe
 use super::version_key;
 use crate::deps::Deps;
 use crate::inspect::Streaming;
+use crate::ports::content::Digesting;
 use crate::ports::share::FileReader;
 use crate::ports::store::{OrgStore, Part, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Digest, Fault, FaultCode, Ingress};
+use leadline_domain::{Fault, FaultCode, Ingress, StagedAt};
 use leadline_workflows::contracts::StoreInput;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -72,11 +73,11 @@ async fn attempt(
     let (upload, held) = begin(store.as_ref(), claim.as_str()).await?;
     let size = file.fingerprint.stat.size;
     let mut up = Uploading::new(Arc::clone(store), upload.clone(), held, size);
-    let (mut digest, mut inspector) = (Sha256::new(), Streaming::new(size));
+    let (mut digesting, mut inspector) = (Digesting::new(size, store.pieces()), Streaming::new(size));
     let mut filling = BytesMut::with_capacity(up.part_len);
     let mut done = 0u64;
     while let Some(chunk) = reader.next().await? {
-        digest.update(&chunk);
+        digesting.push(&chunk);
         inspector.push(&chunk);
         done += chunk.len() as u64;
         let mut rest = chunk;
@@ -97,14 +98,14 @@ async fn attempt(
         up.send(filling.freeze()).await?;
     }
     let parts = up.finish().await?;
-    let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
+    let (content, structure) = (digesting.finish(), inspector.finish());
     let now = observe(share.as_ref(), file).await?;
     let fits = done == size && agrees(input, &structure);
     let given_up = match check(file, now.as_ref()) {
         Check::Changed(look) => Some(StoreOutcome::Changed { look }),
         Check::Gone if !(fits && input.basis == leadline_domain::settle::Basis::Structure) => Some(StoreOutcome::Gone),
         _ if !fits => Some(StoreOutcome::Incomplete { structure: structure.clone() }),
-        _ => other_bytes(input, &digest),
+        _ => other_bytes(input, &content.digest),
     };
     if let Some(outcome) = given_up {
         store.abort_upload(&upload).await?;
@@ -112,8 +113,8 @@ async fn attempt(
     }
     store.complete_upload(&upload, &parts).await?;
     let meta = meta(input, claim.as_str(), &structure);
-    let put = store.promote(&upload.name, size, &digest, &meta).await?;
-    identify(deps, store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
+    let put = store.promote(&upload.name, &content, &meta).await?;
+    identify(deps, store.as_ref(), input, outcome(put, &meta, content.digest, size, structure)?).await
 }
 
 /// The same for what is in staging already: it is read once, and copied by the store itself. It stays there until the
@@ -126,22 +127,23 @@ async fn received(
     mut reader: Box<dyn FileReader>,
 ) -> Result<StoreOutcome, Fault> {
     let size = input.file.fingerprint.stat.size;
-    let (mut digest, mut inspector, mut done) = (Sha256::new(), Streaming::new(size), 0u64);
+    let (mut digesting, mut inspector) = (Digesting::new(size, store.pieces()), Streaming::new(size));
+    let mut done = 0u64;
     while let Some(chunk) = reader.next().await? {
-        digest.update(&chunk);
+        digesting.push(&chunk);
         inspector.push(&chunk);
         done += chunk.len() as u64;
         // A heartbeat that cannot be sent is no reason to stop; the server's timeout decides.
         let _ = ctx.record_heartbeat(Progress { bytes: done, size }).await;
     }
-    let (digest, structure) = (Digest::from_bytes(digest.finalize().into()), inspector.finish());
+    let (content, structure) = (digesting.finish(), inspector.finish());
     if done != size || !agrees(input, &structure) {
         return Ok(StoreOutcome::Incomplete { structure });
     }
-    declared(input, &digest)?;
+    declared(input, &content.digest)?;
     let meta = meta(input, version_key(&input.file).as_str(), &structure);
-    let put = store.adopt(input.file.fingerprint.path.expose(), size, &digest, &meta).await?;
-    identify(deps, store.as_ref(), input, outcome(put, &meta, digest, size, structure)?).await
+    let put = store.adopt(StagedAt::of_path(input.file.fingerprint.path.expose()), &content, &meta).await?;
+    identify(deps, store.as_ref(), input, outcome(put, &meta, content.digest, size, structure)?).await
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.

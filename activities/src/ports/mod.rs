@@ -2,6 +2,7 @@
 
 pub mod alarms;
 pub mod checks;
+pub mod content;
 pub mod outcomes;
 pub mod queue;
 pub mod registration;

@@ -24,6 +24,9 @@ pub enum Skipped {
     Hidden,
     /// A folder below the watched one that this user may not list: a human has to see to it, the rest is carried.
     Denied,
+    /// A name that is no Unicode (half a surrogate pair): nobody can ask for the file by it. A human has to see to it, the
+    /// rest is carried.
+    Unreadable,
 }
 
 /// What a listing found.

@@ -1,6 +1,7 @@
 //! The role an organization's object store plays. Methods take relative keys only: another organization's bucket has
 //! no spelling here.
 
+use super::content::{Content, Pieces};
 use super::staging::Staging;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -199,12 +200,18 @@ pub trait OrgStore: Staging {
     /// `store.*` and `credential.*`.
     async fn abort_upload(&self, upload: &Upload) -> Result<(), Fault>;
 
-    /// Copies `staging/<name>` (of `size` bytes) server-side to the content-addressed key, if nothing is there, for
-    /// any size up to S3's limit, and removes the staged object afterwards.
+    /// In what pieces this store copies what it holds; what it is given to copy is read for them.
+    fn pieces(&self) -> Pieces {
+        Pieces::default()
+    }
+
+    /// Copies `staging/<name>` server-side to the content-addressed key, if nothing is there, for any size up to S3's
+    /// limit, and removes the staged object afterwards. A repeat of one that was cut off goes on with the pieces that are
+    /// there.
     ///
     /// # Errors
-    /// `store.*` and `credential.*`.
-    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault>;
+    /// `store.checksum_mismatch` if what is staged is something else; `store.*` and `credential.*`.
+    async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault>;
 
     /// Writes the marker `seen/<share>/<key>` holding a short text; repeats are harmless. Used for files that stay on a share.
     ///

@@ -68,6 +68,8 @@ pub struct HeldPart {
 pub struct StagedObject {
     /// Bytes.
     pub size: u64,
+    /// Which version it is, as its store calls it: whoever has a form may write another one.
+    pub version: Option<String>,
     /// SHA-256 that its sender declared.
     pub declared: Option<Digest>,
 }

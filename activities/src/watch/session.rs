@@ -192,6 +192,15 @@ struct Session<'a> {
     clock: Clock,
 }
 
+/// What of a share waits for a human, if anything: counted, told, and no failure of the rest.
+fn waits(skipped: &BTreeMap<Skipped, u64>, kind: Skipped, code: FaultCode, what: &str) -> Option<Fault> {
+    let n = skipped.get(&kind)?;
+    let fault = Fault::new(code, format!("{n} {what}"));
+    METRICS.fault(code);
+    tracing::error!(%fault, "part of the share waits for a human");
+    Some(fault)
+}
+
 impl Session<'_> {
     /// A full listing, the truth of the share.
     async fn reconcile(&mut self) -> Result<(), Fault> {
@@ -221,14 +230,11 @@ impl Session<'_> {
         self.start(ready);
         self.check_open().await?;
         let pending = self.tracker.pending() as u64;
-        let denied = skipped.get(&Skipped::Denied).map(|n| {
-            let fault = Fault::new(FaultCode::ShareAccessDenied, format!("{n} folders below may not be listed"));
-            METRICS.fault(fault.code);
-            tracing::error!(%fault, "part of the share waits for a human");
-            fault
-        });
+        let denied = waits(&skipped, Skipped::Denied, FaultCode::ShareAccessDenied, "folders below may not be listed");
+        let why = "files or folders have names that cannot be read";
+        let unreadable = waits(&skipped, Skipped::Unreadable, FaultCode::ShareNameUnreadable, why);
         update(self.status, |s| {
-            s.fault = denied;
+            s.fault = denied.or(unreadable);
             s.listed = listed as u64;
             s.skipped = skipped.iter().map(|(k, n)| (format!("{k:?}"), *n)).collect();
             if ignored > 0 {

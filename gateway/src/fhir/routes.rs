@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
 use leadline_domain::{FaultCode, OrgId};
 use leadline_ehr::fhir::{Issue, KINDS, Problem, capability_statement};
+use std::error::Error as _;
 use std::sync::Arc;
 
 /// Media type of the answers (FHIR R4 section 3.1.0.1.9).
@@ -37,9 +38,10 @@ where
             let service = Arc::clone(&service);
             async move { answer(received(&service, caller.org(), ask, request).await) }
         })
-        .fallback(nothing)
+        .fallback(only_created)
     };
-    let mut router = Router::new().route("/metadata", get(metadata)).route("/", ask(Ask::Transaction));
+    let mut router =
+        Router::new().route("/metadata", get(metadata).fallback(only_read)).route("/", ask(Ask::Transaction));
     router = router.route("/notifications", ask(Ask::Notification));
     for kind in KINDS {
         router = router.route(&format!("/{kind}"), ask(Ask::Create(kind)));
@@ -67,10 +69,30 @@ async fn received(service: &Service, org: &OrgId, ask: Ask, request: Request) ->
     if announced.is_some_and(|len| len > service.limit) {
         return too_long();
     }
-    let Ok(body) = to_bytes(body, service.limit).await else { return too_long() };
+    let body = match to_bytes(body, service.limit).await {
+        Ok(body) => body,
+        Err(e) if e.source().is_some_and(|e| e.is::<http_body_util::LengthLimitError>()) => return too_long(),
+        Err(_) => {
+            let why = "the body is not complete";
+            return refused(Problem::new(400, Issue::Structure, FaultCode::FhirInvalid, why));
+        }
+    };
     let headers =
         Headers { content_type: text(CONTENT_TYPE.as_str()).unwrap_or_default(), if_none_exist: text("if-none-exist") };
     service.serve(org, ask, headers, body).await
+}
+
+async fn only_created() -> Response<Body> {
+    answer(method("nothing is read or changed here: send by POST"))
+}
+
+async fn only_read() -> Response<Body> {
+    answer(method("it is read by GET"))
+}
+
+/// FHIR R4 section 3.1.0: a server that does not support an interaction says so by 405, with an OperationOutcome.
+fn method(why: &str) -> Reply {
+    Reply::problem(&Problem::new(405, Issue::NotSupported, FaultCode::RequestMethod, why))
 }
 
 async fn nothing() -> Response<Body> {

@@ -186,7 +186,7 @@ async fn what_is_bad_is_told_as_an_operation_outcome() {
         assert_eq!(heard.body["issue"][0]["details"]["coding"][0]["code"], code);
         assert!(!heard.body.to_string().contains("Doe"));
     }
-    assert_eq!(rig.send("GET", "/DocumentReference", &[], "").await.status, 404);
+    assert_eq!(rig.send("GET", "/DocumentReference", &[], "").await.status, 405);
     assert_eq!(rig.counts(), (0, 0));
 }
 

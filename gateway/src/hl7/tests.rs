@@ -74,6 +74,51 @@ async fn a_repeat_is_acknowledged_and_another_message_of_the_same_id_is_not() {
     assert!(METRICS.render().contains("leadline_faults_total{code=\"hl7.control_id_reused\"}"));
 }
 
+/// People who are told, or cannot be.
+#[derive(Default)]
+struct Heard {
+    told: std::sync::Mutex<Vec<(OrgId, Fault)>>,
+    deaf: std::sync::Mutex<u32>,
+    asked: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl Operators for Heard {
+    async fn tell(&self, org: &OrgId, fault: Fault) -> Result<(), Fault> {
+        let mut deaf = self.deaf.lock().unwrap();
+        if *deaf > 0 {
+            *deaf -= 1;
+            self.asked.notify_one();
+            return Err(Fault::new(FaultCode::AlarmUnreachable, "as planned"));
+        }
+        self.told.lock().unwrap().push((org.clone(), fault));
+        self.asked.notify_one();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn operators_are_told_of_a_sender_once_and_of_what_they_did_not_hear_again() {
+    let (memory, people) = (Memory::new(), Arc::new(Heard::default()));
+    *people.deaf.lock().unwrap() = 1;
+    let desk = desk(&memory).telling(people.clone());
+    said(&desk, message("1", "", GOOD)).await;
+    said(&desk, message("1", "", GOOD)).await;
+    let other = |n: u32| message("1", "", &format!("OBX|1|ED|x||^T^^A^other{n}||||||F"));
+    for n in 0..2 {
+        assert!(said(&desk, other(n)).await.contains("MSA|AE|1"));
+        people.asked.notified().await;
+    }
+    for n in 2..5 {
+        assert!(said(&desk, other(n)).await.contains("MSA|AE|1"));
+    }
+    let told = people.told.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (whose, fault) = &told[0];
+    assert_eq!((whose, fault.code), (&org(), FaultCode::Hl7ControlIdReused));
+    assert!(fault.detail.contains("received/hl7v2/hl7v2-") && !fault.detail.contains("CART"), "{fault}");
+}
+
 #[tokio::test]
 async fn what_ends_early_is_told_and_what_is_good_beside_it_is_taken() {
     let memory = Memory::new();

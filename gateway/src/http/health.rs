@@ -1,9 +1,10 @@
 //! Health, readiness, and the pages about faults that errors point to.
 
 use super::App;
+use super::extract::InPath;
 use super::problem::Problem;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use leadline_domain::{Fault, FaultCode};
 use std::time::Duration;
@@ -38,10 +39,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
 }
 
 /// The page about a fault.
-pub(super) async fn fault_page(Path(code): Path<String>) -> Response {
+pub(super) async fn fault_page(InPath(code): InPath<String>) -> Result<Response, Problem> {
     match FAULT_PAGES.iter().find(|(c, _)| *c == code) {
-        Some((_, text)) => ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *text).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+        Some((_, text)) => Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *text).into_response()),
+        None => Err(Problem::new(FaultCode::UploadUnknown, "there is no fault of this code")),
     }
 }
 

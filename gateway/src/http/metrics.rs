@@ -32,7 +32,7 @@ impl Metrics {
         (*n, *s) = (*n + 1, *s + seconds);
     }
 
-    /// Something happened to an upload: begun, begun_large, taken, refused, given_up.
+    /// Something happened to an upload: begun, begun_large, taken, refused, written_again, given_up.
     pub fn upload(&self, what: &'static str) {
         *lock(&self.uploads).entry(what).or_insert(0) += 1;
     }

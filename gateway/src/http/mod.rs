@@ -4,7 +4,9 @@
 
 mod app;
 pub mod auth;
+mod described;
 pub mod events;
+mod extract;
 mod health;
 mod layers;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the code: `docs/openapi.json`, `GET /openapi.json`, `leadline schema openapi`.
 
-use super::{health, reports, uploads};
+use super::{described, health, reports, uploads};
 use axum::Json;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "leadline gateway",
-        description = "Uploads of ECG recordings. Bytes go from the sender to the organization's own store, by permissions that are good for minutes; the gateway hands these out and takes in what has arrived. Errors are problem documents (RFC 9457) with the code of docs/faults. Two standards are served beside what is described here, with the same tokens and errors in their own words: FHIR R4 below /fhir (its CapabilityStatement is /fhir/metadata; docs/EHR.md) and DICOM's STOW-RS below /dicom-web (POST /dicom-web/studies; docs/DICOM.md).",
+        description = "Uploads of ECG recordings. Bytes go from the sender to the organization's own store, by permissions that are good for minutes; the gateway hands these out and takes in what has arrived. Errors are problem documents (RFC 9457) with the code of docs/faults. FHIR R4 below /fhir (docs/EHR.md) and DICOM's STOW-RS below /dicom-web (docs/DICOM.md) are served with the same tokens, and refuse in their own words. Any path answers another method with 405.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -30,6 +30,9 @@ use utoipa::OpenApi;
     tags(
         (name = "uploads", description = "For programs."),
         (name = "uppy", description = "For Uppy's S3 plugin, in the shapes of its Companion."),
+        (name = "fhir", description = "FHIR R4: documents out of EHRs."),
+        (name = "dicomweb", description = "DICOM objects by HTTP."),
+        (name = "page", description = "For clinicians, in a browser."),
         (name = "processor", description = "For whoever processes recordings, besides the outcome queue."),
         (name = "service", description = "For whoever runs it."),
     ),
@@ -40,6 +43,12 @@ struct Api;
 #[must_use]
 pub fn openapi() -> Value {
     let mut v = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    for (to, more) in [(&["paths"][..], described::paths()), (&["components", "schemas"], described::schemas())] {
+        let place = to.iter().fold(&mut v, |at, name| &mut at[*name]);
+        if let Some(place) = place.as_object_mut() {
+            place.extend(more);
+        }
+    }
     v["components"]["securitySchemes"] = json!({ "oidc": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
         "description": "A token of the environment's OpenID Connect issuer. Its claim names the organization.",
@@ -50,6 +59,10 @@ pub fn openapi() -> Value {
 pub(super) async fn document() -> Json<Value> {
     Json(openapi())
 }
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+mod described_tests;
 
 #[cfg(test)]
 mod tests {

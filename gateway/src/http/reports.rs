@@ -2,11 +2,11 @@
 
 use super::App;
 use super::auth::Caller;
+use super::extract::Whole;
 use super::problem::{Problem, ProblemBody};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum::{Json, Router};
-use bytes::Bytes;
 use leadline_activities::metrics::METRICS;
 use leadline_activities::outcomes::Outcomes;
 use leadline_domain::outcome::ProcessorReport;
@@ -35,7 +35,7 @@ pub struct Recorded {
 /// `POST /outcomes`, to be merged into the service's routes.
 pub fn routes(outcomes: Outcomes) -> Router<App> {
     let outcomes = Arc::new(outcomes);
-    let handler = move |caller: Caller, body: Bytes| {
+    let handler = move |caller: Caller, Whole(body): Whole| {
         let outcomes = Arc::clone(&outcomes);
         async move { record(&outcomes, &caller, &body).await }
     };

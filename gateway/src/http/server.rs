@@ -92,6 +92,7 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .route("/faults/{code}", get(health::fault_page))
         .merge(page)
         .fallback(async || Problem::new(FaultCode::UploadUnknown, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || Problem::new(FaultCode::RequestMethod, "Allow says what the path is for"))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(frame_state, frame))
         .with_state(app)
@@ -145,4 +146,4 @@ async fn run(
 
 #[cfg(test)]
 #[path = "server_tests.rs"]
-mod tests;
+pub(super) mod tests;

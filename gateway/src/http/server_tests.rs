@@ -23,7 +23,7 @@ const SENT: usize = (1 << 20) + 1;
 const LONG: Duration = Duration::from_secs(60);
 
 /// `north` opens every way, `south` uploads only.
-struct Two;
+pub(crate) struct Two;
 
 impl Directory for Two {
     fn uploads(&self, _: &OrgId) -> Result<UploadRules, Fault> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Read at a time.
 const BLOCK: usize = 64 << 10;
@@ -67,18 +67,20 @@ where
     let mut framer = Framer::new(limits.message_bytes);
     let mut block = vec![0; BLOCK];
     let mut begun: Option<Begun> = None;
+    let mut framed = false;
     loop {
         let read = match &begun {
             // Between messages a connection may rest for as long as it likes: it holds one place, and no memory to speak of.
             None => tokio::select! {
                 biased;
-                read = stream.read(&mut block) => read,
+                read = stream.read(&mut block) => Some(read),
                 _ = stopped.wait_for(|stop| *stop) => return End::Quiet,
+                () = sleep(limits.idle), if !framed && framer.junk() > 0 => None,
             },
             Some(begun) => {
                 let left = limits.allowance(framer.pending()).saturating_sub(begun.since.elapsed());
                 match timeout(left.min(limits.idle), stream.read(&mut block)).await {
-                    Ok(read) => read,
+                    Ok(read) => Some(read),
                     Err(_) => {
                         let why =
                             format!("{} bytes of a message came, and then nothing or too little", framer.pending());
@@ -86,6 +88,13 @@ where
                     }
                 }
             }
+        };
+        // A sender that does not frame its messages waits for an answer that would never come.
+        let Some(read) = read else {
+            let why = "what comes is not framed: <VT> message <FS> <CR>";
+            let answer = shared.desk.refuse(org, b"", &Fault::new(FaultCode::Hl7Unreadable, why));
+            say(stream, answer, limits.idle).await;
+            return End::Quiet;
         };
         let mut bytes = match read {
             // A message that is not closed is discarded without a word: its sender sends it again.
@@ -104,7 +113,7 @@ where
                     return End::Fault(Fault::new(FaultCode::Hl7Unreadable, why));
                 }
             };
-            begun = None;
+            (begun, framed) = (None, true);
             if !say(stream, answer, limits.idle).await {
                 return End::Fault(Fault::new(FaultCode::Hl7SenderStalled, "it does not read its answer"));
             }

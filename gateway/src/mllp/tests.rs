@@ -72,6 +72,24 @@ async fn messages_are_answered_in_their_order_on_one_connection() {
 }
 
 #[tokio::test]
+async fn a_sender_that_does_not_frame_hears_so_and_one_that_has_framed_may_send_what_it_likes_between() {
+    let running = start(None, Limits { idle: Duration::from_millis(300), ..Limits::default() }).await;
+    for junk in [message("1", "one"), b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+        let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+        stream.write_all(&junk).await.unwrap();
+        let answer = heard(&mut stream).await.expect("an answer");
+        assert!(answer.contains("MSA|AR|") && answer.contains("hl7.unreadable: what comes is not framed"), "{answer}");
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0, "and the connection is closed");
+    }
+    assert!(running.memory.kept.lock().unwrap().is_empty());
+    let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();
+    assert!(told(&mut stream, &message("2", "two")).await.unwrap().contains("MSA|AA|2"));
+    stream.write_all(b"junk").await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(900), stream.read_u8()).await.is_err(), "it rests");
+    assert!(told(&mut stream, &message("3", "three")).await.unwrap().contains("MSA|AA|3"));
+}
+
+#[tokio::test]
 async fn one_that_is_too_long_is_answered_and_never_held() {
     let running = start(None, Limits { message_bytes: 1 << 20, ..Limits::default() }).await;
     let mut stream = TcpStream::connect(running.addresses[0]).await.unwrap();

@@ -309,6 +309,9 @@ pub struct Worker {
     /// told, and go on elsewhere; a stop takes at least this long.
     #[schemars(range(min = 1, max = 3_600))]
     pub drain_s: u32,
+    /// What is larger is copied by S3 in pieces, MiB: into its place, and by `leadline transfer`. 5120 is S3's own limit.
+    #[schemars(range(min = 5, max = 5_120))]
+    pub copy_at_once_mib: u32,
 }
 
 /// How this environment's stacks are made and changed.
@@ -329,6 +332,6 @@ impl Default for Provisioning {
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { metrics_address: "127.0.0.1:9464".into(), buffer_mib: 32, drain_s: 2 }
+        Self { metrics_address: "127.0.0.1:9464".into(), buffer_mib: 32, drain_s: 2, copy_at_once_mib: 5_120 }
     }
 }

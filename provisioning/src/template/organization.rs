@@ -151,7 +151,9 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
                             ],
                         )
                         .on(all()),
-                        Statement::allow("Staging", &["s3:DeleteObject"]).on([object("staging")]),
+                        // What was judged there is read by its version: an upload's form can be sent twice.
+                        Statement::allow("Staging", &["s3:DeleteObject", "s3:GetObjectVersion"])
+                            .on([object("staging")]),
                         Statement::allow("Ledger", &["s3:GetObjectRetention", "s3:PutObjectRetention"])
                             .on([object("ledger")]),
                         Statement::allow("Key", &["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"])

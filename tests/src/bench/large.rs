@@ -5,6 +5,7 @@ use super::table::Row;
 use crate::fleet::noise;
 use crate::harness::tools::wait_for;
 use bytes::Bytes;
+use leadline_activities::ports::content::Digesting;
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::store::{RecordingMeta, Shelf};
 use leadline_domain::{Digest, SharePath};
@@ -42,6 +43,9 @@ pub async fn large(p: &Parts<'_>, mib: u64, rows: &mut Vec<Row>) {
     let store = p.store().await;
     let body = Bytes::from(vec![0x5A; PART]);
     let sum: [u8; 32] = Sha256::digest(&body).into();
+    let mut digesting = Digesting::new(mib << 20, store.pieces());
+    (0..mib / 8).for_each(|_| digesting.push(&body));
+    let content = digesting.finish();
     let began = Instant::now();
     let upload = store.begin_upload("bench-raw").await.expect("begun");
     let mut running = tokio::task::JoinSet::new();
@@ -63,7 +67,7 @@ pub async fn large(p: &Parts<'_>, mib: u64, rows: &mut Vec<Row>) {
         media_type: "text/plain".into(),
         shelf: Shelf::Recordings,
     };
-    store.promote("bench-raw", mib << 20, &Digest::of(b"bench"), &meta).await.expect("copied");
+    store.promote("bench-raw", &content, &meta).await.expect("copied");
     let copied = rate(began.elapsed());
 
     let worker = p.stack.worker();

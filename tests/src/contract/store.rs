@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
+use leadline_activities::ports::content::{Content, Pieces};
 use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{OrgStore, Part, Put, RecordingMeta, Shelf, Upload};
-use leadline_domain::{Digest, FaultCode, Ingress};
+use leadline_domain::{Digest, FaultCode, Ingress, StagedAt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub type Store = Arc<dyn OrgStore>;
 
 /// S3: every part but the last has at least 5 MiB.
-const PART: usize = 5 * 1024 * 1024;
+pub(super) const PART: usize = 5 * 1024 * 1024;
 
 /// Different bytes each time.
 #[must_use]
@@ -43,11 +44,16 @@ pub fn meta(claim: &str) -> RecordingMeta {
     }
 }
 
+/// Content that is small enough to be copied at once.
+pub(super) fn whole(body: &Bytes) -> Content {
+    Content::of(body, Pieces::default())
+}
+
 fn sha(b: &[u8]) -> [u8; 32] {
     *Digest::of(b).as_bytes()
 }
 
-fn exists(claim: &str, size: usize) -> Put {
+pub(super) fn exists(claim: &str, size: usize) -> Put {
     Put::Exists { claim: claim.into(), size: size as u64 }
 }
 
@@ -104,10 +110,9 @@ pub async fn shelves(store: &Store) {
     assert_eq!(store.put_recording(&digest, body.clone(), &meta("alone")).await, Ok(Put::Created));
     assert_eq!(store.put_recording(&digest, body.clone(), &member("other")).await, Ok(exists("set", body.len())));
     let large = content(PART + 100);
-    let digest = Digest::of(&large);
     for (name, meta) in [("a-member", member("set")), ("a-recording", meta("alone"))] {
         stage(store, name, &large).await;
-        assert_eq!(store.promote(name, large.len() as u64, &digest, &meta).await, Ok(Put::Created));
+        assert_eq!(store.promote(name, &whole(&large), &meta).await, Ok(Put::Created));
     }
 }
 
@@ -167,7 +172,7 @@ pub async fn resumed_upload(store: &Store) {
     held.push(store.upload_part(&again, 3, rest.clone(), sha(&rest)).await.expect("part"));
     store.complete_upload(&again, &held).await.expect("completed");
     assert_eq!(store.find_upload("resumed").await, Ok(None), "a completed one");
-    assert_eq!(store.promote("resumed", body.len() as u64, &digest, &meta("large")).await, Ok(Put::Created));
+    assert_eq!(store.promote("resumed", &whole(&body), &meta("large")).await, Ok(Put::Created));
     assert_eq!(store.read_recording(&digest, body.len() as u64).await, Ok(body));
 }
 
@@ -198,13 +203,13 @@ pub async fn promotions(store: &Store) {
     let body = content(PART + 17);
     let (digest, size) = (Digest::of(&body), body.len() as u64);
     stage(store, "mine", &body).await;
-    assert_eq!(store.promote("mine", size, &digest, &meta("mine")).await, Ok(Put::Created));
+    assert_eq!(store.promote("mine", &whole(&body), &meta("mine")).await, Ok(Put::Created));
     // The same step again, after a crash: the staged object is gone, our claim stands.
-    assert_eq!(store.promote("mine", size, &digest, &meta("mine")).await, Ok(exists("mine", body.len())));
+    assert_eq!(store.promote("mine", &whole(&body), &meta("mine")).await, Ok(exists("mine", body.len())));
     // Another file with the same content: the first claim stays, its staged object does not.
     stage(store, "theirs", &body).await;
-    assert_eq!(store.promote("theirs", size, &digest, &meta("theirs")).await, Ok(exists("mine", body.len())));
-    assert_eq!(store.promote("theirs", size, &digest, &meta("theirs")).await, Ok(exists("mine", body.len())));
+    assert_eq!(store.promote("theirs", &whole(&body), &meta("theirs")).await, Ok(exists("mine", body.len())));
+    assert_eq!(store.promote("theirs", &whole(&body), &meta("theirs")).await, Ok(exists("mine", body.len())));
     assert_eq!(store.put_recording(&digest, body.clone(), &meta("small")).await, Ok(exists("mine", body.len())));
     assert_eq!(store.read_recording(&digest, size).await, Ok(body));
 }
@@ -213,26 +218,26 @@ pub async fn promotions(store: &Store) {
 pub async fn bad_promotion(store: &Store) {
     let body = content(3000);
     let digest = Digest::of(&body);
-    let f = store.promote("never-staged", 3000, &digest, &meta("x")).await.unwrap_err();
+    let f = store.promote("never-staged", &whole(&body), &meta("x")).await.unwrap_err();
     assert_eq!(f.code, FaultCode::StoreUploadLost);
     stage(store, "other-size", &body).await;
-    let f = store.promote("other-size", 2999, &digest, &meta("x")).await.unwrap_err();
+    let f = store.promote("other-size", &Content { size: 2999, ..whole(&body) }, &meta("x")).await.unwrap_err();
     assert_eq!(f.code, FaultCode::StoreChecksumMismatch);
     assert_eq!(store.head_recording(&digest).await, Ok(None));
-    assert_eq!(store.promote("other-size", 3000, &digest, &meta("x")).await, Ok(Put::Created));
+    assert_eq!(store.promote("other-size", &whole(&body), &meta("x")).await, Ok(Put::Created));
 }
 
 /// Eight files of one content, promoted at once: one creates.
 pub async fn promotion_race(store: &Store) {
     let body = content(20_000);
-    let (digest, size) = (Digest::of(&body), body.len() as u64);
+    let content = whole(&body);
     let names: Vec<String> = (0..8).map(|n| format!("race-{n}")).collect();
     for name in &names {
         stage(store, name, &body).await;
     }
     let puts = join_all(names.iter().map(|name| {
-        let meta = meta(name);
-        async move { (name, store.promote(name, size, &digest, &meta).await.expect("an answer")) }
+        let (meta, content) = (meta(name), &content);
+        async move { (name, store.promote(name, content, &meta).await.expect("an answer")) }
     }))
     .await;
     let winners: Vec<&String> = puts.iter().filter(|(_, p)| *p == Put::Created).map(|(n, _)| *n).collect();
@@ -254,7 +259,7 @@ pub async fn markers(store: &Store) {
 }
 
 /// A name that no other case uses.
-fn unique(what: &str) -> String {
+pub(super) fn unique(what: &str) -> String {
     format!("{what}-{}", &Digest::of(&content(8)).to_hex()[..24])
 }
 
@@ -262,33 +267,44 @@ fn unique(what: &str) -> String {
 async fn staging(store: &Store) {
     let (body, name) = (content(300_000), unique("in"));
     let digest = Digest::of(&body);
-    assert!(store.head_staged(&name).await.expect("asked").is_none());
+    assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
     let wrong = store.stage(&name, body.clone(), &Digest::of(b"other")).await.expect_err("another digest");
     assert_eq!(wrong.code, FaultCode::StoreChecksumMismatch);
     assert_eq!(store.stage(&name, body.clone(), &digest).await.expect("staged"), Put::Created);
     let again = store.stage(&name, content(10), &Digest::of(b"")).await;
     assert!(!matches!(again, Ok(Put::Created)), "what is staged is not replaced");
-    let there = store.head_staged(&name).await.expect("asked").expect("it is there");
+    let there = store.head_staged(StagedAt::now(&name)).await.expect("asked").expect("it is there");
     assert_eq!(there.size, body.len() as u64);
-    let part = store.read_staged(&name, &there.etag, 100, 1_000).await.expect("read").expect("the same version");
+    let part = store
+        .read_staged(StagedAt::now(&name), &there.etag, 100, 1_000)
+        .await
+        .expect("read")
+        .expect("the same version");
     assert_eq!(part, body.slice(100..1_100));
-    let tail = store.read_staged(&name, &there.etag, 299_990, 1_000).await.expect("read").expect("the same version");
+    let tail = store
+        .read_staged(StagedAt::now(&name), &there.etag, 299_990, 1_000)
+        .await
+        .expect("read")
+        .expect("the same version");
     assert_eq!(tail, body.slice(299_990..));
-    assert!(store.read_staged(&name, "\"0000\"", 0, 10).await.expect("asked").is_none(), "another version");
+    assert!(
+        store.read_staged(StagedAt::now(&name), "\"0000\"", 0, 10).await.expect("asked").is_none(),
+        "another version"
+    );
     let meta = meta(&unique("claim"));
-    assert_eq!(store.adopt(&name, there.size, &digest, &meta).await.expect("adopted"), Put::Created);
-    let repeat = store.adopt(&name, there.size, &digest, &meta).await.expect("adopted again");
+    assert_eq!(store.adopt(StagedAt::now(&name), &whole(&body), &meta).await.expect("adopted"), Put::Created);
+    let repeat = store.adopt(StagedAt::now(&name), &whole(&body), &meta).await.expect("adopted again");
     assert_eq!(repeat, exists(&meta.claim, body.len()), "it stays where it was, and the claim is kept");
     store.remove_staged(&name).await.expect("removed");
     store.remove_staged(&name).await.expect("not there is success");
-    assert!(store.read_staged(&name, &there.etag, 0, 10).await.expect("asked").is_none());
+    assert!(store.read_staged(StagedAt::now(&name), &there.etag, 0, 10).await.expect("asked").is_none());
 
     let (body, name) = (content(70_000), unique("in"));
-    assert!(!store.quarantine_staged(&name, 70_000).await.expect("asked"), "there is nothing to keep");
+    assert!(!store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("asked"), "there is nothing to keep");
     store.stage(&name, body.clone(), &Digest::of(&body)).await.expect("staged");
-    assert!(store.quarantine_staged(&name, 70_000).await.expect("kept"));
-    assert!(store.head_staged(&name).await.expect("asked").is_none());
-    assert!(store.quarantine_staged(&name, 70_000).await.expect("a repeat finds it"));
+    assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("kept"));
+    assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
+    assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("a repeat finds it"));
 }
 
 /// The first one stays, and says who it was.

@@ -6,13 +6,15 @@ use leadline_activities::adapters::aws::{
 use leadline_activities::adapters::aws_fake::{FakeOrgStores, FakeQueue, FakeStore, Planned};
 use leadline_activities::ports::alarms::Alarms;
 use leadline_activities::ports::checks::{Isolation, Owned};
+use leadline_activities::ports::content::{Content, Pieces};
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
 use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
 use leadline_domain::placement::{EnvScope, OrgScope};
+use leadline_domain::transfer::Storage;
 use leadline_domain::{Alarm, Digest, Fault, FaultClass, FaultCode, ShareId};
-use leadline_tests::contract::{queue, stacks, store};
+use leadline_tests::contract::{again, pieces, queue, stacks, store};
 use leadline_tests::harness::aws::AwsEndpoint;
 use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
@@ -20,6 +22,8 @@ use leadline_tests::harness::stack::ACCOUNT;
 use leadline_tests::rig::{facts, scope};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod in_pieces;
 
 const SHARE: &str = "ecg";
 
@@ -106,9 +110,11 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
         "Principal": {"AWS": env.worker_role_arn()},
         "Condition": {"StringEquals": {"sts:ExternalId": o.external_id()}}});
     let bucket = format!("arn:aws:s3:::{}", o.bucket());
+    let copies = format!("arn:aws:s3:::{}", o.storage_bucket(Storage::Processing));
     let secret = format!("arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{}-*", o.share_secret(&share()));
     let objects = json!([
         "s3:GetObject",
+        "s3:GetObjectVersion",
         "s3:PutObject",
         "s3:DeleteObject",
         "s3:AbortMultipartUpload",
@@ -117,8 +123,8 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
     // On AWS the key's ARN stands for its aliases too.
     let alias = format!("arn:aws:kms:us-east-1:{ACCOUNT}:{}", o.key_alias());
     let may = json!([
-        allow(&json!(["s3:ListBucket", "s3:ListBucketMultipartUploads"]), &json!(bucket)),
-        allow(&objects, &json!(format!("{bucket}/*"))),
+        allow(&json!(["s3:ListBucket", "s3:ListBucketMultipartUploads"]), &json!([bucket, copies])),
+        allow(&objects, &json!([format!("{bucket}/*"), format!("{copies}/*")])),
         allow(&json!("secretsmanager:GetSecretValue"), &json!(secret)),
         allow(&json!(["kms:Decrypt", "kms:GenerateDataKey"]), &json!([{"Fn::GetAtt": ["Key", "Arn"]}, alias])),
     ]);
@@ -132,6 +138,7 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
     json!({"Resources": {
         "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {
             "BucketName": o.bucket(), "VersioningConfiguration": {"Status": "Enabled"}}},
+        "Copies": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": o.storage_bucket(Storage::Processing)}},
         "Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": {"Ref": "Bucket"},
             "PolicyDocument": {"Version": "2012-10-17", "Statement": [conditional]}}},
         "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Version": "2012-10-17", "Statement": managed}}},
@@ -153,11 +160,17 @@ async fn the_fakes_keep_the_contracts() {
     let as_store: store::Store = fake.clone();
     store::all(&as_store).await;
     assert_eq!((fake.staged(), fake.open_uploads()), (vec![], 0));
+    again::written_again(&as_store, &fake).await;
+    assert_eq!((fake.staged(), fake.open_uploads()), (vec![], 0));
     let upload = as_store.begin_upload("lost").await.unwrap();
     let body = store::content(100);
     let part = as_store.upload_part(&upload, 1, body.clone(), *Digest::of(&body).as_bytes()).await.unwrap();
     fake.lose_uploads();
     store::lost(&as_store, &upload, &part).await;
+
+    let fake = FakeStore::copying(Pieces::up_to(0));
+    pieces::all(&(fake.clone() as store::Store), &|| fake.calls().get("copy_piece").copied().unwrap_or(0)).await;
+    assert_eq!(fake.open_uploads(), 0);
 
     queue::fifo(FakeQueue::fifo().as_ref()).await;
     queue::standard(FakeQueue::standard().as_ref()).await;
@@ -198,6 +211,8 @@ async fn planned_faults_come_in_order_and_once() {
 async fn the_endpoint_keeps_the_contract_of_a_store() {
     let w = World::new().await;
     store::all(&w.store(&w.a).await).await;
+    let root = PastUs::new(&w.endpoint.url()).await;
+    again::written_again(&w.store(&w.a).await, &(root, w.a.bucket())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +231,7 @@ async fn a_recording_costs_one_request_and_a_large_one_four_more_than_its_upload
     let body = store::content(6 * 1024 * 1024);
     store::stage(&s, "large", &body).await;
     let before = w.aws.counts().snapshot();
-    s.promote("large", body.len() as u64, &Digest::of(&body), &store::meta("x")).await.unwrap();
+    s.promote("large", &Content::of(&body, s.pieces()), &store::meta("x")).await.unwrap();
     let once = ["CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload", "DeleteObject"];
     assert_eq!(w.since(&before), once.map(|o| (o.to_owned(), 1)).into());
 

@@ -76,7 +76,7 @@ impl Site {
 fn bytes(r: &Received) -> &Bytes {
     match &r.content {
         Content::Bytes(b) => b,
-        Content::Staged => panic!("came in memory"),
+        Content::Staged { .. } => panic!("came in memory"),
     }
 }
 

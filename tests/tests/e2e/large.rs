@@ -2,7 +2,8 @@
 
 use leadline_domain::Digest;
 use leadline_tests::fleet::{self, Job};
-use leadline_tests::harness::stack::{Clinic, Stack};
+use leadline_tests::harness::past_us::PastUs;
+use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::{peak_data_kib, wait_for};
 use std::time::Duration;
 
@@ -81,4 +82,55 @@ async fn killed_in_the_middle() {
 /// Parts that the running worker has uploaded.
 fn parts(stack: &Stack) -> u64 {
     stack.aws_requests("operation=\"UploadPart\"").unwrap_or(0)
+}
+
+/// Pieces that the running worker has had the store copy.
+fn copies(stack: &Stack) -> u64 {
+    stack.aws_requests("operation=\"UploadPartCopy\"").unwrap_or(0)
+}
+
+/// What S3 copies in pieces because of its size, and here because the environment's file says so: into its place, from one
+/// storage to another, and through the death of the worker in the middle of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_killed_in_the_middle_goes_on_with_its_pieces() {
+    const SIZE: usize = 300 << 20;
+    const PIECES: u64 = 60;
+    let clinic = Clinic::new("st-mary", "ward").with(SETTLE).with("\n[storage.processing]");
+    let stack = Stack::start(std::slice::from_ref(&clinic));
+    let file = stack.environments().join("test.toml");
+    let text = std::fs::read_to_string(&file).expect("the environment's file");
+    std::fs::write(&file, text.replace("[worker]\n", "[worker]\ncopy_at_once_mib = 5\n")).expect("written");
+    let mut worker = stack.worker();
+    let _ = stack.device("st-mary").await;
+    stack.provision();
+    let job = Job { org: "st-mary".into(), path: "in/long.bin".into(), bytes: content(SIZE, 3) };
+    let path = stack.samba.path("ward").join(&job.path);
+    std::fs::write(&path, &job.bytes).expect("written");
+    let _ = std::process::Command::new("chown").args([&clinic.user(), &path.to_string_lossy().into_owned()]).status();
+    fleet::judge_messages(&stack, std::slice::from_ref(&job), LIMIT);
+    let before = copies(&stack);
+    assert!(before >= PIECES, "{before}: it was put in its place in pieces");
+
+    let mut transfer = stack.command(&["transfer", "st-mary", "--env", "test", "--from", "data", "--to", "processing"]);
+    let transfer = transfer.args(["--output", "json"]).stdout(std::process::Stdio::piped()).spawn().expect("started");
+    wait_for("some pieces are copied", LIMIT, || copies(&stack) >= before + 12);
+    worker.kill();
+    worker = stack.worker();
+    let ended = transfer.wait_with_output().expect("ended");
+    assert!(ended.status.success(), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!((&report["copied"], &report["bytes"]), (&1.into(), &SIZE.into()), "{report}");
+    // At least eight of the twelve were there, for four are on their way at once.
+    let again = copies(&stack);
+    assert!((1..=PIECES - 8).contains(&again), "{again} of {PIECES} pieces were copied after the kill");
+
+    let root = PastUs::new(&stack.aws.url()).await;
+    let bucket = format!("leadline-test-st-mary-{ACCOUNT}-prc");
+    let key = leadline_domain::message::recording_key(&Digest::of(&job.bytes));
+    let there = root.s3.get_object().bucket(&bucket).key(key).send().await.expect("it is there");
+    let bytes = there.body.collect().await.expect("read").into_bytes();
+    assert!(bytes == job.bytes, "another content");
+    let open = root.s3.list_multipart_uploads().bucket(&bucket).send().await.expect("listed");
+    assert!(open.uploads().is_empty(), "{open:?}");
+    worker.stop(Duration::from_secs(20));
 }

@@ -15,6 +15,7 @@ mod encodings;
 mod fhir_examples;
 mod gateway;
 mod hl7_clients;
+mod hl7_examples;
 mod isolation;
 mod kills;
 mod large;

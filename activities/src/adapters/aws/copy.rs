@@ -4,22 +4,25 @@
 //! would be two requests fewer, but S3 refuses it on a prefix whose bucket policy demands conditional writes (see
 //! "Enforce conditional writes on Amazon S3 buckets": "you can't perform copy operations to the bucket or prefix"),
 //! and ours does; it also ends at 5 GiB.
+//!
+//! What is copied in one piece is given up when it fails: it is copied again as fast as it is gone on with. What takes
+//! several goes on with the pieces that are there, after a crash too.
 
 use super::errors::{Service, fault, status};
 use super::multipart::number;
 use super::s3::{S3OrgStore, bulk, conflict, taken};
+use crate::ports::content::Content;
+use crate::ports::store::Part;
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::{StreamExt as _, TryStreamExt as _};
 use leadline_domain::{Digest, Fault, FaultCode};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Largest part of a multipart upload (S3: 5 GiB). What fits one part is copied as one, because then the checksum
-/// that S3 computes of the part is the digest of the whole recording.
-const COPY_PART: u64 = 5 * 1024 * 1024 * 1024;
-/// Parts copied at once, for what needs several.
+/// Pieces copied at once.
 const COPIES: usize = 4;
 
 /// An object of the organization: buckets are its own storages.
@@ -36,15 +39,46 @@ pub(super) struct Dress {
     pub(super) content_type: Option<String>,
 }
 
+/// How a copy in pieces finds what an earlier attempt left.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Left<'a> {
+    /// Any upload to the target will do: whoever began it, what is beside the bytes is the same.
+    Any,
+    /// Only that of this very copy, since the upload says whose claim it is: its id is noted below `staging/copies/`,
+    /// under this name, with what the copy is. (S3 lists uploads without what is beside their bytes.)
+    Noted {
+        /// Of the staged object.
+        name: &'a str,
+        /// The copy, in words.
+        what: &'a str,
+    },
+}
+
 /// A copy that is to be made.
 pub(super) struct Copy<'a> {
     pub(super) from: Object<'a>,
+    /// Of the source, where it may have been written again.
+    pub(super) version: Option<&'a str>,
     pub(super) to: Object<'a>,
     /// Of the source, bytes.
     pub(super) size: u64,
-    /// Digest of the source, if it is known: a copy that S3 says another one of is refused.
-    pub(super) digest: Option<&'a Digest>,
+    /// What the source was read to be, if it was: pieces that S3 says something else of are refused.
+    pub(super) content: Option<&'a Content>,
     pub(super) dress: Dress,
+    pub(super) left: Left<'a>,
+}
+
+impl Copy<'_> {
+    /// As S3 wants it. Keys and versions of ours need no encoding ("URL-ready", S3 says of its versions).
+    fn source(&self) -> String {
+        let version = self.version.map(|v| format!("?versionId={v}")).unwrap_or_default();
+        format!("{}/{}{version}", self.from.bucket, self.from.key)
+    }
+
+    /// What the piece of this number, from zero, has to be.
+    fn piece(&self, n: usize) -> Option<Digest> {
+        self.content.and_then(|c| c.pieces.get(n).copied())
+    }
 }
 
 /// How one attempt at a copy ended.
@@ -62,6 +96,32 @@ pub(super) enum Made {
 impl S3OrgStore {
     /// Copies once, if nothing is there.
     pub(super) async fn copy_once(&self, c: &Copy<'_>) -> Result<Made, Fault> {
+        let several = !self.pieces.at_once(c.size);
+        let (id, held) = if several { self.go_on(c).await? } else { (self.begin_copy(c).await?, BTreeMap::new()) };
+        let made = match self.copy_pieces(c, &id, held).await {
+            Ok(Some(parts)) => self.complete_once(c, &id, parts).await,
+            Ok(None) => Ok(Made::NoSource),
+            Err(f) if f.code == FaultCode::StoreUploadLost => Ok(Made::Again),
+            Err(f) => Err(f),
+        };
+        match &made {
+            Ok(Made::Created) => {}
+            // The next attempt goes on with it.
+            Err(f) if several && f.code != FaultCode::StoreChecksumMismatch => return made,
+            _ => {
+                if let Err(f) = self.abort_in(c.to.bucket, c.to.key, &id).await {
+                    // The bucket's lifecycle rule for incomplete uploads takes what stays.
+                    tracing::warn!(fault = %f, "a server-side copy was not given up");
+                }
+            }
+        }
+        if several && let Left::Noted { name, .. } = c.left {
+            self.forget_note(name).await;
+        }
+        made
+    }
+
+    async fn begin_copy(&self, c: &Copy<'_>) -> Result<String, Fault> {
         let begun = self
             .org
             .s3
@@ -74,54 +134,67 @@ impl S3OrgStore {
             .set_content_type(c.dress.content_type.clone())
             .send()
             .await;
-        let id = match begun {
-            Ok(m) => m.upload_id().unwrap_or_default().to_owned(),
-            Err(e) => return Err(self.fail("CreateMultipartUpload", &e).await),
-        };
-        let made = match self.copy_parts(c, &id).await {
-            Ok(Some(parts)) => self.complete_once(c, &id, parts).await,
-            Ok(None) => Ok(Made::NoSource),
-            Err(f) if f.code == FaultCode::StoreUploadLost => Ok(Made::Again),
-            Err(f) => Err(f),
-        };
-        if !matches!(made, Ok(Made::Created))
-            && let Err(f) = self.abort_in(c.to.bucket, c.to.key, &id).await
-        {
-            // The bucket's lifecycle rule for incomplete uploads takes what stays.
-            tracing::warn!(fault = %f, "a server-side copy was not given up");
+        match begun {
+            Ok(m) => Ok(m.upload_id().unwrap_or_default().to_owned()),
+            Err(e) => Err(self.fail("CreateMultipartUpload", &e).await),
         }
-        made
+    }
+
+    /// The upload that an earlier attempt left and what it holds, or a new one.
+    async fn go_on(&self, c: &Copy<'_>) -> Result<(String, BTreeMap<u32, Part>), Fault> {
+        let left = match c.left {
+            Left::Any => self.find_in(c.to.bucket, c.to.key).await?,
+            Left::Noted { name, what } => self.noted(name, what).await?,
+        };
+        if let Some(id) = left {
+            match self.parts_in(c.to.bucket, c.to.key, &id).await {
+                Ok(held) => return Ok((id, held.into_iter().map(|p| (p.number, p)).collect())),
+                Err(f) if f.code == FaultCode::StoreUploadLost => {}
+                Err(f) => return Err(f),
+            }
+        }
+        let id = self.begin_copy(c).await?;
+        if let Left::Noted { name, what } = c.left {
+            self.note(name, what, &id).await?;
+        }
+        Ok((id, BTreeMap::new()))
     }
 
     /// `None` if there is no source.
-    async fn copy_parts(&self, c: &Copy<'_>, id: &str) -> Result<Option<Vec<CompletedPart>>, Fault> {
-        let whole = c.size <= COPY_PART;
-        let ranges = (0..c.size.div_ceil(COPY_PART)).map(|n| (n, n * COPY_PART, ((n + 1) * COPY_PART).min(c.size) - 1));
-        let copied: Result<Vec<Option<CompletedPart>>, Fault> = futures::stream::iter(ranges)
-            .map(|(n, first, last)| {
-                let range = (!whole).then(|| format!("bytes={first}-{last}"));
-                self.copy_part(c, id, u32::try_from(n + 1).unwrap_or(u32::MAX), range)
+    async fn copy_pieces(
+        &self,
+        c: &Copy<'_>,
+        id: &str,
+        mut held: BTreeMap<u32, Part>,
+    ) -> Result<Option<Vec<CompletedPart>>, Fault> {
+        let pieces = self.pieces.ranges(c.size).into_iter().enumerate().map(|(n, range)| {
+            let number = u32::try_from(n + 1).unwrap_or(u32::MAX);
+            let there = held.remove(&number).filter(|p| fits(p, range, c.piece(n)));
+            (number, range, c.piece(n), there)
+        });
+        let pieces: Vec<_> = pieces.collect();
+        let copied: Vec<Option<CompletedPart>> = futures::stream::iter(pieces)
+            .map(|(number, range, wanted, there)| async move {
+                match there {
+                    Some(p) => Ok(Some(completed(number, Some(p.etag), Some(BASE64.encode(p.sha256))))),
+                    None => self.copy_piece(c, id, number, range, wanted).await,
+                }
             })
             .buffered(COPIES)
             .try_collect()
-            .await;
-        let Some(parts) = copied?.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        // S3 says what it copied (CopyPartResult); an endpoint that does not is checked by the size only.
-        if let (Some(digest), [one]) = (c.digest, parts.as_slice())
-            && one.checksum_sha256().is_some_and(|c| c != BASE64.encode(digest.as_bytes()))
-        {
-            return Err(Fault::new(FaultCode::StoreChecksumMismatch, "UploadPartCopy: the copy has another digest"));
-        }
-        Ok(Some(parts))
+            .await?;
+        Ok(copied.into_iter().collect())
     }
 
-    async fn copy_part(
+    async fn copy_piece(
         &self,
         c: &Copy<'_>,
         id: &str,
         n: u32,
-        range: Option<String>,
+        (first, last): (u64, u64),
+        wanted: Option<Digest>,
     ) -> Result<Option<CompletedPart>, Fault> {
+        let range = (!self.pieces.at_once(c.size)).then(|| format!("bytes={first}-{last}"));
         let copied = self
             .org
             .s3
@@ -129,27 +202,27 @@ impl S3OrgStore {
             .bucket(c.to.bucket)
             .key(c.to.key)
             .upload_id(id)
-            .copy_source(format!("{}/{}", c.from.bucket, c.from.key))
+            .copy_source(c.source())
             .set_copy_source_range(range)
             .part_number(number(n))
             .customize()
             .config_override(bulk())
             .send()
             .await;
-        match copied {
-            Ok(c) => {
-                let c = c.copy_part_result();
-                Ok(Some(
-                    CompletedPart::builder()
-                        .part_number(number(n))
-                        .set_e_tag(c.and_then(|c| c.e_tag()).map(str::to_owned))
-                        .set_checksum_sha256(c.and_then(|c| c.checksum_sha256()).map(str::to_owned))
-                        .build(),
-                ))
-            }
-            Err(e) if e.code() == Some("NoSuchKey") => Ok(None),
-            Err(e) => Err(self.fail("UploadPartCopy", &e).await),
+        let copied = match copied {
+            Ok(c) => c,
+            Err(e) if matches!(e.code(), Some("NoSuchKey" | "NoSuchVersion")) => return Ok(None),
+            Err(e) => return Err(self.fail("UploadPartCopy", &e).await),
+        };
+        let copied = copied.copy_part_result();
+        let said = copied.and_then(|c| c.checksum_sha256()).map(str::to_owned);
+        // S3 says what it copied (CopyPartResult); an endpoint that does not is checked by the size only.
+        if let (Some(said), Some(wanted)) = (&said, wanted)
+            && *said != BASE64.encode(wanted.as_bytes())
+        {
+            return Err(Fault::new(FaultCode::StoreChecksumMismatch, "UploadPartCopy: the copy has another digest"));
         }
+        Ok(Some(completed(n, copied.and_then(|c| c.e_tag()).map(str::to_owned), said)))
     }
 
     async fn complete_once(&self, c: &Copy<'_>, id: &str, parts: Vec<CompletedPart>) -> Result<Made, Fault> {
@@ -171,8 +244,9 @@ impl S3OrgStore {
         match done {
             Ok(_) => Ok(Made::Created),
             Err(e) if taken(&e) => Ok(Made::Taken),
-            // For a conflict S3 asks to begin the upload anew, not only to complete it again.
-            Err(e) if conflict(&e) || e.code() == Some("NoSuchUpload") => Ok(Made::Again),
+            // For a conflict S3 asks to begin the upload anew, not only to complete it again. A part that is none of the
+            // upload's was copied over by another attempt meanwhile.
+            Err(e) if conflict(&e) || matches!(e.code(), Some("NoSuchUpload" | "InvalidPart")) => Ok(Made::Again),
             Err(e) if status(&e) == 400 && e.message().is_some_and(|m| m.contains("mp-object-size")) => {
                 let said = fault(Service::S3, "CompleteMultipartUpload", &e);
                 Err(Fault::new(FaultCode::StoreChecksumMismatch, format!("the copy has another size: {}", said.detail)))
@@ -180,4 +254,48 @@ impl S3OrgStore {
             Err(e) => Err(self.fail("CompleteMultipartUpload", &e).await),
         }
     }
+
+    /// The upload that was noted for this very copy.
+    async fn noted(&self, name: &str, what: &str) -> Result<Option<String>, Fault> {
+        let get = self.org.s3.get_object().bucket(&self.org.bucket).key(note_key(name));
+        let got = match get.send().await {
+            Ok(g) => g,
+            Err(e) if e.code() == Some("NoSuchKey") => return Ok(None),
+            Err(e) => return Err(self.fail("GetObject", &e).await),
+        };
+        let body = got.body.collect().await;
+        let body = body.map_err(|_| Fault::new(FaultCode::StoreUnreachable, "GetObject: the body was cut off"))?;
+        let text = String::from_utf8(body.to_vec()).unwrap_or_default();
+        Ok(text.split_once('\n').filter(|(of, _)| *of == what).map(|(_, id)| id.to_owned()))
+    }
+
+    async fn note(&self, name: &str, what: &str, id: &str) -> Result<(), Fault> {
+        let body = ByteStream::from(format!("{what}\n{id}").into_bytes());
+        match self.org.s3.put_object().bucket(&self.org.bucket).key(note_key(name)).body(body).send().await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.fail("PutObject", &e).await),
+        }
+    }
+
+    async fn forget_note(&self, name: &str) {
+        if let Err(e) = self.org.s3.delete_object().bucket(&self.org.bucket).key(note_key(name)).send().await {
+            // The bucket's rule for what is abandoned in staging takes it.
+            let fault = self.fail("DeleteObject", &e).await;
+            tracing::warn!(%fault, "the note of a server-side copy was not removed");
+        }
+    }
+}
+
+/// No staged name holds a slash.
+fn note_key(name: &str) -> String {
+    format!("staging/copies/{name}")
+}
+
+/// Whether a part that is there is the piece that is wanted.
+fn fits(p: &Part, (first, last): (u64, u64), wanted: Option<Digest>) -> bool {
+    p.size == last + 1 - first && wanted.is_none_or(|d| *d.as_bytes() == p.sha256)
+}
+
+fn completed(n: u32, etag: Option<String>, sha256: Option<String>) -> CompletedPart {
+    CompletedPart::builder().part_number(number(n)).set_e_tag(etag).set_checksum_sha256(sha256).build()
 }

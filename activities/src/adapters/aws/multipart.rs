@@ -1,14 +1,15 @@
 //! Large recordings: parts to `staging/`, then a server-side copy (see `copy`) to the content-addressed key.
 
-use super::copy::{Copy, Dress, Made, Object};
+use super::copy::{Copy, Dress, Left, Made, Object};
 use super::s3::{CLAIM, CONFLICTS, FORMAT, S3OrgStore, bulk, no_winner};
+use crate::ports::content::Content;
 use crate::ports::store::{Part, Put, RecordingMeta, Upload};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, MultipartUpload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Fault, FaultCode, StagedAt};
 
 pub(super) fn staging(name: &str) -> String {
     format!("staging/{name}")
@@ -38,20 +39,21 @@ impl S3OrgStore {
     }
 
     pub(super) async fn find(&self, name: &str) -> Result<Option<Upload>, Fault> {
-        let key = staging(name);
+        let id = self.find_in(&self.org.bucket, &staging(name)).await?;
+        Ok(id.map(|id| Upload { name: name.to_owned(), id }))
+    }
+
+    /// The latest open upload to a key of a storage of the organization.
+    pub(super) async fn find_in(&self, bucket: &str, key: &str) -> Result<Option<String>, Fault> {
         // One page: names are digests, none begins with another, and a thousand attempts at one file are not left open.
-        let listed = self.org.s3.list_multipart_uploads().bucket(&self.org.bucket).prefix(&key).send().await;
-        let listed = match listed {
+        let listed = match self.org.s3.list_multipart_uploads().bucket(bucket).prefix(key).send().await {
             Ok(l) => l,
             Err(e) => return Err(self.fail("ListMultipartUploads", &e).await),
         };
-        let same = listed.uploads().iter().filter(|u| u.key() == Some(&key));
-        let latest = same
-            .map(|u| {
-                (u.initiated().map(|t| (t.secs(), t.subsec_nanos())), u.upload_id().unwrap_or_default().to_owned())
-            })
-            .max();
-        Ok(latest.map(|(_, id)| Upload { name: name.to_owned(), id }))
+        let same = listed.uploads().iter().filter(|u| u.key() == Some(key));
+        let at = |u: &MultipartUpload| u.initiated().map(|t| (t.secs(), t.subsec_nanos()));
+        let latest = same.map(|u| (at(u), u.upload_id().unwrap_or_default().to_owned())).max();
+        Ok(latest.map(|(_, id)| id))
     }
 
     pub(super) async fn part(&self, upload: &Upload, n: u32, body: Bytes, sha256: [u8; 32]) -> Result<Part, Fault> {
@@ -77,16 +79,13 @@ impl S3OrgStore {
     }
 
     pub(super) async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Fault> {
+        self.parts_in(&self.org.bucket, &staging(&upload.name), &upload.id).await
+    }
+
+    /// The same of an upload to any key of a storage of the organization.
+    pub(super) async fn parts_in(&self, bucket: &str, key: &str, id: &str) -> Result<Vec<Part>, Fault> {
         let mut parts = Vec::new();
-        let mut pages = self
-            .org
-            .s3
-            .list_parts()
-            .bucket(&self.org.bucket)
-            .key(staging(&upload.name))
-            .upload_id(&upload.id)
-            .into_paginator()
-            .send();
+        let mut pages = self.org.s3.list_parts().bucket(bucket).key(key).upload_id(id).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(p) => p,
@@ -156,14 +155,19 @@ impl S3OrgStore {
 
     pub(super) async fn promote_staged(
         &self,
-        name: &str,
-        size: u64,
-        digest: &Digest,
+        at: StagedAt<'_>,
+        content: &Content,
         meta: &RecordingMeta,
     ) -> Result<Put, Fault> {
-        let key = meta.shelf.key(digest);
+        let key = meta.shelf.key(&content.digest);
+        // A copy in pieces takes long: it is not begun in vain.
+        if !self.pieces.at_once(content.size)
+            && let Some(there) = self.winner(&key).await?
+        {
+            return Ok(there);
+        }
         for _ in 0..CONFLICTS {
-            match self.promote_once(name, size, &key, Some((digest, meta))).await? {
+            match self.promote_once(at, content.size, &key, Some((content, meta))).await? {
                 Made::Created => return Ok(Put::Created),
                 Made::Taken => {
                     if let Some(there) = self.winner(&key).await? {
@@ -179,9 +183,9 @@ impl S3OrgStore {
     }
 
     /// Copies a staged object to another key, if nothing is there.
-    pub(super) async fn copy_staged(&self, name: &str, size: u64, key: &str) -> Result<(), Fault> {
+    pub(super) async fn copy_staged(&self, at: StagedAt<'_>, size: u64, key: &str) -> Result<(), Fault> {
         for _ in 0..CONFLICTS {
-            match self.promote_once(name, size, key, None).await? {
+            match self.promote_once(at, size, key, None).await? {
                 Made::Created | Made::Taken => return Ok(()),
                 Made::Again => {}
                 Made::NoSource => return self.promoted_before(key).await.map(drop),
@@ -198,19 +202,27 @@ impl S3OrgStore {
 
     async fn promote_once(
         &self,
-        name: &str,
+        at: StagedAt<'_>,
         size: u64,
         key: &str,
-        recording: Option<(&Digest, &RecordingMeta)>,
+        recording: Option<(&Content, &RecordingMeta)>,
     ) -> Result<Made, Fault> {
         let dress = recording.map(|(_, meta)| Dress {
             metadata: [(CLAIM, &meta.claim), (FORMAT, &meta.format)].map(|(k, v)| (k.to_owned(), v.clone())).into(),
             content_type: Some(meta.media_type.clone()),
         });
         let bucket = self.org.bucket.as_str();
-        let from = Object { bucket, key: &staging(name) };
-        let digest = recording.map(|(digest, _)| digest);
-        let copy = Copy { from, to: Object { bucket, key }, size, digest, dress: dress.unwrap_or_default() };
-        self.copy_once(&copy).await
+        let version = at.version.unwrap_or_default();
+        let what = format!("{key} {size} {version} {}", recording.map_or("", |(_, meta)| &meta.claim));
+        self.copy_once(&Copy {
+            from: Object { bucket, key: &staging(at.name) },
+            version: at.version,
+            to: Object { bucket, key },
+            size,
+            content: recording.map(|(content, _)| content),
+            dress: dress.unwrap_or_default(),
+            left: Left::Noted { name: at.name, what: &what },
+        })
+        .await
     }
 }

@@ -5,6 +5,7 @@ use super::errors::{Service, fault, status};
 use super::multipart::staging;
 use super::s3::{S3OrgStore, bulk};
 use super::sts::Aws;
+use crate::ports::content::Pieces;
 use crate::ports::uploads::{
     Declared, Form, HeldPart, LONGEST_VALID, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
 };
@@ -45,7 +46,7 @@ impl Uploads for AwsUploads {
         let org = self.aws.organization(scope);
         // Here rather than in the first request: a role that cannot be taken is reported as itself.
         org.role.credentials().await?;
-        Ok(Arc::new(S3Uploads { store: S3OrgStore::new(org) }))
+        Ok(Arc::new(S3Uploads { store: S3OrgStore::new(org, Pieces::default()) }))
     }
 }
 
@@ -216,6 +217,7 @@ impl OrgUploads for S3Uploads {
         match self.client().head_object().bucket(self.bucket()).key(staging(name.as_str())).send().await {
             Ok(h) => Ok(Some(StagedObject {
                 size: h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                version: h.version_id().map(str::to_owned),
                 declared: h.metadata().and_then(|m| m.get(DECLARED)).and_then(|d| Digest::parse(d).ok()),
             })),
             Err(e) if status(&e) == 404 => Ok(None),

@@ -2,6 +2,7 @@
 
 use super::errors::{Service, fault, status, wants_new_session};
 use super::sts::{OrgClients, bulk_timeouts};
+use crate::ports::content::{Content, Pieces};
 use crate::ports::staging::Staging as _;
 use crate::ports::store::{Held, Listed, OrgStore, Part, Put, RecordingMeta, Stuck, Upload};
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use leadline_domain::message::recording_key;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, StagedAt};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -33,11 +34,12 @@ const BULK: usize = 512 * 1024;
 /// See [`OrgStore`].
 pub struct S3OrgStore {
     pub(super) org: Arc<OrgClients>,
+    pub(super) pieces: Pieces,
 }
 
 impl S3OrgStore {
-    pub(super) fn new(org: Arc<OrgClients>) -> Self {
-        Self { org }
+    pub(super) fn new(org: Arc<OrgClients>, pieces: Pieces) -> Self {
+        Self { org, pieces }
     }
 
     /// The fault of a failed request; a session that is not good any more is thrown away with it.
@@ -167,8 +169,12 @@ impl OrgStore for S3OrgStore {
         self.abort(&super::multipart::staging(&upload.name), &upload.id).await
     }
 
-    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        let put = self.promote_staged(plain(name)?, size, digest, meta).await?;
+    fn pieces(&self) -> Pieces {
+        self.pieces
+    }
+
+    async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        let put = self.promote_staged(StagedAt::now(plain(name)?), content, meta).await?;
         // It is not needed any more. Staying behind does no harm: the bucket's lifecycle rule takes it.
         if let Err(fault) = self.remove_staged(name).await {
             tracing::warn!(%fault, "a staged object was not removed");

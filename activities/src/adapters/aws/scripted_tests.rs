@@ -2,6 +2,7 @@
 //! A server in this process gives the answers.
 
 use super::sts::{Aws, AwsOrgStores, AwsSettings};
+use crate::ports::content::{Content, Pieces};
 use crate::ports::store::{OrgStore, OrgStores, Put, RecordingMeta, Shelf};
 use aws_smithy_types::date_time::{DateTime, Format};
 use base64::Engine as _;
@@ -238,7 +239,7 @@ fn completed() -> Answer {
 }
 
 async fn promote(script: &Arc<Script>) -> Result<Put, Fault> {
-    open(script).await.promote("staged", 5, &Digest::of(b"hello"), &meta()).await
+    open(script).await.promote("staged", &Content::of(b"hello", Pieces::default()), &meta()).await
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use super::multipart::staging;
 use super::s3::{CLAIM, S3OrgStore, bulk, plain, taken};
+use crate::ports::content::Content;
 use crate::ports::staging::{Once, Staged, Staging};
 use crate::ports::store::{Put, RecordingMeta};
 use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use bytes::Bytes;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, StagedAt};
 
 impl S3OrgStore {
     async fn write_once(&self, key: &str, body: Bytes, digest: &Digest, claim: &str) -> Result<Put, Fault> {
@@ -21,12 +22,13 @@ impl Staging for S3OrgStore {
         self.write_once(&staging(plain(name)?), body, digest, "").await
     }
 
-    async fn head_staged(&self, name: &str) -> Result<Option<Staged>, Fault> {
-        let head = self.org.s3.head_object().bucket(&self.org.bucket).key(staging(plain(name)?)).send().await;
-        match head {
+    async fn head_staged(&self, at: StagedAt<'_>) -> Result<Option<Staged>, Fault> {
+        let head = self.org.s3.head_object().bucket(&self.org.bucket).key(staging(plain(at.name)?));
+        match head.set_version_id(at.version.map(str::to_owned)).send().await {
             Ok(h) => Ok(Some(Staged {
                 size: h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
                 etag: h.e_tag().unwrap_or_default().to_owned(),
+                version: h.version_id().map(str::to_owned),
                 modified_s: h.last_modified().map_or(0, aws_sdk_s3::primitives::DateTime::secs),
             })),
             Err(e) if super::errors::status(&e) == 404 => Ok(None),
@@ -34,7 +36,7 @@ impl Staging for S3OrgStore {
         }
     }
 
-    async fn read_staged(&self, name: &str, etag: &str, from: u64, len: u64) -> Result<Option<Bytes>, Fault> {
+    async fn read_staged(&self, at: StagedAt<'_>, etag: &str, from: u64, len: u64) -> Result<Option<Bytes>, Fault> {
         if len == 0 {
             return Ok(Some(Bytes::new()));
         }
@@ -44,14 +46,15 @@ impl Staging for S3OrgStore {
             .s3
             .get_object()
             .bucket(&self.org.bucket)
-            .key(staging(plain(name)?))
+            .key(staging(plain(at.name)?))
+            .set_version_id(at.version.map(str::to_owned))
             .range(range)
             .if_match(etag)
             .customize()
             .config_override(bulk());
         let got = match get.send().await {
             Ok(g) => g,
-            Err(e) if taken(&e) || e.code() == Some("NoSuchKey") => return Ok(None),
+            Err(e) if taken(&e) || matches!(e.code(), Some("NoSuchKey" | "NoSuchVersion")) => return Ok(None),
             Err(e) if e.code() == Some("InvalidRange") => return Ok(Some(Bytes::new())),
             Err(e) => return Err(self.fail("GetObject", &e).await),
         };
@@ -63,8 +66,9 @@ impl Staging for S3OrgStore {
         Ok(Some(body.map_err(cut)?.into_bytes()))
     }
 
-    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        self.promote_staged(plain(name)?, size, digest, meta).await
+    async fn adopt(&self, at: StagedAt<'_>, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        plain(at.name)?;
+        self.promote_staged(at, content, meta).await
     }
 
     async fn remove_staged(&self, name: &str) -> Result<(), Fault> {
@@ -75,14 +79,14 @@ impl Staging for S3OrgStore {
         }
     }
 
-    async fn quarantine_staged(&self, name: &str, size: u64) -> Result<bool, Fault> {
-        let to = format!("quarantine/{}", plain(name)?);
-        if self.head_staged(name).await?.is_none() {
+    async fn quarantine_staged(&self, at: StagedAt<'_>, size: u64) -> Result<bool, Fault> {
+        let to = format!("quarantine/{}", plain(at.name)?);
+        if self.head_staged(at).await?.is_none() {
             return Ok(self.winner(&to).await?.is_some());
         }
         // An earlier run of this step may have made the copy already.
-        self.copy_staged(name, size, &to).await?;
-        self.remove_staged(name).await.map(|()| true)
+        self.copy_staged(at, size, &to).await?;
+        self.remove_staged(at.name).await.map(|()| true)
     }
 
     async fn put_once(&self, place: Once, name: &str, body: Bytes, claim: &str) -> Result<Put, Fault> {

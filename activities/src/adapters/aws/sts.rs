@@ -3,6 +3,7 @@
 use super::errors::{RoleFault, Service, fault};
 use super::requests::{Counting, RequestCounts};
 use super::s3::S3OrgStore;
+use crate::ports::content::Pieces;
 use crate::ports::store::{OrgStore, OrgStores};
 use crate::ports::uploads::LONGEST_VALID;
 use async_trait::async_trait;
@@ -325,13 +326,20 @@ impl ProvideCredentials for AsRole {
 /// Opens organizations' stores, each with a client of its own.
 pub struct AwsOrgStores {
     aws: Aws,
+    pieces: Pieces,
 }
 
 impl AwsOrgStores {
     /// Nothing is opened yet.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
-        Self { aws }
+        Self { aws, pieces: Pieces::default() }
+    }
+
+    /// Copying in these pieces what the stores copy themselves.
+    #[must_use]
+    pub fn copying(self, pieces: Pieces) -> Self {
+        Self { pieces, ..self }
     }
 }
 
@@ -349,7 +357,7 @@ impl AwsOrgStores {
         let org = self.aws.organization_as(scope, session);
         // Here rather than in the first request: a role that cannot be taken is reported as itself.
         org.role.credentials().await?;
-        Ok(S3OrgStore::new(org))
+        Ok(S3OrgStore::new(org, self.pieces))
     }
 }
 

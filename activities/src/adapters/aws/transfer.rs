@@ -1,11 +1,12 @@
 //! Copies and moves between an organization's storages: server-side (see `copy`), believed only when the digest is
 //! known; what is moved is removed afterwards, with a session that is for this alone.
 
-use super::copy::{Copy, Dress, Made, Object};
+use super::copy::{Copy, Dress, Left, Made, Object};
 use super::errors::status;
 use super::outcomes::digest_of;
 use super::s3::{CONFLICTS, S3OrgStore, bulk, no_winner};
 use super::sts::{AwsOrgStores, OrgClients};
+use crate::ports::content::{Content, Digesting};
 use crate::ports::store::OrgStore;
 use crate::ports::transfer::{Between, Copied, Storages, Version};
 use async_trait::async_trait;
@@ -17,7 +18,8 @@ use leadline_domain::message::recording_key;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const RECORDINGS: &str = "recordings/sha256/";
 
@@ -26,6 +28,8 @@ struct S3Between {
     from: String,
     to: String,
     moving: bool,
+    /// Recordings of several pieces, which were read to know what each is.
+    read: Mutex<HashMap<Digest, Arc<Content>>>,
 }
 
 impl S3Between {
@@ -46,39 +50,68 @@ impl S3Between {
     /// by reading it.
     async fn verify(&self, key: &str, digest: &Digest) -> Result<bool, Fault> {
         let Some(there) = self.head(&self.to, key).await? else { return Ok(false) };
-        match told(there.checksum_sha256(), digest) {
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
+        let cut = known.as_ref().map(|c| (c.pieces.len(), c.composite()));
+        match told(there.checksum_sha256(), digest, cut) {
             Some(true) => Ok(true),
-            Some(false) => Err(mismatch("HeadObject")),
-            None if self.read(key).await? == *digest => Ok(true),
-            None => Err(mismatch("GetObject")),
+            Some(false) => Err(mismatch("HeadObject: what is at the target")),
+            None => match self.content(&self.to, key, size_of(&there)).await? {
+                Some(c) if c.digest == *digest => Ok(true),
+                Some(_) => Err(mismatch("GetObject: what is at the target")),
+                None => Ok(false),
+            },
         }
     }
 
-    async fn read(&self, key: &str) -> Result<Digest, Fault> {
-        let get = self.org().s3.get_object().bucket(&self.to).key(key).customize().config_override(bulk());
+    /// Reads an object; `None` if it is not there.
+    async fn content(&self, bucket: &str, key: &str, size: u64) -> Result<Option<Content>, Fault> {
+        let get = self.org().s3.get_object().bucket(bucket).key(key).customize().config_override(bulk());
         let mut got = match get.send().await {
             Ok(g) => g,
+            Err(e) if status(&e) == 404 => return Ok(None),
             Err(e) => return Err(self.store.fail("GetObject", &e).await),
         };
-        let mut hasher = Sha256::new();
+        let mut digesting = Digesting::new(size, self.store.pieces);
         loop {
             match got.body.try_next().await {
-                Ok(Some(bytes)) => hasher.update(&bytes),
-                Ok(None) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                Ok(Some(bytes)) => digesting.push(&bytes),
+                Ok(None) => return Ok(Some(digesting.finish())),
                 Err(_) => return Err(Fault::new(FaultCode::StoreUnreachable, "GetObject: the body was cut off")),
             }
         }
     }
+
+    /// What the source was read to be, where it is copied in several pieces: S3 says of these what each is, and not what
+    /// they are together.
+    async fn known(&self, key: &str, digest: &Digest, size: u64) -> Result<Option<Arc<Content>>, Fault> {
+        if let Some(c) = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
+            return Ok(Some(Arc::clone(c)));
+        }
+        let Some(content) = self.content(&self.from, key, size).await? else { return Ok(None) };
+        if content.digest != *digest {
+            return Err(mismatch("GetObject: what is at the source"));
+        }
+        let content = Arc::new(content);
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, Arc::clone(&content));
+        Ok(Some(content))
+    }
 }
 
 /// What a checksum says of the whole object's digest: of one made at once it is the digest, of one made of one part the
-/// digest of the digest, of one made of several nothing.
-fn told(checksum: Option<&str>, digest: &Digest) -> Option<bool> {
+/// digest of the digest, of one made of several nothing, unless it is known what they have to be: how many, and the digest
+/// of their digests.
+fn told(checksum: Option<&str>, digest: &Digest, cut: Option<(usize, Digest)>) -> Option<bool> {
     let checksum = checksum?;
     match checksum.split_once('-') {
         None => Some(checksum == BASE64.encode(digest.as_bytes())),
         Some((of_parts, "1")) => Some(of_parts == BASE64.encode(Sha256::digest(digest.as_bytes()))),
-        Some(_) => None,
+        // Of the same content cut differently it is another one: that it differs says nothing.
+        Some((of_parts, n)) => {
+            let same = |(pieces, composite): &(usize, Digest)| {
+                n == pieces.to_string() && of_parts == BASE64.encode(composite.as_bytes())
+            };
+            cut.filter(same).map(|_| true)
+        }
     }
 }
 
@@ -86,8 +119,8 @@ fn size_of(h: &HeadObjectOutput) -> u64 {
     h.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
 }
 
-fn mismatch(operation: &str) -> Fault {
-    Fault::new(FaultCode::StoreChecksumMismatch, format!("{operation}: what is at the target has another digest"))
+fn mismatch(what: &str) -> Fault {
+    Fault::new(FaultCode::StoreChecksumMismatch, format!("{what} has another digest"))
 }
 
 #[async_trait]
@@ -118,12 +151,21 @@ impl Between for S3Between {
         for _ in 0..CONFLICTS {
             let Some(source) = self.head(&self.from, &key).await? else { return Ok(Copied::Missing) };
             let size = size_of(&source);
+            let content = if self.store.pieces.at_once(size) {
+                Arc::new(Content { size, digest: *digest, pieces: vec![*digest] })
+            } else {
+                match self.known(&key, digest, size).await? {
+                    Some(c) => c,
+                    None => return Ok(Copied::Missing),
+                }
+            };
             let dress = Dress {
                 metadata: source.metadata().cloned().unwrap_or_default(),
                 content_type: source.content_type().map(str::to_owned),
             };
             let (from, to) = (Object { bucket: &self.from, key: &key }, Object { bucket: &self.to, key: &key });
-            match self.store.copy_once(&Copy { from, to, size, digest: Some(digest), dress }).await? {
+            let copy = Copy { from, version: None, to, size, content: Some(&*content), dress, left: Left::Any };
+            match self.store.copy_once(&copy).await? {
                 Made::Created if self.verify(&key, digest).await? => return Ok(Copied::New(size)),
                 Made::Taken if self.verify(&key, digest).await? => return Ok(Copied::There),
                 // Gone since it was looked at: the next look tells.
@@ -164,12 +206,18 @@ impl Storages for AwsOrgStores {
         moving: bool,
     ) -> Result<Arc<dyn Between>, Fault> {
         let store = if moving { self.opened_to_move(scope).await? } else { self.opened(scope).await? };
-        Ok(Arc::new(S3Between { store, from: scope.storage_bucket(from), to: scope.storage_bucket(to), moving }))
+        Ok(Arc::new(S3Between {
+            store,
+            from: scope.storage_bucket(from),
+            to: scope.storage_bucket(to),
+            moving,
+            read: Mutex::default(),
+        }))
     }
 
     async fn alone(&self, scope: &OrgScope, storage: Storage) -> Result<Arc<dyn OrgStore>, Fault> {
         let store = self.opened(scope).await?;
-        Ok(Arc::new(S3OrgStore { org: Arc::new(store.org.of(scope, storage)) }))
+        Ok(Arc::new(S3OrgStore::new(Arc::new(store.org.of(scope, storage)), store.pieces)))
     }
 }
 
@@ -179,14 +227,20 @@ mod tests {
 
     #[test]
     fn a_checksum_is_believed_for_what_it_says() {
-        let d = Digest::of(b"x");
-        let whole = BASE64.encode(d.as_bytes());
-        let one_part = format!("{}-1", BASE64.encode(Sha256::digest(d.as_bytes())));
-        assert_eq!(told(Some(&whole), &d), Some(true));
-        assert_eq!(told(Some(&one_part), &d), Some(true));
-        assert_eq!(told(Some(&whole), &Digest::of(b"y")), Some(false));
-        assert_eq!(told(Some(&one_part), &Digest::of(b"y")), Some(false));
-        assert_eq!(told(Some("abc-2"), &d), None);
-        assert_eq!(told(None, &d), None);
+        let (x, y) = (Digest::of(b"x"), Digest::of(b"y"));
+        let whole = BASE64.encode(x.as_bytes());
+        let one_part = format!("{}-1", BASE64.encode(Sha256::digest(x.as_bytes())));
+        for cut in [None, Some((1, y)), Some((2, y))] {
+            assert_eq!(told(Some(&whole), &x, cut), Some(true));
+            assert_eq!(told(Some(&one_part), &x, cut), Some(true));
+            assert_eq!(told(Some(&whole), &y, cut), Some(false));
+            assert_eq!(told(Some(&one_part), &y, cut), Some(false));
+            assert_eq!(told(None, &x, cut), None);
+        }
+        let two_parts = format!("{}-2", BASE64.encode(y.as_bytes()));
+        assert_eq!(told(Some(&two_parts), &x, None), None);
+        assert_eq!(told(Some(&two_parts), &x, Some((2, y))), Some(true));
+        assert_eq!(told(Some(&two_parts), &x, Some((3, y))), None);
+        assert_eq!(told(Some(&two_parts), &x, Some((2, x))), None);
     }
 }

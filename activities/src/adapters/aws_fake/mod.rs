@@ -6,12 +6,13 @@ mod staging;
 
 pub use alarms::FakeAlarms;
 
+use crate::ports::content::{Content, Pieces};
 use crate::ports::queue::{Incoming, Outgoing, Queue};
 use crate::ports::staging::Once;
 use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Shelf, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
-use leadline_domain::{Digest, Fault, FaultCode, OrgScope};
+use leadline_domain::{Digest, Fault, FaultCode, OrgScope, StagedAt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,6 +86,14 @@ impl FaultPlan {
 struct Object {
     body: Bytes,
     meta: Option<RecordingMeta>,
+    /// Of what is staged.
+    version: String,
+}
+
+impl Object {
+    fn new(body: Bytes, meta: Option<RecordingMeta>) -> Self {
+        Self { body, meta, version: String::new() }
+    }
 }
 
 type Parts = BTreeMap<u32, (Part, Bytes)>;
@@ -93,10 +102,14 @@ type Parts = BTreeMap<u32, (Part, Bytes)>;
 struct Bucket {
     recordings: BTreeMap<(Shelf, Digest), Object>,
     staged: BTreeMap<String, Object>,
+    /// What was staged and is not any more, by name and version.
+    before: BTreeMap<(String, String), Object>,
     quarantined: BTreeMap<String, Object>,
     once: BTreeMap<(Once, String), (String, Bytes)>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
+    /// Pieces that are copied of a staged object, of a copy that was cut off.
+    copied: BTreeMap<String, BTreeSet<usize>>,
     begun: u64,
     calls: BTreeMap<&'static str, u64>,
 }
@@ -105,6 +118,7 @@ struct Bucket {
 #[derive(Default)]
 pub struct FakeStore {
     bucket: Mutex<Bucket>,
+    pieces: Pieces,
     /// Faults to come.
     pub faults: FaultPlan,
 }
@@ -114,6 +128,12 @@ impl FakeStore {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// An empty one that copies in these pieces.
+    #[must_use]
+    pub fn copying(pieces: Pieces) -> Arc<Self> {
+        Arc::new(Self { pieces, ..Self::default() })
     }
 
     /// The recordings that are stored, with what is stored beside them.
@@ -146,6 +166,11 @@ impl FakeStore {
         lock(&self.bucket).staged.keys().cloned().collect()
     }
 
+    /// Stages another content under a name, whatever is there: what a form does that is sent twice.
+    pub fn write_again(&self, name: &str, body: Bytes) {
+        lock(&self.bucket).put_staged(name, body);
+    }
+
     /// Uploads begun and neither completed nor given up.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
@@ -169,9 +194,62 @@ impl FakeStore {
         let done = f(&mut lock(&self.bucket))?;
         after.map_or(Ok(done), Err)
     }
+
+    /// Copies what is staged piece by piece, if that is how it is copied. Whoever stops in between leaves what is there.
+    async fn copy_pieces(&self, at: StagedAt<'_>, size: u64, content: Option<&Content>) -> Result<(), Fault> {
+        if self.pieces.at_once(size) {
+            return Ok(());
+        }
+        for (n, (first, last)) in self.pieces.ranges(size).into_iter().enumerate() {
+            if lock(&self.bucket).copied.get(at.name).is_some_and(|c| c.contains(&n)) {
+                continue;
+            }
+            let range = usize::try_from(first).unwrap_or(usize::MAX)..=usize::try_from(last).unwrap_or(0);
+            self.call("copy_piece", |b| {
+                let Some(staged) = b.at(at) else { return Ok(()) };
+                let piece = staged.body.get(range).map(Digest::of);
+                let wanted = content.map(|c| c.pieces.get(n).copied());
+                if wanted.is_some_and(|w| w != piece) {
+                    b.copied.remove(at.name);
+                    return Err(wrong_checksum());
+                }
+                b.copied.entry(at.name.to_owned()).or_default().insert(n);
+                Ok(())
+            })?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn copied(&self, at: StagedAt<'_>, content: &Content, meta: &RecordingMeta) -> Result<(), Fault> {
+        let there = lock(&self.bucket).there(meta.shelf, &content.digest).is_some();
+        if there { Ok(()) } else { self.copy_pieces(at, content.size, Some(content)).await }
+    }
 }
 
 impl Bucket {
+    /// What is staged, or was in a version.
+    fn at(&self, at: StagedAt<'_>) -> Option<&Object> {
+        let now = self.staged.get(at.name);
+        match at.version {
+            Some(v) if now.is_none_or(|o| o.version != v) => self.before.get(&(at.name.to_owned(), v.to_owned())),
+            _ => now,
+        }
+    }
+
+    fn put_staged(&mut self, name: &str, body: Bytes) {
+        self.unstage(name);
+        self.begun += 1;
+        let object = Object { version: format!("v{}", self.begun), ..Object::new(body, None) };
+        self.staged.insert(name.to_owned(), object);
+    }
+
+    fn unstage(&mut self, name: &str) {
+        if let Some(o) = self.staged.remove(name) {
+            self.before.insert((name.to_owned(), o.version.clone()), o);
+        }
+    }
+
     fn upload(&mut self, u: &Upload) -> Result<&mut Parts, Fault> {
         match self.uploads.get_mut(&u.id) {
             Some((name, parts)) if *name == u.name => Ok(parts),
@@ -183,12 +261,14 @@ impl Bucket {
         if let Some(there) = self.there(meta.shelf, digest) {
             return there;
         }
-        self.recordings.insert((meta.shelf, *digest), Object { body, meta: Some(meta.clone()) });
+        self.recordings.insert((meta.shelf, *digest), Object::new(body, Some(meta.clone())));
         Put::Created
     }
 
-    fn promoted(&mut self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        let Some(staged) = self.staged.get(name).cloned() else {
+    fn promoted(&mut self, at: StagedAt<'_>, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        let (size, digest) = (content.size, &content.digest);
+        self.copied.remove(at.name);
+        let Some(staged) = self.at(at).cloned() else {
             let lost = || Fault::new(FaultCode::StoreUploadLost, "nothing is staged");
             return self.there(meta.shelf, digest).ok_or_else(lost);
         };
@@ -267,7 +347,7 @@ impl OrgStore for FakeStore {
                 }
             }
             b.uploads.remove(&upload.id);
-            b.staged.insert(upload.name.clone(), Object { body: whole.into(), meta: None });
+            b.put_staged(&upload.name, whole.into());
             Ok(())
         })
     }
@@ -279,10 +359,15 @@ impl OrgStore for FakeStore {
         })
     }
 
-    async fn promote(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
+    fn pieces(&self) -> Pieces {
+        self.pieces
+    }
+
+    async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.copied(StagedAt::now(name), content, meta).await?;
         self.call("promote", |b| {
-            let put = b.promoted(name, size, digest, meta)?;
-            b.staged.remove(name);
+            let put = b.promoted(StagedAt::now(name), content, meta)?;
+            b.unstage(name);
             Ok(put)
         })
     }

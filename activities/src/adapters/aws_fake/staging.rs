@@ -1,11 +1,12 @@
 //! Staging and objects that are written once, in memory.
 
-use super::{Bucket, FakeStore, Object, wrong_checksum};
+use super::{FakeStore, Object, lock, wrong_checksum};
+use crate::ports::content::Content;
 use crate::ports::staging::{Once, Staged, Staging};
 use crate::ports::store::{Put, RecordingMeta};
 use async_trait::async_trait;
 use bytes::Bytes;
-use leadline_domain::{Digest, Fault, FaultCode};
+use leadline_domain::{Digest, Fault, FaultCode, StagedAt};
 
 fn etag(body: &Bytes) -> String {
     Digest::of(body).to_hex()[..32].to_owned()
@@ -13,12 +14,6 @@ fn etag(body: &Bytes) -> String {
 
 fn there(claim: &str, body: &Bytes) -> Put {
     Put::Exists { claim: claim.to_owned(), size: body.len() as u64 }
-}
-
-impl Bucket {
-    fn current(&self, name: &str, tag: &str) -> Option<&Bytes> {
-        self.staged.get(name).map(|o| &o.body).filter(|b| etag(b) == tag)
-    }
 }
 
 #[async_trait]
@@ -31,21 +26,26 @@ impl Staging for FakeStore {
             if let Some(o) = b.staged.get(name) {
                 return Ok(there("", &o.body));
             }
-            b.staged.insert(name.to_owned(), Object { body, meta: None });
+            b.put_staged(name, body);
             Ok(Put::Created)
         })
     }
 
-    async fn head_staged(&self, name: &str) -> Result<Option<Staged>, Fault> {
+    async fn head_staged(&self, at: StagedAt<'_>) -> Result<Option<Staged>, Fault> {
         self.call("head_staged", |b| {
-            let of = |o: &Object| Staged { size: o.body.len() as u64, etag: etag(&o.body), modified_s: 1 };
-            Ok(b.staged.get(name).map(of))
+            let of = |o: &Object| Staged {
+                size: o.body.len() as u64,
+                etag: etag(&o.body),
+                version: Some(o.version.clone()),
+                modified_s: 1,
+            };
+            Ok(b.at(at).map(of))
         })
     }
 
-    async fn read_staged(&self, name: &str, tag: &str, from: u64, len: u64) -> Result<Option<Bytes>, Fault> {
+    async fn read_staged(&self, at: StagedAt<'_>, tag: &str, from: u64, len: u64) -> Result<Option<Bytes>, Fault> {
         self.call("read_staged", |b| {
-            Ok(b.current(name, tag).map(|body| {
+            Ok(b.at(at).map(|o| &o.body).filter(|body| etag(body) == tag).map(|body| {
                 let from = usize::try_from(from).unwrap_or(usize::MAX).min(body.len());
                 let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(body.len());
                 body.slice(from..to)
@@ -53,28 +53,32 @@ impl Staging for FakeStore {
         })
     }
 
-    async fn adopt(&self, name: &str, size: u64, digest: &Digest, meta: &RecordingMeta) -> Result<Put, Fault> {
-        self.call("adopt", |b| b.promoted(name, size, digest, meta))
+    async fn adopt(&self, at: StagedAt<'_>, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault> {
+        self.copied(at, content, meta).await?;
+        self.call("adopt", |b| b.promoted(at, content, meta))
     }
 
     async fn remove_staged(&self, name: &str) -> Result<(), Fault> {
         self.call("remove_staged", |b| {
-            b.staged.remove(name);
+            b.unstage(name);
             Ok(())
         })
     }
 
-    async fn quarantine_staged(&self, name: &str, size: u64) -> Result<bool, Fault> {
-        self.call("quarantine_staged", |b| match b.staged.remove(name) {
+    async fn quarantine_staged(&self, at: StagedAt<'_>, size: u64) -> Result<bool, Fault> {
+        if lock(&self.bucket).at(at).is_some() {
+            self.copy_pieces(at, size, None).await?;
+        }
+        self.call("quarantine_staged", |b| match b.at(at).cloned() {
             Some(o) if o.body.len() as u64 != size => {
-                b.staged.insert(name.to_owned(), o);
                 Err(Fault::new(FaultCode::StoreChecksumMismatch, "the staged object has another size"))
             }
             Some(o) => {
-                b.quarantined.insert(name.to_owned(), o);
+                b.unstage(at.name);
+                b.quarantined.entry(at.name.to_owned()).or_insert(o);
                 Ok(true)
             }
-            None => Ok(b.quarantined.contains_key(name)),
+            None => Ok(b.quarantined.contains_key(at.name)),
         })
     }
 

@@ -2,10 +2,11 @@
 
 use super::connection::Link;
 use super::names::skip;
+use super::odd::{self, Entries};
 use crate::ports::share::{Entry, Listing, Skipped};
 use leadline_domain::{FileStat, SharePath};
 use smb2::client::ListOptions;
-use smb2::{DirectoryEntry, Result};
+use smb2::{DirectoryEntry, ErrorKind, Result};
 use std::sync::Arc;
 
 /// Folders listed at a time: hides a distant server's latency without crowding out the reads.
@@ -26,12 +27,11 @@ impl Folder {
 }
 
 /// What one folder holds: files go into `out`, folders to go on with come back.
-pub(super) fn sort(
-    folder: &Folder,
-    entries: &[DirectoryEntry],
-    except: &[SharePath],
-    out: &mut Listing,
-) -> Vec<Folder> {
+pub(super) fn sort(folder: &Folder, found: &Entries, except: &[SharePath], out: &mut Listing) -> Vec<Folder> {
+    let entries = &found.all;
+    if found.odd > 0 {
+        *out.skipped.entry(Skipped::Unreadable).or_insert(0) += found.odd;
+    }
     let mut above = (*folder.above).clone();
     above.extend(entries.iter().find(|e| e.name == ".").and_then(|e| e.index_number));
     let above = Arc::new(above);
@@ -56,7 +56,16 @@ pub(super) fn sort(
 }
 
 /// The entries of one folder.
-pub(super) async fn entries(link: &Link, folder: &str) -> Result<Vec<DirectoryEntry>> {
+pub(super) async fn entries(link: &Link, folder: &str) -> Result<Entries> {
+    match readable(link, folder).await {
+        Ok(all) => Ok(Entries { all, odd: 0 }),
+        // A name in it may be no Unicode: `smb2` refuses the whole answer then.
+        Err(e) if e.kind() == ErrorKind::InvalidData => odd::entries(link, folder).await,
+        Err(e) => Err(e),
+    }
+}
+
+async fn readable(link: &Link, folder: &str) -> Result<Vec<DirectoryEntry>> {
     let options = ListOptions::new().index_numbers(true);
     let opened = link.tree.open_directory_reader_with(link.conn.clone(), folder, options);
     let mut reader = link.bounded(opened).await?;
@@ -84,11 +93,12 @@ mod tests {
     #[test]
     fn a_link_to_a_folder_above_is_not_followed() {
         let (mut out, top) = (Listing::default(), Folder::top(SharePath::new("in")));
-        let first = [entry(".", 1, true), entry("..", 9, true), entry("a", 2, true), entry("self", 1, true)];
+        let found = |all: &[DirectoryEntry]| Entries { all: all.to_vec(), odd: 1 };
+        let first = found(&[entry(".", 1, true), entry("..", 9, true), entry("a", 2, true), entry("self", 1, true)]);
         let below = sort(&top, &first, &[], &mut out);
         assert_eq!(below.len(), 1);
-        let second = [entry(".", 2, true), entry("up", 1, true), entry("b", 3, true), entry("f", 2, false)];
+        let second = found(&[entry(".", 2, true), entry("up", 1, true), entry("b", 3, true), entry("f", 2, false)]);
         assert_eq!(sort(&below[0], &second, &[SharePath::new("in/a/b")], &mut out).len(), 0);
-        assert_eq!((out.files.len(), out.skipped.get(&Skipped::Link)), (1, Some(&2)));
+        assert_eq!((out.files.len(), out.skipped), (1, [(Skipped::Link, 2), (Skipped::Unreadable, 2)].into()));
     }
 }

@@ -7,6 +7,7 @@ mod line;
 mod list;
 mod look;
 mod names;
+mod odd;
 mod read;
 mod watch;
 mod wire;

@@ -11,7 +11,7 @@ use leadline_domain::{Fault, SharePath};
 use smb2::client::{FileNotifyAction, FileNotifyEvent};
 use smb2::types::Command;
 use smb2::types::status::NtStatus;
-use smb2::{Error, Result};
+use smb2::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -92,6 +92,9 @@ impl Hints for Notifications {
                 Ok(e) => e,
                 // The server lost events: MS-SMB2 3.3.4.4.
                 Err(Error::Protocol { status: NtStatus::NOTIFY_ENUM_DIR, .. }) => return Ok(vec![Hint::Overflow]),
+                // Told of a name that is no Unicode, `smb2` refuses the whole answer. The next poll is under way already;
+                // what else the answer told the listing finds.
+                Err(e) if e.kind() == ErrorKind::InvalidData => return Ok(vec![Hint::Overflow]),
                 Err(e) => return Err(fault(Doing::Watch, &e)),
             };
             // An empty answer is how some servers tell of an overflow. It is also how a subscription ends that `smb2`

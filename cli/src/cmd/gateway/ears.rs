@@ -78,7 +78,7 @@ pub(super) async fn mllp(
     };
     let web = Web::new(WEB);
     let pointers = Arc::new(Followed::new(Arc::clone(&deps.registry), Arc::clone(&deps.shares), web));
-    let desk = Desk::new(Arc::clone(intake), pointers, senders, DOCUMENT);
+    let desk = Desk::new(Arc::clone(intake), pointers, senders, DOCUMENT).telling(deps.clone());
     let server = Server::bind(Listen { tls, plain }, limits, Arc::new(desk)).await?;
     for at in server.addresses() {
         output::note(&format!("mllp {at}"));

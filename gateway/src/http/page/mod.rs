@@ -1,15 +1,15 @@
 //! The upload page: static files out of the binary. What it needs at run time is on this machine; nothing comes from a
 //! network of other people's.
 
+use super::extract::InPath;
 use super::problem::Problem;
 use super::{App, HttpConfig};
 use crate::http::oidc::{Endpoints, Oidc};
-use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use leadline_domain::Fault;
+use leadline_domain::{Fault, FaultCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ pub(super) fn routes(page: Arc<Page>) -> Router<App> {
     Router::new()
         .route("/upload", get(async move || html(&a).await))
         .route("/upload/config.json", get(async move || b.settings().await.map(Json).map_err(Problem::from)))
-        .route("/upload/{file}", get(async |Path(f): Path<String>| file(&f)))
+        .route("/upload/{file}", get(async |InPath(f): InPath<String>| file(&f)))
 }
 
 async fn html(page: &Page) -> Response {
@@ -96,7 +96,7 @@ async fn html(page: &Page) -> Response {
     r
 }
 
-fn file(name: &str) -> Response {
+fn file(name: &str) -> Result<Response, Problem> {
     let found: Option<(&str, &'static [u8])> = match name {
         "app.js" => Some(("text/javascript; charset=utf-8", SCRIPT.as_bytes())),
         "app.css" => Some(("text/css; charset=utf-8", STYLE.as_bytes())),
@@ -112,9 +112,9 @@ fn file(name: &str) -> Response {
     match found {
         // Kept by the browser and asked about each time: small enough, and never an old script with a new page.
         Some((kind, bytes)) => {
-            ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], bytes).into_response()
+            Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], bytes).into_response())
         }
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => Err(Problem::new(FaultCode::UploadUnknown, "the page has no such file")),
     }
 }
 

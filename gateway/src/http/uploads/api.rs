@@ -6,10 +6,11 @@ use super::status::{State as Stand, UploadStatus};
 use super::{Body, finish};
 use crate::http::App;
 use crate::http::auth::Caller;
+use crate::http::extract::InPath;
 use crate::http::metrics::METRICS;
 use crate::http::problem::{Problem, ProblemBody};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use leadline_activities::ports::uploads::Declared;
 use leadline_domain::lifecycle::Outcome;
@@ -135,7 +136,7 @@ pub(crate) async fn begin(
 pub(crate) async fn complete(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<(StatusCode, Json<UploadStatus>), Problem> {
     let name = rules::parse_name(&id)?;
     let report = finish(&app, &caller.org, &name).await?;
@@ -155,7 +156,7 @@ pub(crate) async fn complete(
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<UploadStatus>, Problem> {
     let name = rules::parse_name(&id)?;
     let report = app.intake().report(&caller.org, Ingress::Web, &name).await?;

@@ -6,11 +6,12 @@
 use super::rules::{self, KEY_PREFIX, ListedPart, invalid};
 use super::{Body, finish};
 use crate::http::auth::Caller;
+use crate::http::extract::InPath;
 use crate::http::metrics::METRICS;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{App, Known};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use leadline_activities::ports::uploads::{Declared, MAX_OBJECT, MAX_SINGLE, OrgUploads};
 use leadline_domain::{Fault, FaultCode, Ingress, StagedName};
 use serde::{Deserialize, Serialize};
@@ -184,7 +185,7 @@ pub struct PartShape {
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Query(q): Pairs,
 ) -> Result<Json<Vec<PartShape>>, Problem> {
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;
@@ -225,7 +226,7 @@ pub struct PartAnswer {
 pub(crate) async fn sign(
     State(app): State<App>,
     caller: Caller,
-    Path((id, number)): Path<(String, String)>,
+    InPath((id, number)): InPath<(String, String)>,
     Query(q): Pairs,
 ) -> Result<Json<PartAnswer>, Problem> {
     let number = rules::part_number(&number)?;
@@ -274,7 +275,7 @@ const BATCH: usize = 1000;
 pub(crate) async fn sign_batch(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Query(q): Pairs,
 ) -> Result<Json<PartsAnswer>, Problem> {
     let numbers = of(&q, "partNumbers").ok_or_else(|| invalid("partNumbers is missing"))?;
@@ -323,7 +324,7 @@ pub struct Completed {
 pub(crate) async fn complete_parts(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Query(q): Pairs,
     Body(body): Body<CompleteBody>,
 ) -> Result<Json<Completed>, Problem> {
@@ -364,7 +365,7 @@ pub(crate) async fn complete_parts(
 pub(crate) async fn abort(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Query(q): Pairs,
 ) -> Result<Json<Value>, Problem> {
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;

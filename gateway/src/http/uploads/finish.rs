@@ -4,7 +4,8 @@ use super::rules::{declared_size, unknown};
 use crate::http::App;
 use crate::http::metrics::METRICS;
 use crate::intake::{Content, Received};
-use leadline_domain::{Fault, FaultCode, Ingress, OrgId, StagedName};
+use leadline_activities::ports::uploads::StagedObject;
+use leadline_domain::{Fault, FaultCode, Ingress, OrgId, StagedAt, StagedName};
 use leadline_workflows::recording_lifecycle::FileReport;
 
 /// Takes in what is at `staging/<name>`, if it is what was declared. What is not stays there until the bucket's own rule
@@ -27,12 +28,16 @@ pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<Option<
         org: org.clone(),
         ingress: Ingress::Web,
         name: name.clone(),
-        content: Content::Staged,
+        content: Content::Staged { version: object.version.clone() },
         declared: object.declared,
     };
     match app.intake().take(received).await {
         Ok(report) => {
             METRICS.upload("taken");
+            if report.as_ref().is_some_and(|r| later(r, &object)) {
+                METRICS.upload("written_again");
+                tracing::warn!(%org, upload = %name, "an upload was written again after it was taken in, and stays as it was");
+            }
             Ok(report)
         }
         Err(f) => {
@@ -42,6 +47,12 @@ pub async fn finish(app: &App, org: &OrgId, name: &StagedName) -> Result<Option<
             Err(f)
         }
     }
+}
+
+/// Whether an object is another version than the one that was taken in.
+fn later(taken: &FileReport, object: &StagedObject) -> bool {
+    let version = StagedAt::of_path(taken.intake.fingerprint.path.expose()).version;
+    version.is_some() && version != object.version.as_deref()
 }
 
 /// Whether an object has the length that was declared, and one that is taken at all.

@@ -191,7 +191,7 @@ mod tests {
             Some(o) => Planned::Becomes(o, Some(structure.clone())),
             None => Planned::Stays,
         });
-        let content = Content::Staged;
+        let content = Content::Staged { version: None };
         i.take(Received { org: org.clone(), ingress: Ingress::Web, name: name.clone(), content, declared: None })
             .await
             .unwrap();
