@@ -1,4 +1,4 @@
-"""What MiniStack's CloudFormation, IAM and SQS leave out: properties of templates, and what AWS refuses."""
+"""What MiniStack's CloudFormation, S3, IAM and SQS leave out: properties of templates, and what AWS refuses."""
 
 import re
 import time
