@@ -1,6 +1,6 @@
 //! A private Samba server, through `script/samba`: one place knows how Samba wants to be configured.
 
-use super::tools::{answers, free_port, root, wait_for};
+use super::tools::{answers, free_port, guard, root, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -86,6 +86,15 @@ impl Samba {
         }
         let out = c.stdin(Stdio::null()).output().expect("script/samba runs");
         assert!(out.status.success(), "samba did not start: {}", String::from_utf8_lossy(&out.stderr));
+        self.guarded("started");
+    }
+
+    /// It is none of this process's own, but ends with it.
+    fn guarded(&self, what: &str) {
+        let pid = std::fs::read_to_string(self.dir.join("smbd.pid")).unwrap_or_default();
+        if let Ok(pid) = pid.trim().parse() {
+            guard(what, pid);
+        }
     }
 
     /// Changes what a share is served with and starts the server again.
@@ -118,6 +127,7 @@ impl Samba {
     /// SIGKILL to every process of it.
     pub fn kill(&mut self) {
         self.signal("-KILL");
+        self.guarded("ended");
         wait_for("the end of samba", Duration::from_secs(5), || !answers(self.port));
     }
 
@@ -148,6 +158,7 @@ impl Drop for Samba {
     fn drop(&mut self) {
         // A stopped process does not end by SIGTERM.
         self.resume();
+        self.guarded("ended");
         let _ = Command::new(root().join("script/samba")).arg("stop").arg(&self.dir).output();
     }
 }

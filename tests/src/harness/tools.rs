@@ -124,7 +124,7 @@ done
 [ -z "$all" ] || kill $all"#;
 
 /// Tells the guard.
-fn guard(what: &str, pid: u32) {
+pub(super) fn guard(what: &str, pid: u32) {
     static STDIN: LazyLock<Mutex<Option<ChildStdin>>> = LazyLock::new(|| {
         let mut c = Command::new("sh");
         c.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
