@@ -8,6 +8,7 @@ mod codec_server;
 mod dev;
 mod dicom;
 mod dicom_peers;
+mod doors;
 mod drift;
 mod edges;
 mod ehr;
