@@ -303,7 +303,7 @@ fn organization(env: &EnvScope, o: &OrgScope) -> Value {
     let may = json!([
         allow(&json!(["s3:ListBucket", "s3:ListBucketMultipartUploads"]), &json!(bucket)),
         allow(&objects, &prefixes),
-        allow(&json!("s3:DeleteObject"), &json!(format!("{bucket}/staging/*"))),
+        allow(&json!(["s3:DeleteObject", "s3:GetObjectVersion"]), &json!(format!("{bucket}/staging/*"))),
     ]);
     let queue = format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{}", env.upload_queue());
     json!({ "Resources": {

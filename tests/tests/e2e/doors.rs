@@ -67,6 +67,9 @@ fn http(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u
     (status, media_type.unwrap_or_default(), body.to_owned())
 }
 
+/// A request (method, path, headers, body) and its answer: the status, and a text that is in it.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+
 /// Wrong methods, types, bodies and headers: status, and words of the protocol at the path.
 fn asked_badly_by_http(ways: &WaysIn) {
     const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -82,7 +85,7 @@ fn asked_badly_by_http(ways: &WaysIn) {
     let deep = "[".repeat(100_000);
     let chunked = ("Transfer-Encoding", "chunked");
     let instance = b"--b\r\nContent-Type: text/plain\r\n\r\nDoe\r\n--b--\r\n";
-    let cases: &[(&str, &str, &[(&str, &str)], &[u8], u16, &str)] = &[
+    let cases: &[Case] = &[
         // Uploads and the processor: problem documents.
         ("PUT", "/uploads", &[auth], b"", 405, "request.method"),
         ("GET", "/outcomes", &[auth], b"", 405, "request.method"),
