@@ -1,4 +1,5 @@
-//! Canaries: made-up recordings written to a share as a device would, and followed to their outcome.
+//! Canaries: made-up recordings written to a share as a device would, or sent as an organization's systems do, and followed
+//! to their outcome.
 
 // The activities macro makes constants that it does not document.
 #![allow(missing_docs)]
@@ -8,14 +9,17 @@ use crate::engine::{Engine, Started};
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
 use crate::inspect::structure_of;
+use crate::ports::senders::{Parcel, Sent};
 use crate::ports::share::Share;
 use crate::registry::ShareConfig;
 use bytes::Bytes;
+use leadline_domain::intake::received_as;
 use leadline_domain::lifecycle::Outcome;
-use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, SharePath};
+use leadline_domain::{Digest, Door, Fault, FaultCode, Fingerprint, Ingress, SharePath};
 use leadline_formats::synth::{Spec, SynthFormat};
-use leadline_workflows::contracts::{CanaryShot, definitions};
+use leadline_workflows::contracts::{CanarySending, CanaryShot, definitions};
 use leadline_workflows::ids;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
@@ -24,6 +28,8 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 const POLL: Duration = Duration::from_millis(250);
 /// A canary that has no outcome by then has not passed.
 const LIMIT: Duration = Duration::from_secs(300);
+/// A way in that does not answer for so long is no way in.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Formats that a canary can have: those of one file that proves its own completeness, so that none waits long.
 #[must_use]
@@ -64,6 +70,23 @@ pub fn canaries(share: &ShareConfig) -> Result<Vec<SynthFormat>, Fault> {
     Ok(out)
 }
 
+/// The canaries of another way in: one of each format that the organization delivers and that the way can carry.
+///
+/// # Errors
+/// `bug.invariant` if a format cannot be made.
+pub fn door_canaries(door: &Door, delivered: &BTreeSet<String>) -> Result<Vec<SynthFormat>, Fault> {
+    let dicom = |f: SynthFormat| matches!(f, SynthFormat::Dicom | SynthFormat::DicomPdf);
+    let mut out = Vec::new();
+    for f in canary_formats() {
+        let carried = door.ingress() != Ingress::Dicom || dicom(f);
+        let found = structure_of(&canary_file(f, "")?.1).format;
+        if carried && (delivered.is_empty() || delivered.contains(&found)) {
+            out.push(f);
+        }
+    }
+    Ok(out)
+}
+
 /// Implements `leadline_workflows::contracts::Canaries`.
 pub struct CanaryActivities {
     deps: Arc<Deps>,
@@ -89,14 +112,22 @@ impl CanaryActivities {
         let engine = Engine::new(ctx.client());
         ended("pass_canary", until_cancelled(&ctx, pass(&self.deps, &engine, &shot)).await?)
     }
+
+    /// See the contract.
+    #[activity(definition = definitions::SendCanary)]
+    pub async fn send_canary(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        sending: CanarySending,
+    ) -> Result<Option<String>, ActivityError> {
+        let engine = Engine::new(ctx.client());
+        ended("send_canary", until_cancelled(&ctx, send(&self.deps, &engine, &sending)).await?)
+    }
 }
 
 async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<String>, Fault> {
     let config = deps.registry.share(&shot.org, &shot.share)?;
-    let format = SynthFormat::all().iter().copied().find(|f| f.name() == shot.format);
-    let format =
-        format.ok_or_else(|| Fault::new(FaultCode::BugInvariant, format!("no canary of format {}", shot.format)))?;
-    let (name, content) = canary_file(format, &shot.run)?;
+    let (name, content) = canary_file(named(&shot.format)?, &shot.run)?;
     let path = config.folder.join(&name);
     let share = deps.share(&shot.org, &shot.share).await?;
     match share.create(&path, &content).await {
@@ -117,12 +148,7 @@ async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<
         if let Some(id) = &lifecycle
             && let Started::Ended(Some(report)) = engine.how_ended(id).await?
         {
-            return Ok(match report.outcome() {
-                Some(Outcome::Delivered { .. } | Outcome::Duplicate { .. }) => None,
-                Some(Outcome::Quarantined { code }) => Some(format!("it was quarantined: {code}")),
-                Some(Outcome::Withdrawn { .. }) => Some("someone took it off the share".into()),
-                None => Some("its lifecycle ended without an outcome".into()),
-            });
+            return Ok(verdict(report.outcome()));
         }
         // On a busy share it may have gone in a batch: its object is there, and it left the folder, which a file does
         // only after its message went out.
@@ -131,6 +157,74 @@ async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<
         }
         if tokio::time::Instant::now() > end {
             return Ok(Some(format!("it had no outcome after {} s; is the share watched?", LIMIT.as_secs())));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Why a canary did not pass, by its outcome.
+fn verdict(outcome: Option<&Outcome>) -> Option<String> {
+    match outcome {
+        Some(Outcome::Delivered { .. } | Outcome::Duplicate { .. }) => None,
+        Some(Outcome::Quarantined { code }) => Some(format!("it was quarantined: {code}")),
+        Some(Outcome::Withdrawn { .. }) => Some("someone took it away".into()),
+        None => Some("its lifecycle ended without an outcome".into()),
+    }
+}
+
+fn named(format: &str) -> Result<SynthFormat, Fault> {
+    let found = SynthFormat::all().iter().copied().find(|f| f.name() == format);
+    found.ok_or_else(|| Fault::new(FaultCode::BugInvariant, format!("no canary of format {format}")))
+}
+
+/// What senders call a format.
+fn media_type(format: SynthFormat) -> &'static str {
+    match format {
+        SynthFormat::Dicom | SynthFormat::DicomPdf => "application/dicom",
+        SynthFormat::Pdf => "application/pdf",
+        SynthFormat::Aecg | SynthFormat::MuseXml => "application/xml",
+        SynthFormat::Fhir => "application/json",
+        SynthFormat::Hl7v2 => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+/// What is sent of a format by a way in. Each way has recordings of its own: one that came before would only be linked.
+///
+/// # Errors
+/// `bug.invariant` if the format cannot be made.
+pub fn parcel(format: SynthFormat, path: &str, run: &str) -> Result<Parcel, Fault> {
+    let (file, content) = canary_file(format, &format!("{run} {path}"))?;
+    let name = file.rsplit_once('.').map_or(file.as_str(), |(name, _)| name).to_owned();
+    Ok(Parcel { name, media_type: media_type(format).into(), content })
+}
+
+async fn send(deps: &Deps, engine: &Engine, s: &CanarySending) -> Result<Option<String>, Fault> {
+    let config = deps.registry.org(&s.org)?;
+    let door = match config.doors.open.get(&s.path) {
+        Some(Ok(door)) => door,
+        Some(Err(why)) => return Ok(Some(why.clone())),
+        None => return Ok(Some("the organization's file does not open it any more".into())),
+    };
+    let parcel = parcel(named(&s.format)?, &s.path, &s.run)?;
+    let begun = tokio::time::Instant::now();
+    let name = loop {
+        match deps.senders.send(&s.org, &config.doors, door, &parcel).await? {
+            Sent::Taken(name) => break name,
+            Sent::Refused(why) => return Ok(Some(why)),
+            // One that is being started again is given a moment.
+            Sent::Unanswered(why) if begun.elapsed() > PATIENCE => return Ok(Some(why)),
+            Sent::Unanswered(_) => tokio::time::sleep(POLL).await,
+        }
+    };
+    let share = door.ingress().share().ok_or_else(|| Fault::new(FaultCode::BugInvariant, "no way in"))?;
+    let id = ids::lifecycle(&s.org, &share, &received_as(&name).file_key(&s.org, &share));
+    loop {
+        if let Started::Ended(Some(report)) = engine.how_ended(&id).await? {
+            return Ok(verdict(report.outcome()));
+        }
+        if begun.elapsed() > LIMIT {
+            return Ok(Some(format!("it was taken, and had no outcome after {} s", LIMIT.as_secs())));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -149,7 +243,6 @@ mod tests {
     use super::*;
     use leadline_domain::{ArchiveRule, SettleRule, WorkerGroup};
     use leadline_formats::sets::SetRule;
-    use std::collections::BTreeSet;
 
     fn share(formats: &[&str], sets: Vec<SetRule>) -> ShareConfig {
         ShareConfig {
@@ -203,5 +296,29 @@ mod tests {
         assert_eq!(without(vec![stem(&["pdf"], &[])]), BTreeSet::from(["aecg", "muse-xml", "pdf"]));
         assert_eq!(without(vec![stem(&[], &["pdf"])]), BTreeSet::from(["pdf"]));
         assert_eq!(without(vec![SetRule::Wfdb { folder: false }]), BTreeSet::from(["ishne"]));
+    }
+
+    #[test]
+    fn another_way_in_has_a_canary_of_each_format_that_it_can_carry() {
+        let names = |door: &Door, formats: &[&str]| -> BTreeSet<&str> {
+            let delivered = formats.iter().map(|f| (*f).to_owned()).collect();
+            door_canaries(door, &delivered).unwrap().into_iter().map(SynthFormat::name).collect()
+        };
+        let all: BTreeSet<&str> = canary_formats().into_iter().map(SynthFormat::name).collect();
+        let (web, stow) = (Door::Web { url: "u".into() }, Door::Stow { url: "u".into() });
+        assert_eq!(names(&web, &[]), all);
+        assert_eq!(names(&web, &["pdf", "mfer"]), BTreeSet::from(["pdf"]));
+        assert_eq!(names(&stow, &[]), BTreeSet::from(["dicom", "dicom-pdf"]));
+        assert!(names(&stow, &["pdf"]).is_empty());
+    }
+
+    #[test]
+    fn every_way_has_a_recording_of_its_own_that_says_what_it_is() {
+        let of = |path: &str, run: &str| parcel(SynthFormat::Pdf, path, run).unwrap();
+        assert_eq!(of("web", "1"), of("web", "1"), "a repeat is the same");
+        let three = [of("web", "1"), of("fhir", "1"), of("web", "2")];
+        let contents: BTreeSet<_> = three.iter().map(|p| p.content.clone()).collect();
+        assert_eq!(contents.len(), 3);
+        assert!(three.iter().all(|p| p.name.starts_with("leadline-canary-") && !p.name.contains('.')), "{three:?}");
     }
 }

@@ -81,7 +81,7 @@ impl CheckActivities {
     ) -> Result<DriftReport, ActivityError> {
         let work = async {
             let (alarms, finder, org) = (&self.deps.alarms, Finder::of(&ctx), input.org.as_ref());
-            let report = alarms.ran(&finder, org, crate::drift::find(&self.deps, org).await).await?;
+            let report = alarms.ran(&finder, org, crate::drift::find_all(&self.deps, org).await).await?;
             METRICS.drift(&report.stack, report.drifted().count() as u64);
             if let Some(fault) = report.alarm(|d| STATEFUL.contains(&d.resource_type.as_str())) {
                 METRICS.fault(fault.code);

@@ -8,6 +8,7 @@ use crate::ports::checks::{Isolation, LiveSettings, Plans};
 use crate::ports::queue::Queue;
 use crate::ports::registration::Registrations;
 use crate::ports::removal::Removal;
+use crate::ports::senders::Senders;
 use crate::ports::share::Share;
 use crate::ports::signing::Signing;
 use crate::ports::stacks::{Secrets, Stacks};
@@ -70,6 +71,8 @@ pub struct Deps {
     pub plans: Arc<dyn Plans>,
     /// Organizations' storages, for copies between them.
     pub storages: Arc<dyn Storages>,
+    /// Organizations' own systems, for canaries.
+    pub senders: Arc<dyn Senders>,
     /// Reports of the processor.
     pub outcomes: Outcomes,
     /// Where people are told of what was found.

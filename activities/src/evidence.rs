@@ -13,7 +13,7 @@ use leadline_domain::gates::{Applied, Canary, Evidence, Run, SignedEvidence, sta
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_workflows::evidence::{CollectInput, definitions};
 use leadline_workflows::{CanaryRun, OnboardOrganization, ids};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowInteractionError};
@@ -111,6 +111,7 @@ async fn collect(deps: &Deps, client: &Client, input: CollectInput) -> Result<Si
         applied: applied(client, env, &org).await?,
         probes: Some(probes),
         required: required(deps, &org)?,
+        untried: untried(deps, &org)?,
         canaries: canaries(client, env, &org).await?,
         replay: Some(replayed(client, env).await?),
     };
@@ -138,11 +139,34 @@ async fn applied(client: &Client, env: &EnvId, org: &OrgId) -> Result<Option<App
     }
 }
 
-/// Every watched share with every canary that it is to have.
+/// Every watched share and every other way in, with every canary that it is to have.
 fn required(deps: &Deps, org: &OrgId) -> Result<BTreeSet<(String, String)>, Fault> {
     let mut out = BTreeSet::new();
-    for (share, config) in deps.registry.org(org)?.shares {
-        out.extend(crate::canary::canaries(&config)?.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
+    let config = deps.registry.org(org)?;
+    for (share, config) in &config.shares {
+        out.extend(crate::canary::canaries(config)?.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
+    }
+    for (path, door) in &config.doors.open {
+        let Ok(door) = door else { continue };
+        let formats = crate::canary::door_canaries(door, &config.formats)?;
+        out.extend(formats.iter().map(|f| (path.clone(), f.name().to_owned())));
+    }
+    Ok(out)
+}
+
+/// The ways in that no canary can be sent by, and those that take no format which canaries have: nothing of them is shown.
+fn untried(deps: &Deps, org: &OrgId) -> Result<BTreeMap<String, String>, Fault> {
+    let config = deps.registry.org(org)?;
+    let mut out = config.doors.untried();
+    for (path, door) in &config.doors.open {
+        if let Ok(door) = door
+            && crate::canary::door_canaries(door, &config.formats)?.is_empty()
+        {
+            out.insert(
+                path.clone(),
+                "it takes no format that canaries have: close it, or let `formats` have one".into(),
+            );
+        }
     }
     Ok(out)
 }
@@ -189,6 +213,7 @@ mod tests {
             applied: Some(Applied { inputs: "i".into(), run: run() }),
             probes: Some(run()),
             required: BTreeSet::from([(path.clone(), format.clone())]),
+            untried: BTreeMap::new(),
             canaries: vec![Canary { path, format, run: run() }],
             replay: Some(run()),
         }
@@ -206,13 +231,14 @@ mod tests {
 
         let refused = |org: &OrgId, s: &SignedEvidence| verify(&key, org, s).unwrap_err().code;
         assert_eq!(refused(&OrgId::parse("kings-road").unwrap(), &signed), FaultCode::EvidenceRefused, "of another");
-        let tampered: [fn(&mut Evidence); 8] = [
+        let tampered: [fn(&mut Evidence); 9] = [
             |e| e.inputs = "j".into(),
             |e| e.applied.as_mut().unwrap().inputs = "j".into(),
             |e| e.applied.as_mut().unwrap().run.at_ms = 6,
             |e| e.probes.as_mut().unwrap().at_ms = 6,
             |e| e.canaries.clear(),
             |e| e.required.clear(),
+            |e| drop(e.untried.insert("web".into(), "w".into())),
             |e| e.replay.as_mut().unwrap().passed = false,
             |e| e.env = EnvId::parse("stage").unwrap(),
         ];

@@ -5,7 +5,8 @@ use leadline_domain::gates::Gates;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{
-    ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath, WorkerGroup,
+    ArchiveRule, Doors, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath,
+    WorkerGroup,
 };
 use leadline_formats::sets::{Place, Role, SetRule, needs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,6 +130,16 @@ pub struct OrgConfig {
     pub storages: BTreeSet<Storage>,
     /// Whether a recording that came in another encoding is looked for: one request more for each.
     pub link_encodings: bool,
+    /// Its ways in besides the shares, for canaries.
+    pub doors: Doors,
+}
+
+impl OrgConfig {
+    /// Whether a format is one that the organization delivers, as `leadline inspect` names it.
+    #[must_use]
+    pub fn delivers(&self, format: &str) -> bool {
+        self.formats.is_empty() || self.formats.contains(format)
+    }
 }
 
 /// Everything, as it was when it was read.

@@ -1,9 +1,20 @@
 //! A text that cannot be printed.
 
+use serde::Deserialize;
 use std::fmt;
 
-/// A password, key or token. `Debug` hides it; there is no `Display` and no serialization.
-#[derive(Clone, PartialEq, Eq)]
+/// A password, key or token. `Debug` hides it; it can be read from what holds it, and there is no `Display` and no
+/// serialization:
+///
+/// ```compile_fail,E0277
+/// let text = serde_json::to_string(&leadline_activities::secret::Secret::new("s"));
+/// ```
+///
+/// ```compile_fail,E0599
+/// let text = leadline_activities::secret::Secret::new("s").to_string();
+/// ```
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

@@ -2,8 +2,8 @@
 
 use leadline_domain::{FileKey, LedgerEntry, OrgId, ShareId};
 use leadline_workflows::contracts::{
-    AddUpInput, ArchiveInput, CanaryShot, ClaimInput, ConcludeInput, EnqueueInput, ExecuteInput, FileRef, JudgeMember,
-    StackPlan, StoreInput, WatchInput,
+    AddUpInput, ArchiveInput, CanarySending, CanaryShot, ClaimInput, ConcludeInput, EnqueueInput, ExecuteInput,
+    FileRef, JudgeMember, StackPlan, StoreInput, WatchInput,
 };
 use leadline_workflows::offboard::{Certificate, ExportInput};
 use leadline_workflows::{checks, deletion, evidence, rotate, transfer};
@@ -91,6 +91,7 @@ fn subject(input: &ExecuteActivityInput) -> Subject {
         StackPlan,
         ExecuteInput,
         CanaryShot,
+        CanarySending,
         checks::ProbeOthers,
         checks::DriftInput,
         rotate::RotateInput,
@@ -138,6 +139,12 @@ impl Names for WatchInput {
 impl Names for CanaryShot {
     fn subject(&self) -> Subject {
         Subject::of_share(&self.org, &self.share)
+    }
+}
+
+impl Names for CanarySending {
+    fn subject(&self) -> Subject {
+        Subject::of_org(&self.org)
     }
 }
 

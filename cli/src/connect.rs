@@ -10,7 +10,7 @@ use leadline_activities::adapters::aws::{
 };
 use leadline_activities::adapters::shares::ConfiguredShares;
 use leadline_activities::alarms::Alarming;
-use leadline_activities::codec::{PayloadKeys, data_converter, parse_keys, random_keys};
+use leadline_activities::codec::{EncryptingCodec, KeySource, PayloadKeys, converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::Deps;
 use leadline_activities::outcomes::Outcomes;
@@ -21,6 +21,7 @@ use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::schedules::Registered;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, SharePath};
+use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::check::{Finding, Severity};
 use leadline_provisioning::config::{
     Config, Environment, Organization, PromotionRule, Share, TemporalTls, ehr_key_name,
@@ -30,7 +31,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use temporalio_client::{Client, ClientOptions, ClientTlsOptions, Connection, ConnectionOptions, TlsOptions};
-use temporalio_common::data_converters::DataConverter;
 use tokio::sync::OnceCell;
 
 /// One environment, as configured.
@@ -105,9 +105,10 @@ impl Site {
     /// This makes no request.
     pub(crate) fn deps_on(&self, aws: &Aws) -> Result<Arc<Deps>, Failure> {
         let scope = self.environment().scope();
-        let mut stacks = CfnStacks::new(aws);
+        let (mut stacks, mut settings) = (CfnStacks::new(aws), AwsSettingsReader::new(aws));
         if let Some(b) = &self.environment().backup {
             stacks = stacks.with_stack_in(aws, scope.backup_stack(), &b.region);
+            settings = settings.with_stack_in(aws, scope.backup_stack(), &b.region);
         }
         let registry = Arc::new(Registry::reloading(reloader(self.dir.clone(), self.env.clone()))?);
         let secrets = Arc::new(AwsSecrets::new(aws.clone()));
@@ -131,11 +132,12 @@ impl Site {
             audit_queue,
             stacks: Arc::new(stacks),
             isolation: Arc::new(AwsIsolation::new(aws.clone())),
-            settings: Arc::new(AwsSettingsReader::new(aws)),
+            settings: Arc::new(settings),
             removal: Arc::new(AwsSettingsReader::new(aws)),
             registrations: Arc::new(Registered),
             signing: Arc::new(self.evidence_key(aws)),
-            plans: Arc::new(FolderPlans { dir: self.dir.clone(), env: self.env.clone() }),
+            senders: Arc::new(AsSystems::new(Arc::new(AwsSecrets::new(aws.clone())))),
+            plans: Arc::new(FolderPlans::new(self.dir.clone(), self.env.clone())),
             secrets,
             cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
         };
@@ -153,17 +155,25 @@ impl Site {
         EvidenceKey { secrets: AwsSecrets::new(aws.clone()), name }
     }
 
-    /// The environment's payload keys; whoever asks first makes them.
-    pub(crate) async fn payload_keys(&self) -> Result<PayloadKeys, Failure> {
+    /// Name of the secret with the environment's payload keys.
+    pub(crate) fn payload_keys_secret(&self) -> String {
         let e = self.environment();
-        let name = e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id));
-        let text = self.environment_secret(&name, random_keys).await?;
-        parse_keys(&text).ok_or_else(|| Failure::new(format!("secret {name} does not hold payload keys")))
+        e.temporal.payload_keys_secret.clone().unwrap_or_else(|| format!("leadline/{}/payload-keys", e.id))
     }
 
-    /// How payloads are encrypted here.
-    pub(crate) async fn converter(&self) -> Result<DataConverter, Failure> {
-        Ok(data_converter(Arc::new(self.payload_keys().await?)))
+    async fn payload_keys_source(&self) -> Result<PayloadKeysSecret, Failure> {
+        Ok(PayloadKeysSecret { secrets: AwsSecrets::new(self.aws_here().await?), name: self.payload_keys_secret() })
+    }
+
+    /// The environment's payload keys; whoever asks first makes them.
+    pub(crate) async fn payload_keys(&self) -> Result<PayloadKeys, Failure> {
+        Ok(self.payload_keys_source().await?.keys().await?)
+    }
+
+    /// How payloads are encrypted here. Keys that are added later are read when they are met.
+    pub(crate) async fn codec(&self) -> Result<EncryptingCodec, Failure> {
+        let source = self.payload_keys_source().await?;
+        Ok(EncryptingCodec::reloading(source.keys().await?, Arc::new(source)))
     }
 
     /// A Temporal client that encrypts with the environment's payload keys, in a namespace that is not another one's.
@@ -174,7 +184,7 @@ impl Site {
     /// The same, and whether the namespace is marked as the environment's.
     pub(crate) async fn temporal_and_mark(&self) -> Result<(Client, bool), Failure> {
         let e = self.environment();
-        let converter = self.converter().await?;
+        let converter = converter(self.codec().await?);
         let api_key = match &e.temporal.api_key_secret {
             Some(name) => Some(AwsSecrets::new(self.aws().await).given_secret(name).await?.trim().to_owned()),
             None => None,
@@ -241,16 +251,35 @@ fn certificate_and_key(pem: &str) -> Option<ClientTlsOptions> {
     both.then(|| ClientTlsOptions::builder().client_cert(certificates.into()).client_private_key(key.into()).build())
 }
 
-/// Plans from the folder as it is when they are asked for.
+/// Plans from the folder as it is when they are asked for; it is read again only if a file in it has changed.
 struct FolderPlans {
     dir: PathBuf,
     env: EnvId,
+    read: Mutex<Option<(Stamp, Result<Arc<Config>, Fault>)>>,
 }
 
 impl FolderPlans {
-    fn environment<T>(&self, of: impl FnOnce(&Config, &Environment) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn new(dir: PathBuf, env: EnvId) -> Self {
+        Self { dir, env, read: Mutex::default() }
+    }
+
+    /// What the folder says. Unlike what is served by it, a plan is not made from what was valid before.
+    fn config(&self) -> Result<Arc<Config>, Fault> {
+        let now = stamp(&self.dir);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, config)) = read.as_ref()
+            && *of == now
+        {
+            return config.clone();
+        }
         let (config, findings) = leadline_provisioning::load(&self.dir);
-        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
+        let config = config.map(Arc::new).ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)));
+        *read = Some((now, config.clone()));
+        config
+    }
+
+    fn environment<T>(&self, of: impl FnOnce(&Config, &Environment) -> Result<T, Fault>) -> Result<T, Fault> {
+        let config = self.config()?;
         let gone = || Fault::new(FaultCode::ConfigInvalid, format!("there is no environment {} any more", self.env));
         of(&config, config.environment(&self.env).ok_or_else(gone)?)
     }
@@ -296,10 +325,24 @@ impl Signing for EvidenceKey {
     }
 }
 
+/// The environment's payload keys, in a secret of it.
+struct PayloadKeysSecret {
+    secrets: AwsSecrets,
+    name: String,
+}
+
+#[async_trait]
+impl KeySource for PayloadKeysSecret {
+    async fn keys(&self) -> Result<PayloadKeys, Fault> {
+        let text = self.secrets.environment_secret(&self.name, random_keys).await?;
+        let none = || Fault::new(FaultCode::SecretMissing, format!("secret {} does not hold payload keys", self.name));
+        parse_keys(&text).ok_or_else(none)
+    }
+}
+
 impl Plans for FolderPlans {
     fn inputs(&self, env: &EnvId, org: &OrgId) -> Result<String, Fault> {
-        let (config, findings) = leadline_provisioning::load(&self.dir);
-        let config = config.ok_or_else(|| Fault::new(FaultCode::ConfigInvalid, errors(&findings)))?;
+        let config = self.config()?;
         let found = config.environment(env).and_then(|e| Some((e, config.organization(env, org)?)));
         let (e, o) = found.ok_or_else(|| {
             Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {org} is not configured in {env}"))
@@ -401,6 +444,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 secrets: o.shares.keys().cloned().chain(ehr_key_name().filter(|n| o.has_secret(n))).collect(),
                 storages: o.storage.names(),
                 link_encodings: o.links_encodings(),
+                doors: leadline_provisioning::doors(environment, o),
             },
         );
     }

@@ -7,7 +7,7 @@
 use crate::fault::{Fault, FaultCode};
 use crate::ids::{EnvId, OrgId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an environment asks for (`environments/promotion.toml`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Run {
 /// A canary recording that was sent through a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
-    /// The path: `smb/<share>`.
+    /// The path: `smb/<share>`, or another way in: `web`, `hl7v2`, `fhir`, `dicom/stow`, `dicom/c-store`.
     pub path: String,
     /// Format name.
     pub format: String,
@@ -84,6 +84,9 @@ pub struct Evidence {
     pub probes: Option<Run>,
     /// Every enabled path there with every format that it takes: what canaries have to have passed.
     pub required: BTreeSet<(String, String)>,
+    /// Enabled paths there that no canary can be sent through, each with why and what to do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untried: BTreeMap<String, String>,
     /// The last canary of each path and format.
     pub canaries: Vec<Canary>,
     /// The last replay of histories.
@@ -255,28 +258,39 @@ fn shown(gates: &Gates, e: &Evidence, now_ms: i64, out: &mut Vec<GateState>) {
         Some(_) => GateState { gate: Gate::Applied, open: true, why: format!("the same inputs were applied in {env}") },
     });
     out.push(recent(Gate::Probes, "the isolation probe", e.probes.as_ref(), gates.probes_within_h, now_ms));
-    let mut missing = Vec::new();
-    for (path, format) in &e.required {
-        let run = e.canaries.iter().filter(|c| c.path == *path && c.format == *format).map(|c| &c.run);
-        let last = run.max_by_key(|r| r.at_ms);
-        if !last.is_some_and(|r| r.passed && fresh(r, gates.canary_within_h, now_ms)) {
-            missing.push(format!("{format} by {path}"));
-        }
-    }
-    out.push(if e.required.is_empty() {
-        closed(Gate::Canaries, format!("no watched share of {env} takes a format that canaries have"))
-    } else if missing.is_empty() {
-        GateState {
-            gate: Gate::Canaries,
-            open: true,
-            why: format!("{} canaries passed within {} h", e.required.len(), gates.canary_within_h),
-        }
-    } else {
-        closed(Gate::Canaries, format!("no canary passed within {} h: {}", gates.canary_within_h, missing.join(", ")))
-    });
+    out.push(canaries(gates, e, now_ms));
     if gates.replay_clean {
         out.push(recent(Gate::Replay, "the replay of histories", e.replay.as_ref(), gates.canary_within_h, now_ms));
     }
+}
+
+/// Every way in that is enabled, with every format that it takes; one that could not be tried is not passed over.
+fn canaries(gates: &Gates, e: &Evidence, now_ms: i64) -> GateState {
+    let (env, hours) = (&e.env, gates.canary_within_h);
+    let mut why = Vec::new();
+    let mut missing = Vec::new();
+    for (path, format) in &e.required {
+        let run = e.canaries.iter().filter(|c| c.path == *path && c.format == *format).map(|c| &c.run);
+        match run.max_by_key(|r| r.at_ms) {
+            Some(r) if r.passed && fresh(r, hours, now_ms) => {}
+            Some(r) if !r.passed => missing.push(format!("{format} by {path} (the last did not: {})", r.source)),
+            _ => missing.push(format!("{format} by {path}")),
+        }
+    }
+    if !missing.is_empty() {
+        why.push(format!("no canary passed within {hours} h: {}", missing.join(", ")));
+    }
+    why.extend(e.untried.iter().map(|(path, what)| format!("no canary can be sent by {path}: {what}")));
+    if e.required.is_empty() && e.untried.is_empty() {
+        why.push(format!("no way into {env} takes a format that canaries have"));
+    }
+    if !why.is_empty() {
+        return closed(Gate::Canaries, why.join("; "));
+    }
+    let paths: BTreeSet<&str> = e.required.iter().map(|(path, _)| path.as_str()).collect();
+    let paths: Vec<&str> = paths.into_iter().collect();
+    let why = format!("{} canaries passed within {hours} h, by {}", e.required.len(), paths.join(", "));
+    GateState { gate: Gate::Canaries, open: true, why }
 }
 
 fn fresh(r: &Run, hours: u32, now_ms: i64) -> bool {

@@ -31,6 +31,7 @@ fn evidence() -> Evidence {
         applied: Some(Applied { inputs: "i".into(), run: run(100) }),
         probes: Some(run(1)),
         required: ["dicom", "pdf"].map(|f| ("smb/ward".to_owned(), f.to_owned())).into(),
+        untried: BTreeMap::new(),
         canaries: vec![canary("dicom"), canary("pdf")],
         replay: Some(run(2)),
     }
@@ -71,7 +72,7 @@ fn who_counts() {
 #[test]
 fn each_gate_closes_by_itself() {
     type Break = fn(&mut Evidence);
-    let cases: [(Gate, Break); 12] = [
+    let cases: [(Gate, Break); 14] = [
         (Gate::Applied, |e| e.applied = None),
         (Gate::Applied, |e| e.inputs = "changed since".into()),
         (Gate::Applied, |e| e.applied.as_mut().unwrap().run.passed = false),
@@ -87,6 +88,11 @@ fn each_gate_closes_by_itself() {
             e.canaries.push(Canary { run: failed, ..e.canaries[0].clone() });
         }),
         (Gate::Canaries, |e| e.required.clear()),
+        // A way in that is open and was not shown, and one that could not even be tried.
+        (Gate::Canaries, |e| {
+            e.required.insert(("web".into(), "pdf".into()));
+        }),
+        (Gate::Canaries, |e| drop(e.untried.insert("hl7v2".into(), "say where".into()))),
         (Gate::Replay, |e| e.replay = None),
     ];
     for (gate, break_it) in cases {
@@ -110,4 +116,23 @@ fn an_environment_without_gates_lets_in_and_one_with_gates_asks_for_people_for_i
     assert!(Approval::grant(Some(&gates()), &r, NOW).is_err());
     let two = [by("bob"), by("Cy")];
     assert!(Approval::grant(Some(&gates()), &Request { approvers: &two, ..r }, NOW).is_ok());
+}
+
+#[test]
+fn the_gate_of_canaries_says_what_was_not_shown_and_what_to_do() {
+    let why = |e: &Evidence| canaries(&gates(), e, NOW).why;
+    assert_eq!(why(&evidence()), "2 canaries passed within 24 h, by smb/ward");
+    let mut e = evidence();
+    e.required.extend([("fhir".to_owned(), "pdf".to_owned()), ("web".to_owned(), "edf".to_owned())]);
+    e.untried.insert("hl7v2".into(), "say in test.toml where".into());
+    let run = Run { passed: false, source: "canary/test/st-mary: it answered 403".into(), ..run(0) };
+    e.canaries.push(Canary { path: "fhir".into(), format: "pdf".into(), run });
+    assert_eq!(
+        why(&e),
+        "no canary passed within 24 h: pdf by fhir (the last did not: canary/test/st-mary: it answered 403), edf by web; \
+         no canary can be sent by hl7v2: say in test.toml where"
+    );
+    e.required.clear();
+    e.untried.clear();
+    assert_eq!(why(&e), "no way into test takes a format that canaries have");
 }

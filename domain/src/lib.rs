@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod archive;
 pub mod audit;
+pub mod door;
 pub mod drift;
 pub mod fault;
 pub mod gates;
@@ -26,6 +27,7 @@ pub mod transfer;
 pub use alarm::Alarm;
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
+pub use door::{Door, Doors};
 pub use drift::DriftReport;
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};

@@ -73,6 +73,11 @@ fn read(raw: &[u8], modes: &BTreeSet<String>) -> Result<Read, Fault> {
     Ok(Read { header, refused: None, documents })
 }
 
+/// Where what a message brings is staged: by its sender and its control id.
+pub(crate) fn document(org: &OrgId, [application, facility]: [&str; 2], id: &str, last: &str) -> StagedName {
+    StagedName::derived(Ingress::Hl7v2, &[org.as_str(), application, facility, id, last])
+}
+
 impl Desk {
     /// For these organizations.
     #[must_use]
@@ -142,8 +147,7 @@ impl Desk {
         let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
         let (application, facility) = (text(&header.parties[0]), text(&header.parties[1]));
         let id = text(&header.control_id);
-        let name =
-            |last: &str| StagedName::derived(Ingress::Hl7v2, &[org.as_str(), &application, &facility, &id, last]);
+        let name = |last: &str| document(org, [&application, &facility], &id, last);
         let message = name("message");
         let kept = self.intake.keep(org, Ingress::Hl7v2, &message, raw).await?;
         if kept == Kept::Other {

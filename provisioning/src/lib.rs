@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod config;
+mod doors;
 mod env_diff;
 mod json;
 mod load;
@@ -16,6 +17,7 @@ pub mod template;
 
 pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;
+pub use doors::doors;
 pub use env_diff::{KeyDiff, env_diff};
 pub use load::{load, read_files};
 pub use plan::{CurrentStack, Plan, Refusal, inputs, plan_backup, plan_env, plan_opening, plan_org};

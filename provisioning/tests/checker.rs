@@ -295,6 +295,14 @@ fn delivery() {
 }
 
 #[test]
+fn canaries_are_no_patients() {
+    let f = with("us.toml", "[queue]", "[gateway.canary]\n\n[queue]");
+    wrong(&f, &["gateway.canary"], "do not belong where patients' are");
+    let f = with("test.toml", "[gateway.canary]", "[gateway.canary]\nmllp = \"hl7.example.org\"");
+    wrong(&f, &["gateway.canary.mllp"], "is not valid");
+}
+
+#[test]
 fn formats_are_names_that_are_known() {
     let f = with("orgs/kings-road.toml", "\"dicom_waveform\"", "\"dicom_wavform\"");
     let e = wrong(&f, &["formats.3"], "did you mean dicom_waveform?");
@@ -343,6 +351,20 @@ fn a_key_for_evidence_is_a_key_and_production_has_one() {
         let found = key(no).1;
         let wrong = found.iter().find(|f| f.key == "to.us.evidence_key" && f.severity == Severity::Error);
         assert!(wrong.is_some_and(|f| f.help.contains("[0-9a-f]{64}")), "{no}: {found:#?}");
+    }
+    // Keys that anybody can sign for: zero, and others of small order, with either sign.
+    for weak in [
+        "00".repeat(32),
+        format!("{}80", "00".repeat(31)),
+        format!("01{}", "00".repeat(31)),
+        format!("ec{}7f", "ff".repeat(30)),
+        format!("ec{}", "ff".repeat(31)),
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a".to_owned(),
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa".to_owned(),
+    ] {
+        let (config, found) = key(&weak);
+        let wrong = found.iter().find(|f| f.key == "to.us.evidence_key" && f.severity == Severity::Error);
+        assert!(config.is_none() && wrong.is_some_and(|f| f.message.contains("small order")), "{weak}: {found:#?}");
     }
     let without = with("promotion.toml", there, "four_eyes = true # \"");
     let errors = wrong(&without, &["to.us", "to.uk"], "believed without a signature");

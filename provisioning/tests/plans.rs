@@ -6,7 +6,9 @@ use common::config;
 use leadline_domain::{EnvId, OrgId};
 use leadline_provisioning::config::{Config, Environment, Organization};
 use leadline_provisioning::plan::{ChangeKind, Identity};
+use leadline_provisioning::template;
 use leadline_provisioning::{CurrentStack, Plan, Refusal, env_diff, plan_backup, plan_env, plan_opening, plan_org};
+use std::collections::BTreeMap;
 
 fn env(c: &Config, id: &str) -> Environment {
     c.environment(&EnvId::parse(id).unwrap()).unwrap().clone()
@@ -41,6 +43,42 @@ fn what_is_applied_needs_no_change() {
         assert_eq!(first.digest(), again.digest());
         assert_eq!(first.template_text(), again.template_text());
     }
+}
+
+/// A listing of stacks has outputs and no templates: what a stack says of itself is enough where all is as planned.
+#[test]
+fn a_stack_says_itself_whether_it_is_as_planned() {
+    let c = config();
+    let wanted = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), None, &[]).unwrap();
+    let digest = template::digest(wanted.template()).unwrap().to_owned();
+    let outputs = BTreeMap::from([(template::DIGEST.to_owned(), digest.clone())]);
+    let tags = wanted.tags().clone();
+    for settled in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"] {
+        let plan = wanted.applied(settled, &tags, &outputs).expect("as planned");
+        assert!(plan.is_empty() && plan.digest() == wanted.digest());
+        assert_eq!(
+            Some(plan),
+            plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), Some(&applied(&wanted)), &[]).ok()
+        );
+    }
+    // Whatever else it is, its template tells.
+    for moving in ["UPDATE_IN_PROGRESS", "ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED", ""] {
+        assert_eq!(wanted.applied(moving, &tags, &outputs), None, "{moving}");
+    }
+    assert_eq!(wanted.applied("CREATE_COMPLETE", &BTreeMap::new(), &outputs), None);
+    assert_eq!(wanted.applied("CREATE_COMPLETE", &tags, &BTreeMap::new()), None);
+    let mut other = org(&c, "us", "st-mary");
+    other.limits.max_file_bytes += 1;
+    other.shares.pop_first();
+    let other = plan_org(&c, &env(&c, "us"), &other, None, &[]).unwrap();
+    assert_eq!(other.applied("CREATE_COMPLETE", &tags, &outputs), None, "another template has another digest");
+    assert_eq!((digest.len(), template::digest(&serde_json::json!({}))), (64, None));
+    // A difference in what the stack says of itself is none beside the one that it comes of.
+    let p = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), Some(&applied(&other)), &[]).unwrap();
+    assert!(
+        !p.changes().is_empty() && p.changes().iter().all(|c| !c.why.iter().any(|w| w.contains("Template"))),
+        "{p}"
+    );
 }
 
 #[test]

@@ -108,6 +108,9 @@ impl Stacks for FaultyStacks {
     async fn describe(&self, stack: &str) -> Result<Option<StackState>, Fault> {
         self.1.around(owner(stack), "describe", self.0.describe(stack)).await
     }
+    async fn all(&self) -> Result<BTreeMap<String, StackState>, Fault> {
+        self.0.all().await
+    }
     async fn template(&self, stack: &str) -> Result<Option<String>, Fault> {
         self.0.template(stack).await
     }
@@ -149,7 +152,8 @@ impl Secrets for FaultySecrets {
         self.0.forget(scope, share);
     }
     async fn put_share_credentials(&self, s: &OrgScope, share: &ShareId, c: &ShareCredentials) -> Result<(), Fault> {
-        self.0.put_share_credentials(s, share, c).await
+        let call = self.0.put_share_credentials(s, share, c);
+        self.1.around(s.org().as_str(), "put_share_credentials", call).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! A worker in this process with the real parts of provisioning (CloudFormation, secrets, roles, probes) on a real endpoint
 //! and a real Temporal, each call of which can be failed, done and then failed, or left hanging until the worker is killed.
 
+mod environment;
+
 use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::temporal::Temporal;
@@ -27,10 +29,13 @@ use leadline_activities::ports::signing::Signing;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, Stacks};
 use leadline_activities::provision::stack_plan;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
+use leadline_activities::secret::Secret;
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::{
-    ArchiveRule, EnvId, EnvScope, Fault, FaultCode, OrgId, SettleRule, ShareId, SharePath, WorkerGroup,
+    ArchiveRule, Doors, EnvId, EnvScope, Fault, FaultClass, FaultCode, OrgId, SettleRule, ShareId, SharePath,
+    WorkerGroup,
 };
+use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::{Config, Plan};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
@@ -213,6 +218,18 @@ impl OnboardRig {
         self.config = loaded(&self.dir);
     }
 
+    /// Changes what every stack of an organization is made from, this worker's files too.
+    ///
+    /// # Panics
+    /// When a file is not right then, or the worker does not start again.
+    pub fn edit_each(&mut self, orgs: &[String], from: &str, to: &str) {
+        for org in orgs.iter().map(String::as_str).chain([REFERENCE]) {
+            self.edit(org, from, to);
+        }
+        self.kill();
+        self.work();
+    }
+
     async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, ApplyEnvironment> {
         let id = ids::apply_environment(plan.env());
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
@@ -283,7 +300,8 @@ impl OnboardRig {
     /// When it fails, or after `limit`.
     pub async fn onboarded(&self, org: &str, limit: Duration) -> (ApplyStatus, Vec<FaultCode>) {
         let aws = connect(&self.url).await;
-        let secrets = AwsSecrets::new(aws);
+        // As `org onboard --credentials` writes them, with calls that can fail as the worker's can.
+        let secrets = FaultySecrets(AwsSecrets::new(aws), Arc::clone(&self.plights));
         let mended = Mutex::new(Vec::new());
         let status = eventually(&format!("{org} is onboarded"), limit, || {
             let (secrets, mended) = (&secrets, &mended);
@@ -294,8 +312,14 @@ impl OnboardRig {
                 }
                 let waits = s.paused?;
                 if waits.code == FaultCode::SecretMissing && !locked(mended).contains(&waits.code) {
-                    let c = ShareCredentials { user: "u".into(), password: "p".into(), domain: String::new() };
-                    secrets.put_share_credentials(&scope(org), &share_id(), &c).await.expect("written");
+                    let c = ShareCredentials { user: "u".into(), password: Secret::new("p"), domain: String::new() };
+                    if let Err(f) = secrets.put_share_credentials(&scope(org), &share_id(), &c).await {
+                        // The command ends with it, and whoever ran it runs it again, once it is mended if it has to be.
+                        if f.class() == FaultClass::Blocked {
+                            locked(mended).push(f.code);
+                        }
+                        return None;
+                    }
                 }
                 if locked(mended).last() != Some(&waits.code) {
                     locked(mended).push(waits.code);
@@ -340,7 +364,7 @@ impl OnboardRig {
             ("tags", format!("{:?}", stack.tags)),
             ("template", format!("as planned: {}", template == Some(self.plan(org).template_text()))),
             ("change set left", left),
-            ("secret", format!("{} {}", credentials.user, credentials.password.len())),
+            ("secret", format!("{} {}", credentials.user, credentials.password.expose().len())),
             ("probes", format!("{:?}", status.probes)),
             ("isolation", format!("{:?}", probe.fault())),
             ("watch", format!("{watch:?}")),
@@ -392,7 +416,10 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
         let (scope, storages, link_encodings) = (scope(o.id.as_str()), BTreeSet::new(), o.links_encodings());
         let secrets = BTreeSet::from([share_id()]);
-        (o.id.clone(), OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings })
+        (
+            o.id.clone(),
+            OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings, doors: Doors::default() },
+        )
     });
     let orgs = orgs.collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };
@@ -422,6 +449,7 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         registrations: Arc::new(FaultyRegistrations(Arc::clone(&plights))),
         plans: Arc::new(RigPlans(config.clone())),
         signing: Arc::new(NoSigning),
+        senders: Arc::new(AsSystems::new(Arc::new(AwsSecrets::new(aws.clone())))),
         cache: ContentCache::new(1 << 20),
         isolation: Arc::new(FaultyIsolation(AwsIsolation::new(aws), plights)),
     }

@@ -13,7 +13,7 @@ use leadline_domain::transfer::TransferReport;
 use leadline_domain::{DriftReport, Fault, FaultClass, FaultCode, OrgId};
 use leadline_workflows::checks::{DriftInput, ProbeOthers, ProbeScope, definitions as checks};
 use leadline_workflows::contracts::{
-    CanaryShot, ExecuteInput, Prepared, StackPlan, WatchInput, definitions as provisioning,
+    CanarySending, CanaryShot, ExecuteInput, Prepared, StackPlan, WatchInput, definitions as provisioning,
 };
 use leadline_workflows::deletion::{
     Contents, DeletionCertificate, DeletionInput, DeletionPlan, DismantleInput, Dismantled, Locked, OpenInput,
@@ -128,6 +128,7 @@ played! {
     probe_organization: provisioning::ProbeOrganization(OrgId) -> Vec<String>;
     register_shares: provisioning::RegisterShares(OrgId) -> Vec<String>;
     pass_canary: provisioning::PassCanary(CanaryShot) -> Option<String>;
+    send_canary: provisioning::SendCanary(CanarySending) -> Option<String>;
     probe_scope: checks::ProbeScope(OrgId) -> ProbeScope;
     probe_own: checks::ProbeOwn(OrgId) -> Vec<Evidence>;
     probe_others: checks::ProbeOthers(ProbeOthers) -> Vec<Evidence>;

@@ -16,6 +16,7 @@ use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::checks::{EnvBucket, Isolation, LiveSettings, Owned, Physical, Planned, Plans};
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::removal::Removal;
+use leadline_activities::ports::senders::{Parcel, Senders, Sent};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, StackEvent, StackState, Stacks};
 use leadline_activities::ports::transfer::{Between, Storages};
@@ -27,8 +28,8 @@ use leadline_domain::lifecycle::Intake;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{
-    ArchiveRule, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
-    ShareId, SharePath, WorkerGroup,
+    ArchiveRule, Door, Doors, EnvFacts, EnvId, EnvScope, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement,
+    SettleRule, ShareId, SharePath, WorkerGroup,
 };
 use leadline_formats::sets::SetRule;
 use leadline_workflows::ids;
@@ -162,6 +163,7 @@ impl Rig {
                     secrets: BTreeSet::from([share_id()]),
                     storages: BTreeSet::new(),
                     link_encodings: true,
+                    doors: Doors::default(),
                 },
             );
         }
@@ -201,6 +203,7 @@ impl Rig {
             registrations: Arc::new(Registered),
             plans: Arc::new(Hindered(Arc::clone(&hindered))),
             signing: Arc::new(Nothing),
+            senders: Arc::new(Nothing),
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
@@ -412,7 +415,17 @@ fn unused() -> Fault {
 }
 
 #[async_trait]
+impl Senders for Nothing {
+    async fn send(&self, _: &OrgId, _: &Doors, _: &Door, _: &Parcel) -> Result<Sent, Fault> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
 impl Stacks for Nothing {
+    async fn all(&self) -> Result<BTreeMap<String, StackState>, Fault> {
+        Err(unused())
+    }
     async fn describe(&self, _: &str) -> Result<Option<StackState>, Fault> {
         Err(unused())
     }
@@ -501,6 +514,9 @@ impl Isolation for Hindered {
 
 #[async_trait]
 impl LiveSettings for Nothing {
+    fn of(&self, _: &str) -> &dyn LiveSettings {
+        self
+    }
     async fn resources(&self, _: &str) -> Result<BTreeMap<String, Physical>, Fault> {
         Err(unused())
     }

@@ -102,3 +102,11 @@ fn drained(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
         all
     })
 }
+
+/// Requests to CloudFormation that a command over all says it has made.
+#[must_use]
+pub fn requests(out: &Output) -> Option<u32> {
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let line = said.lines().find(|l| l.contains("requests to CloudFormation"))?;
+    line.rsplit("; ").next()?.split(' ').next()?.parse().ok()
+}

@@ -10,7 +10,7 @@ use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, AwsUplo
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::uploads::{OrgUploads, Uploads};
 use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
-use leadline_domain::{EnvScope, Fault, FaultCode, Ingress, OrgId, OrgScope};
+use leadline_domain::{Doors, EnvScope, Fault, FaultCode, Ingress, OrgId, OrgScope};
 use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
@@ -188,7 +188,19 @@ fn outcomes(aws: &Aws, env: &EnvScope, orgs: &[OrgScope]) -> Outcomes {
         let (shares, limits, formats) = (BTreeMap::new(), (1 << 20, MAX_BYTES), BTreeSet::new());
         let (scope, storages) = (scope.clone(), BTreeSet::new());
         let secrets = BTreeSet::new();
-        (scope.org().clone(), OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings: false })
+        (
+            scope.org().clone(),
+            OrgConfig {
+                scope,
+                shares,
+                limits,
+                formats,
+                secrets,
+                storages,
+                link_encodings: false,
+                doors: Doors::default(),
+            },
+        )
     };
     let orgs = orgs.iter().map(known).collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 1, outcomes: None, orgs };

@@ -5,6 +5,7 @@ use crate::harness::tools::{Owned, answers, free_port, wait_for};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use leadline_domain::Digest;
+use leadline_gateway::senders::letters;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -303,19 +304,15 @@ listen = "127.0.0.1:{dicom}"
     /// Posts a DocumentReference with the document in it; the status.
     #[must_use]
     pub fn fhir(&self, org: &str, identifier: &str, media_type: &str, bytes: &[u8]) -> u16 {
-        let body = json!({
-            "resourceType": "DocumentReference", "status": "current", "identifier": [{ "value": identifier }],
-            "content": [{ "attachment": { "contentType": media_type, "data": BASE64.encode(bytes), "size": bytes.len() } }],
-        });
+        let body = letters::document_reference(identifier, media_type, bytes);
         self.asked(org, "/fhir/DocumentReference", "application/fhir+json", body.to_string().as_bytes()).0
     }
 
     /// Stores an instance by STOW-RS; the status.
     #[must_use]
     pub fn stow(&self, org: &str, bytes: &[u8]) -> u16 {
-        let body = [b"--edge\r\nContent-Type: application/dicom\r\n\r\n", bytes, b"\r\n--edge--\r\n"].concat();
-        let media_type = "multipart/related; type=\"application/dicom\"; boundary=edge";
-        self.asked(org, "/dicom-web/studies", media_type, &body).0
+        let (media_type, body) = letters::instances(bytes);
+        self.asked(org, "/dicom-web/studies", &media_type, &body).0
     }
 
     /// Stores a file by C-STORE with dcmtk; whether it was accepted.

@@ -3,12 +3,19 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
-use crate::contracts::{Canaries, CanaryInput, CanaryShot};
+use crate::contracts::{Canaries, CanaryInput, CanarySending, CanaryShare, CanaryShot, CanaryWay};
 use crate::options::{canary, fault_of};
 use crate::recording_lifecycle::now_ms;
 use leadline_domain::gates::{Canary, Run};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult, join_all};
+
+/// A path, one canary at a time.
+#[derive(Clone, Copy)]
+enum Lane<'a> {
+    Share(&'a CanaryShare),
+    Way(&'a CanaryWay),
+}
 
 /// See the module.
 #[workflow]
@@ -29,25 +36,34 @@ impl CanaryRun {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Vec<Canary>> {
         let input = ctx.state(|s| s.input.clone());
         let source = format!("{} {}", ctx.workflow_id(), ctx.run_id());
-        // One after another on a share: so each is a file alone, as from a device. The shares side by side.
-        join_all(input.shares.iter().map(|share| {
+        // One after another on a path: so each is a recording alone, as from a device. The paths side by side.
+        let lanes = input.shares.iter().map(Lane::Share).chain(input.ways.iter().map(Lane::Way));
+        join_all(lanes.map(|lane| {
             let (ctx, input, source) = (&*ctx, &input, &source);
             async move {
-                for format in &share.formats {
-                    let shot = CanaryShot {
-                        org: input.org.clone(),
-                        share: share.share.clone(),
-                        format: format.clone(),
-                        run: ctx.run_id().to_owned(),
+                let (path, formats) = match lane {
+                    Lane::Share(s) => (format!("smb/{}", s.share), &s.formats),
+                    Lane::Way(w) => (w.path.clone(), &w.formats),
+                };
+                for format in formats {
+                    let (org, format, run) = (input.org.clone(), format.clone(), ctx.run_id().to_owned());
+                    let r = match lane {
+                        Lane::Share(s) => {
+                            let shot = CanaryShot { org, share: s.share.clone(), format: format.clone(), run };
+                            ctx.execute_activity(Canaries::pass_canary, shot, canary(&s.task_queue)).await
+                        }
+                        Lane::Way(w) => {
+                            let sending = CanarySending { org, path: path.clone(), format: format.clone(), run };
+                            ctx.execute_activity(Canaries::send_canary, sending, canary(&w.task_queue)).await
+                        }
                     };
-                    let r = ctx.execute_activity(Canaries::pass_canary, shot, canary(&share.task_queue)).await;
                     let (passed, source) = match r {
                         Ok(None) => (true, source.clone()),
                         Ok(Some(why)) => (false, format!("{source}: {why}")),
                         Err(e) => (false, format!("{source}: {}", fault_of(&e))),
                     };
                     let run = Run { at_ms: now_ms(ctx), passed, source };
-                    let done = Canary { path: format!("smb/{}", share.share), format: format.clone(), run };
+                    let done = Canary { path: path.clone(), format, run };
                     ctx.state_mut(|s| s.done.push(done));
                 }
             }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::adapters::smb_fake::FakeShare;
 use crate::ports::rotation::Labels;
+use crate::secret::Secret;
 use leadline_domain::{EnvFacts, EnvId, Placement};
 use std::collections::BTreeSet;
 use std::sync::Mutex as Plain;
@@ -18,6 +19,7 @@ struct World {
 }
 
 fn version((id, password): (String, String)) -> Version {
+    let password = Secret::new(password);
     let credentials = ShareCredentials { user: "ecg".into(), password, domain: String::new() };
     Version { id, credentials }
 }
@@ -102,8 +104,11 @@ fn share(w: &Arc<World>) -> RotatingShare {
     let (world, inside) = (Arc::clone(w), FakeShare::new());
     inside.make_folder("in");
     let make = Box::new(move |c: ShareCredentials| {
-        Arc::new(Door { world: Arc::clone(&world), password: c.password, inside: Arc::clone(&inside) })
-            as Arc<dyn Share>
+        Arc::new(Door {
+            world: Arc::clone(&world),
+            password: c.password.expose().to_owned(),
+            inside: Arc::clone(&inside),
+        }) as Arc<dyn Share>
     });
     RotatingShare::new(scope, ShareId::parse("ward").unwrap(), Arc::clone(w) as Arc<dyn Rotation>, make)
 }

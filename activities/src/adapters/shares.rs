@@ -7,7 +7,6 @@ use crate::ports::rotation::{Rotation, Stage};
 use crate::ports::share::Share;
 use crate::ports::stacks::ShareCredentials;
 use crate::registry::{Registry, ShareConfig};
-use crate::secret::Secret;
 use async_trait::async_trait;
 use leadline_domain::{Fault, FaultCode, OrgId, ShareId};
 use std::collections::HashMap;
@@ -64,7 +63,7 @@ fn smb(config: &ShareConfig, credentials: ShareCredentials) -> SmbShare {
         address: config.address.clone(),
         share: config.share.clone(),
         user: credentials.user,
-        password: Secret::new(credentials.password),
+        password: credentials.password,
         domain: credentials.domain,
         response_timeout: RESPONSE,
         require_encryption: config.require_encryption,

@@ -86,6 +86,9 @@ pub struct Physical {
 /// Reads the settings of resources from the services themselves.
 #[async_trait]
 pub trait LiveSettings: Send + Sync {
+    /// Who reads what belongs to a stack: those of another region are read there.
+    fn of(&self, stack: &str) -> &dyn LiveSettings;
+
     /// The resources of a stack, by logical id.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod queue;
 pub mod registration;
 pub mod removal;
 pub mod rotation;
+pub mod senders;
 pub mod share;
 pub mod signing;
 pub mod stacks;

@@ -1,5 +1,6 @@
 //! The role CloudFormation plays: change sets are made, compared, executed, followed.
 
+use crate::secret::Secret;
 use async_trait::async_trait;
 use leadline_domain::Fault;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,13 @@ pub trait Stacks: Send + Sync {
     /// `stack.*`.
     async fn describe(&self, stack: &str) -> Result<Option<StackState>, Fault>;
 
+    /// All stacks by name, as [`Stacks::describe`] tells of each, in as few requests as there are pages. Not those of another
+    /// region than the environment's.
+    ///
+    /// # Errors
+    /// `stack.*`.
+    async fn all(&self) -> Result<BTreeMap<String, StackState>, Fault>;
+
     /// The template the stack was last given, as text.
     ///
     /// # Errors
@@ -116,15 +124,24 @@ pub trait Stacks: Send + Sync {
 }
 
 /// The credentials of a share, as the organization's secret holds them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct ShareCredentials {
     /// SMB user.
     pub user: String,
     /// Password.
-    pub password: String,
+    pub password: Secret,
     /// NTLM domain; empty for a standalone server.
     #[serde(default)]
     pub domain: String,
+}
+
+impl ShareCredentials {
+    /// The text of the secret that is to hold them.
+    #[must_use]
+    pub fn text(&self) -> Secret {
+        let Self { user, password, domain } = self;
+        Secret::new(serde_json::json!({"user": user, "password": password.expose(), "domain": domain}).to_string())
+    }
 }
 
 impl std::fmt::Debug for ShareCredentials {
@@ -159,4 +176,18 @@ pub trait Secrets: Send + Sync {
         share: &leadline_domain::ShareId,
         credentials: &ShareCredentials,
     ) -> Result<(), Fault>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_as_they_are_written_and_never_shown() {
+        let c = ShareCredentials { user: "ecg".into(), password: Secret::new("p\"w"), domain: "CLINIC".into() };
+        assert_eq!(serde_json::from_str::<ShareCredentials>(c.text().expose()).ok(), Some(c.clone()));
+        assert_eq!(serde_json::from_str::<ShareCredentials>(r#"{"user":"u","password":"p"}"#).unwrap().domain, "");
+        let shown = format!("{c:?} {:?} {:?}", c.password, c.text());
+        assert!(!shown.contains("p\"w") && !shown.contains("p\\\"w") && !shown.contains("ecg"), "{shown}");
+    }
 }

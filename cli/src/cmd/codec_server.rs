@@ -72,7 +72,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         },
     };
     let server = Arc::new(Server {
-        codec: EncryptingCodec::new(Arc::new(site.payload_keys().await?)),
+        codec: site.codec().await?,
         namespace: site.environment().temporal.namespace.clone(),
         origins: a.ui_origin,
         token,

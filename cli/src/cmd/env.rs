@@ -7,10 +7,13 @@ use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
+use leadline_activities::adapters::aws::AwsSecrets;
+use leadline_activities::codec;
 use leadline_activities::ports::signing::Signing as _;
 use leadline_domain::EnvId;
 use leadline_domain::gates::Approver;
 use leadline_provisioning::{KeyDiff, Plan, Severity, env_diff, plan_backup, plan_env, render};
+use serde_json::json;
 use std::time::Instant;
 
 #[derive(clap::Subcommand)]
@@ -75,6 +78,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Print the ids of the keys that payloads in Temporal are encrypted with, the one that encrypts first.
+    PayloadKeys {
+        #[command(flatten)]
+        which: Which,
+        /// Add a new key, which encrypts from now on. Old ones stay, and read what they wrote; whoever runs learns of the
+        /// new one when it meets it.
+        #[arg(long)]
+        rotate: bool,
+    },
     /// Cancel an apply that waits. What was executed stays as it is.
     Cancel {
         #[command(flatten)]
@@ -128,11 +140,34 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             output::line(&leadline_activities::evidence::public_key(&secret)?);
             Ok(Code::Ok)
         }
+        Command::PayloadKeys { which, rotate } => payload_keys(g, &which.site(g)?, rotate).await,
         Command::Cancel { which } => {
             let site = which.site(g)?;
             Applying::of(&site.temporal().await?, &site.environment().id, None).cancel(g.operator()?).await
         }
     }
+}
+
+async fn payload_keys(g: &Global, site: &Site, rotate: bool) -> Done {
+    // Made by whoever asks first.
+    let mut keys = site.payload_keys().await?;
+    if rotate {
+        let name = site.payload_keys_secret();
+        let secrets = AwsSecrets::new(site.aws_here().await?);
+        let id = secrets.change_environment_secret(&name, codec::rotated).await?;
+        output::note(&format!(
+            "key {id} encrypts from now on; the others stay in secret {name} and read what they wrote"
+        ));
+        keys = site.payload_keys().await?;
+    }
+    match g.output {
+        Format::Json => output::json(&json!({"current": keys.current(), "keys": keys.ids().collect::<Vec<_>>()})),
+        Format::Text => {
+            output::line(&format!("{} (encrypts)", keys.current()));
+            keys.ids().filter(|id| *id != keys.current()).for_each(output::line);
+        }
+    }
+    Ok(Code::Ok)
 }
 
 /// Files first; templates only of files that are right.

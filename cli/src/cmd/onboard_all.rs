@@ -2,6 +2,7 @@
 
 use super::apply::{self, Applying, Ended};
 use super::org::{self, Given};
+use super::plans::Live;
 use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
@@ -9,8 +10,8 @@ use crate::output::{self, Format};
 use futures::StreamExt;
 use leadline_activities::deps::Deps;
 use leadline_domain::{EnvId, Fault, FaultCode};
+use leadline_provisioning::Plan;
 use leadline_provisioning::config::Organization;
-use leadline_provisioning::{Plan, plan_org};
 use leadline_workflows::onboard::ApplyStatus;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -28,6 +29,7 @@ const MENDING: Duration = Duration::from_secs(180);
 struct All<'a> {
     g: &'a Global,
     site: &'a Site,
+    live: &'a Live,
     deps: &'a Deps,
     client: &'a Client,
     credentials: Option<&'a Path>,
@@ -38,7 +40,8 @@ pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, par
     let site = Site::load(g, env)?;
     let deps = site.deps().await?;
     let client = site.temporal().await?;
-    let all = All { g, site: &site, deps: &deps, client: &client, credentials };
+    let live = Live::list(&site, false).await?;
+    let all = All { g, site: &site, live: &live, deps: &deps, client: &client, credentials };
     let parallel = parallel.map_or(usize::from(site.environment().provisioning.at_once), NonZeroUsize::get);
     let orgs: Vec<&Organization> = site.config().organizations(env).collect();
     let total = orgs.len();
@@ -76,8 +79,7 @@ impl All<'_> {
         let e = self.site.environment();
         let given = self.given(o)?;
         let scope = o.scope(e)?;
-        let now = apply::current(self.deps, &scope.stack()).await?;
-        let plan = plan_org(self.site.config(), e, o, now.as_ref(), &[]).map_err(|r| apply::refused(&r))?;
+        let plan = self.live.plan(self.site, o, &[]).await?.plan.map_err(|r| apply::refused(&r))?;
         if plan.is_empty() && self.is_done(&plan).await? {
             return Ok(());
         }

@@ -12,8 +12,7 @@ use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
 use leadline_domain::gates::{Approver, SignedEvidence};
 use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
-use leadline_provisioning::config::Organization;
-use leadline_provisioning::{Plan, plan_org};
+use leadline_provisioning::Plan;
 use leadline_workflows::contracts::WatchStatus;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -162,7 +161,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             let site = Site::load(g, &env)?;
             let live = Live::open(&site, offline).await?;
             let o = site.config().organization(&env, &org).ok_or_else(|| unknown(&org, &env))?;
-            let mut p = planned(&site, &live, o, &allow).await?;
+            let mut p = live.plan(&site, o, &allow).await?;
             if let (true, Live::Asked(deps), Ok(plan)) = (repair, &live, &p.plan) {
                 p.plan = Ok(apply::repairing(deps, Some(&org), plan.clone(), &allow).await?);
             }
@@ -212,30 +211,23 @@ pub(crate) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
 pub(super) async fn plan(site: &Site, org: &OrgId, allow: &[String]) -> Result<Plan, Failure> {
     let env = &site.environment().id;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
-    let plan = planned(site, &Live::open(site, false).await?, o, allow).await?.plan;
+    let plan = Live::open(site, false).await?.plan(site, o, allow).await?.plan;
     plan.map_err(|r| apply::refused(&r))
-}
-
-async fn planned(site: &Site, live: &Live, o: &Organization, allow: &[String]) -> Result<Planned, Failure> {
-    let e = site.environment();
-    let stack = o.scope(e)?.stack();
-    let now = live.stack(&stack).await?;
-    let plan = plan_org(site.config(), e, o, now.as_ref(), allow);
-    Ok(Planned { stack, org: Some(o.id.clone()), plan })
 }
 
 async fn plan_all(g: &Global, env: &EnvId, offline: bool) -> Done {
     let start = Instant::now();
     let site = Site::load(g, env)?;
-    let live = Live::open(&site, offline).await?;
-    let each = site.config().organizations(env).map(|o| planned(&site, &live, o, &[]));
+    let live = Live::list(&site, offline).await?;
+    let each = site.config().organizations(env).map(|o| live.plan(&site, o, &[]));
     let all: Vec<Planned> = futures::stream::iter(each)
         .buffered(usize::from(site.environment().provisioning.at_once))
         .try_collect()
         .await?;
     let code = plans::show_all(&all, g.output);
     let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
-    output::note(&format!("{} organizations planned in {}", all.len(), output::duration(ms)));
+    let asked = live.requests().map(|n| format!("; {n} requests to CloudFormation")).unwrap_or_default();
+    output::note(&format!("{} organizations planned in {}{asked}", all.len(), output::duration(ms)));
     Ok(code)
 }
 
@@ -319,11 +311,11 @@ async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {
 
 async fn list(g: &Global, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
-    let deps = site.deps().await?;
+    let mut all = site.deps().await?.stacks.all().await?;
     let mut rows = Vec::new();
     for o in site.config().organizations(env) {
         let scope = o.scope(site.environment())?;
-        let stack = deps.stacks.describe(&scope.stack()).await?.map_or("not onboarded".into(), |s| s.status);
+        let stack = all.remove(&scope.stack()).map_or("not onboarded".into(), |s| s.status);
         let shares = o.watched().count();
         match g.output {
             Format::Json => output::json(&json!({

@@ -4,11 +4,15 @@ use super::apply;
 use crate::connect::Site;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
+use leadline_activities::adapters::aws::RequestCounts;
 use leadline_activities::deps::Deps;
+use leadline_activities::ports::stacks::StackState;
 use leadline_domain::OrgId;
+use leadline_provisioning::config::Organization;
 use leadline_provisioning::plan::ChangeKind;
-use leadline_provisioning::{CurrentStack, Plan, Refusal};
+use leadline_provisioning::{CurrentStack, Plan, Refusal, plan_org};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +30,12 @@ pub(crate) struct Planned {
 /// Stacks as they are, or none.
 pub(crate) enum Live {
     Asked(Arc<Deps>),
+    /// All of them were asked for at once; one that is not as planned is asked for again by itself.
+    Listed {
+        deps: Arc<Deps>,
+        all: BTreeMap<String, StackState>,
+        counts: Arc<RequestCounts>,
+    },
     /// Nobody is asked: every stack is new.
     Offline,
 }
@@ -38,8 +48,59 @@ impl Live {
         Ok(Self::Asked(site.deps().await?))
     }
 
+    /// For plans of many.
+    pub(crate) async fn list(site: &Site, offline: bool) -> Result<Self, Failure> {
+        if offline {
+            return Ok(Self::Offline);
+        }
+        let aws = site.aws_here().await?;
+        let deps = site.deps_on(&aws)?;
+        let counts = aws.counts();
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match deps.stacks.all().await {
+                Err(f) if Failure::from(f.clone()).passes() => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                done => return Ok(Self::Listed { deps, all: done?, counts }),
+            }
+        }
+        let all = deps.stacks.all().await?;
+        Ok(Self::Listed { deps, all, counts })
+    }
+
+    /// Requests to CloudFormation so far; `None` where they are not counted.
+    pub(crate) fn requests(&self) -> Option<u64> {
+        let Self::Listed { counts, .. } = self else { return None };
+        Some(counts.of("CloudFormation"))
+    }
+
+    /// The plan of an organization's stack as things are.
+    pub(crate) async fn plan(&self, site: &Site, o: &Organization, allow: &[String]) -> Result<Planned, Failure> {
+        let (config, e) = (site.config(), site.environment());
+        let stack = o.scope(e)?.stack();
+        let planned = |plan| Planned { stack: stack.clone(), org: Some(o.id.clone()), plan };
+        let now = match self {
+            Self::Listed { all, .. } => {
+                let wanted = plan_org(config, e, o, None, allow);
+                match (all.get(&stack), &wanted) {
+                    (None, _) | (_, Err(_)) => return Ok(planned(wanted)),
+                    (Some(s), Ok(plan)) => {
+                        if let Some(plan) = plan.applied(&s.status, &s.tags, &s.outputs) {
+                            return Ok(planned(Ok(plan)));
+                        }
+                        self.stack(&stack).await?
+                    }
+                }
+            }
+            _ => self.stack(&stack).await?,
+        };
+        Ok(planned(plan_org(config, e, o, now.as_ref(), allow)))
+    }
+
     pub(crate) async fn stack(&self, stack: &str) -> Result<Option<CurrentStack>, Failure> {
-        let Self::Asked(deps) = self else { return Ok(None) };
+        let (Self::Asked(deps) | Self::Listed { deps, .. }) = self else { return Ok(None) };
         let mut wait = FIRST_WAIT;
         for _ in 1..ATTEMPTS {
             match apply::current(deps, stack).await {

@@ -227,7 +227,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::tests::{request, status as status_of};
+    use super::super::command::{request, status as status_of};
     use super::super::negotiate::tests::ECG;
     use super::*;
     use proptest::prelude::*;

@@ -11,6 +11,7 @@ mod exchange;
 mod head;
 mod negotiate;
 mod part10;
+pub(crate) mod peer;
 mod serve;
 #[cfg(test)]
 mod serve_tests;
@@ -21,3 +22,4 @@ mod wire;
 
 pub use config::{Ae, DicomLimits, Titles};
 pub use serve::{TitlesNow, serve};
+pub(crate) use store::staged;

@@ -1,7 +1,6 @@
 //! The listener with a raw peer: what is answered, what is kept, what is not.
 
-use super::command::tests::{request, status as status_of};
-use super::command::{C_ECHO_RQ, C_STORE_RQ};
+use super::command::{C_ECHO_RQ, C_STORE_RQ, request, status as status_of};
 use super::negotiate::tests::{ECG, request as association, titles};
 use super::store::status;
 use super::wire::{Next, Wire};

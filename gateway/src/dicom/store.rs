@@ -131,6 +131,11 @@ pub(crate) fn refused_for(fault: &Fault) -> Refused {
     Refused::coded(status, fault.code, "")
 }
 
+/// Where an object is staged: named after the file that it becomes, so that a repeat is the same.
+pub(crate) fn staged(org: &OrgId, digest: &Digest) -> StagedName {
+    StagedName::derived(Ingress::Dicom, &[org.as_str(), &digest.to_hex()])
+}
+
 /// Judges an object and has it kept. When it returns `Ok`, it is durable and its lifecycle has begun.
 pub(crate) async fn keep(
     intake: &dyn Intake,
@@ -148,7 +153,7 @@ pub(crate) async fn keep(
     let received = Received {
         org: org.clone(),
         ingress: Ingress::Dicom,
-        name: StagedName::derived(Ingress::Dicom, &[org.as_str(), &digest.to_hex()]),
+        name: staged(org, &digest),
         content: Content::Bytes(file),
         declared: Some(digest),
     };

@@ -8,6 +8,7 @@ mod routes;
 mod store;
 
 pub use routes::{MEDIA_TYPE, Named, routes};
+pub(crate) use store::document;
 
 use crate::intake::Intake;
 use leadline_activities::metrics::METRICS;

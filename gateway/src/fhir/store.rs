@@ -8,7 +8,7 @@ use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_ehr::fhir::{Answered, Attached, Create, Issue, Problem, Source};
 
 /// The object of a resource's document.
-fn document(org: &OrgId, id: &str, index: usize) -> StagedName {
+pub(crate) fn document(org: &OrgId, id: &str, index: usize) -> StagedName {
     StagedName::derived(Ingress::Fhir, &[org.as_str(), id, &index.to_string()])
 }
 

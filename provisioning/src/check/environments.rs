@@ -15,6 +15,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
         super::gateway_http::check(r, findings);
+        canaries(r, findings);
         if r.value.queue.visibility_timeout_s < 30 {
             findings.at(
                 Warning,
@@ -28,6 +29,14 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
     apart(folder, "account", |e| e.account.clone(), findings);
     apart(folder, "temporal.namespace", |e| format!("{} at {}", e.temporal.namespace, e.temporal.address), findings);
     promotion(folder, findings);
+}
+
+fn canaries(r: &Read<Environment>, findings: &mut Findings) {
+    if r.value.gateway.canary.is_some() && !r.value.synthetic_only {
+        let help = "take [gateway.canary] out; canaries are for environments with `synthetic_only`";
+        let message = "made-up recordings do not belong where patients' are";
+        findings.at(Error, &r.parsed, "gateway.canary", message, help);
+    }
 }
 
 fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findings) {
@@ -226,10 +235,37 @@ fn promotion(folder: &Folder, findings: &mut Findings) {
                 ),
             );
         }
+        if rule.evidence_key.as_deref().is_some_and(small_order) {
+            let message = "anybody can sign for this key: it is a point of small order";
+            let help = format!("evidence_key = what `leadline env evidence-key {}` prints", rule.from);
+            findings.at(Error, &p.parsed, &format!("{key}.evidence_key"), message, help);
+        }
         if *to == rule.from {
             findings.at(Error, &p.parsed, &key, "an environment is promoted from itself", "name the one before it");
         }
     }
+}
+
+/// The keys of Ed25519 that are no keys: the eight points whose order divides the cofactor, zero among them, in every way to
+/// write them but for the sign (RFC 8032 section 5.1.7; RFC 7748 section 6 warns of the same). For such a key signatures
+/// can be made without a private half.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+fn small_order(key: &str) -> bool {
+    let Ok(mut bytes) = hex::decode(key) else { return false };
+    if let Some(last) = bytes.last_mut() {
+        // The sign.
+        *last &= 0x7f;
+    }
+    SMALL_ORDER.contains(&hex::encode(bytes).as_str())
 }
 
 pub(crate) fn unknown_environment(at: &Parsed, key: &str, env: &str, folder: &Folder, findings: &mut Findings) {

@@ -15,8 +15,8 @@ pub use environment::{
     Worker,
 };
 pub use gateway::{
-    DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway, OrgHl7,
-    OrgUploads, ehr_key_name,
+    Canary, DicomListener, DicomTls, Gateway, HttpListener, MllpListener, MllpTls, Oidc, OrgDicom, OrgFhir, OrgGateway,
+    OrgHl7, OrgUploads, ehr_key_name,
 };
 pub use jurisdictions::{DEFAULT_JURISDICTIONS, JurisdictionRule, Jurisdictions};
 pub use offboarding::Offboarding;

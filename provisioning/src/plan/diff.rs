@@ -3,6 +3,7 @@
 use super::CurrentStack;
 use super::drift::at;
 use crate::policy::{STATEFUL, kept};
+use crate::template;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,8 @@ pub(super) fn changes(current: Option<&CurrentStack>, to: &Value, tags: &BTreeMa
         let mut why: Vec<String> = ["Outputs", "Description", "Parameters", "Conditions"]
             .into_iter()
             .flat_map(|k| paths(&c.template[k], &to[k], k))
+            // It follows from the rest.
+            .filter(|p| *p != format!("Outputs.{}.Value", template::DIGEST))
             .collect();
         let names: BTreeSet<&String> = c.tags.keys().chain(tags.keys()).collect();
         why.extend(names.into_iter().filter(|k| c.tags.get(*k) != tags.get(*k)).map(|k| format!("tag {k}")));

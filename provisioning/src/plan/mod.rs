@@ -102,6 +102,25 @@ impl Plan {
         self.template["Resources"][id]["Type"].as_str().is_some_and(|t| policy::STATEFUL.contains(&t))
     }
 
+    /// The same with nothing to change, if a stack of this status, with these tags and outputs, says itself that it was
+    /// brought to this template. `None` if only its template can tell.
+    ///
+    /// A template that was changed past us and kept the output says so too: what was changed past us is for a look for
+    /// drift to find, and for a plan that reads the template.
+    #[must_use]
+    pub fn applied(
+        &self,
+        status: &str,
+        tags: &BTreeMap<String, String>,
+        outputs: &BTreeMap<String, String>,
+    ) -> Option<Self> {
+        let settled = ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"].contains(&status);
+        let wanted = template::digest(&self.template);
+        let there = outputs.get(template::DIGEST).map(String::as_str);
+        let same = settled && wanted.is_some() && wanted == there && *tags == self.tags;
+        same.then(|| Self { changes: Vec::new(), loses: Vec::new(), ..self.clone() })
+    }
+
     fn identified(mut self) -> Self {
         self.digest = Identity {
             stack: &self.stack,

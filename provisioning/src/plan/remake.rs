@@ -2,6 +2,7 @@
 //! template: it makes nothing that it believes to be there.
 
 use super::drift::Names;
+use crate::template::DIGEST;
 use serde_json::{Map, Value};
 
 /// The template without these resources (logical ids). Whatever refers to one of them has the name or id instead that it
@@ -22,6 +23,10 @@ pub fn without(template: &Value, gone: &[String], names: &Names) -> Result<Value
         }
     }
     if let Some(outputs) = out["Outputs"].as_object_mut() {
+        // A stack on the way there is not as planned, and must not say so.
+        if !gone.is_empty() {
+            outputs.remove(DIGEST);
+        }
         for (id, output) in outputs.iter_mut() {
             settle(id, output, gone, names, &mut open);
         }
@@ -118,6 +123,15 @@ mod tests {
         assert_eq!(t["Resources"]["Topic"].get("DependsOn"), None);
         assert_eq!(t["Resources"]["Topic"]["Properties"]["Name"], json!({"Ref": "Other"}), "what does not refer to it");
         assert_eq!(t["Outputs"]["QueueUrl"]["Value"], "https://sqs/1/q");
+    }
+
+    #[test]
+    fn a_stack_on_the_way_does_not_say_that_it_is_as_planned() {
+        let mut t = template();
+        t["Outputs"][DIGEST] = json!({"Value": "d"});
+        assert_eq!(without(&t, &[], &names()), Ok(t.clone()));
+        let on_the_way = without(&t, &["Queue".to_owned()], &names()).expect("a template");
+        assert_eq!(on_the_way["Outputs"].get(DIGEST), None);
     }
 
     #[test]

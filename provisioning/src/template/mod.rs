@@ -25,7 +25,18 @@ pub use organization::{ORG_ROLE_SECRETS, opened, organization, shares_that_fit};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+
+/// The output that says which template a stack was brought to. A listing of stacks has outputs and no templates: so one
+/// look tells of all of them which have to be looked at further.
+pub const DIGEST: &str = "Template";
+
+/// What a template says of itself in that output.
+#[must_use]
+pub fn digest(template: &Value) -> Option<&str> {
+    template["Outputs"][DIGEST]["Value"].as_str()
+}
 
 /// Templates above this size cannot be sent in a request (CloudFormation: 51,200 bytes in `TemplateBody`).
 pub const MAX_BYTES: usize = 51_200;
@@ -72,13 +83,18 @@ impl Builder {
         self.outputs.insert(name.to_owned(), json!({ "Description": description, "Value": value }));
     }
 
-    pub(crate) fn finish(self) -> Value {
-        crate::json::sorted(&json!({
-            "AWSTemplateFormatVersion": "2010-09-09",
-            "Description": self.description,
-            "Resources": self.resources,
-            "Outputs": self.outputs,
-        }))
+    pub(crate) fn finish(mut self) -> Value {
+        let made = |b: &Self| {
+            crate::json::sorted(&json!({
+                "AWSTemplateFormatVersion": "2010-09-09",
+                "Description": b.description,
+                "Resources": b.resources,
+                "Outputs": b.outputs,
+            }))
+        };
+        let digest = hex::encode(Sha256::digest(crate::json::compact(&made(&self))));
+        self.output(DIGEST, "Digest of the template without this", digest);
+        made(&self)
     }
 }
 

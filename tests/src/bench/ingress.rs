@@ -17,6 +17,7 @@ use leadline_activities::ports::store::OrgStores as _;
 use leadline_activities::ports::uploads::{Declared, Uploads as _};
 use leadline_domain::{Digest, Ingress, StagedName};
 use leadline_formats::inspect_bytes;
+use leadline_gateway::senders::letters;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -204,21 +205,14 @@ impl Bench<'_> {
     }
 
     async fn fhir(&self, auth: &str, (name, bytes): &(String, Vec<u8>)) {
-        let attachment =
-            json!({ "contentType": "application/dicom", "data": BASE64.encode(bytes), "size": bytes.len() });
-        let body = json!({
-            "resourceType": "DocumentReference", "status": "current", "identifier": [{ "value": name }],
-            "content": [{ "attachment": attachment }],
-        });
+        let body = letters::document_reference(name, "application/dicom", bytes);
         let headers = [("authorization", auth), ("content-type", "application/fhir+json")];
         self.http.ask(Method::POST, &self.url("/fhir/DocumentReference"), &headers, body.to_string().into()).await;
     }
 
     async fn stow(&self, auth: &str, (_, bytes): &(String, Vec<u8>)) {
-        let body =
-            [b"--edge\r\nContent-Type: application/dicom\r\n\r\n", bytes.as_slice(), b"\r\n--edge--\r\n"].concat();
-        let of = "multipart/related; type=\"application/dicom\"; boundary=edge";
-        let headers = [("authorization", auth), ("content-type", of), ("accept", "application/dicom+json")];
+        let (of, body) = letters::instances(bytes);
+        let headers = [("authorization", auth), ("content-type", &*of), ("accept", "application/dicom+json")];
         self.http.ask(Method::POST, &self.url("/dicom-web/studies"), &headers, body.into()).await;
     }
 

@@ -2,8 +2,8 @@
 
 use super::Row;
 use crate::harness::stack::{Clinic, Stack};
-use crate::scale::{onboard_all, placed, states};
-use std::time::Duration;
+use crate::scale::{onboard_all, placed, requests, states};
+use std::time::{Duration, Instant};
 
 /// How many at a time.
 const PARALLEL: usize = 8;
@@ -29,4 +29,11 @@ pub fn organizations(n: usize, rows: &mut Vec<Row>) {
     assert_eq!(states(&stack), vec!["CREATE_COMPLETE"; n]);
     let what = format!("{n} organizations onboarded, {PARALLEL} at a time, worker killed twice");
     rows.push(Row::new(&what, took.as_secs_f64(), "s"));
+    let began = Instant::now();
+    let out = stack.run(&["org", "plan", "--all", "--env", "test"]);
+    let took = began.elapsed();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    rows.push(Row::new(&format!("{n} organizations planned, nothing to change"), took.as_secs_f64(), "s"));
+    let requests = requests(&out).expect("it says how many");
+    rows.push(Row::new("  requests to CloudFormation, all together", f64::from(requests), ""));
 }

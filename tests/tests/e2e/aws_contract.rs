@@ -10,6 +10,7 @@ use leadline_activities::ports::content::{Content, Pieces};
 use leadline_activities::ports::queue::Queue;
 use leadline_activities::ports::stacks::{Secrets, ShareCredentials};
 use leadline_activities::ports::store::{OrgStores, Put};
+use leadline_activities::secret::Secret;
 use leadline_domain::isolation::{Action, Evidence, Outcome, Verdict};
 use leadline_domain::placement::{EnvScope, OrgScope};
 use leadline_domain::transfer::Storage;
@@ -483,8 +484,11 @@ async fn secrets_are_written_by_provisioning_and_read_by_the_organization() {
     let other = ShareId::parse("other").unwrap();
     assert_eq!(secrets.share_credentials(&w.a, &other).await.unwrap_err().code, FaultCode::SecretMissing);
 
-    let with =
-        |password: &str| ShareCredentials { user: "ecg".into(), password: password.into(), domain: String::new() };
+    let with = |password: &str| ShareCredentials {
+        user: "ecg".into(),
+        password: Secret::new(password),
+        domain: String::new(),
+    };
     secrets.put_share_credentials(&w.a, &share, &with("one")).await.unwrap();
     assert_eq!(secrets.share_credentials(&w.a, &share).await, Ok(with("one")));
     let before = reads();

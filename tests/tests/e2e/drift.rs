@@ -361,6 +361,49 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     worker.stop(Duration::from_secs(20));
 }
 
+/// The stack of the copies is in another region, and is looked at with the environment's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_past_us_in_the_stack_of_the_copies_is_named_too() {
+    let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let file = stack.environments().join("test.toml");
+    let text = std::fs::read_to_string(&file).expect("read");
+    let mut worker = stack.worker();
+    let _ = stack.ok(&["env", "apply", "--env", "test"]);
+    let env = ["env", "drift", "test"];
+    let (code, alone) = look(&stack, &env);
+    assert_eq!(code, Some(0), "{alone}");
+    // Copies that are planned and not made yet: nobody may take that for copies that are as they should be.
+    std::fs::write(&file, format!("{text}\n[backup]\nregion = \"us-west-2\"\n")).expect("written");
+    let out = stack.run(&env);
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("stack.missing: there is no stack leadline-test-backup"),
+        "{out:?}"
+    );
+    // In which region they are is read when a worker starts.
+    worker.stop(Duration::from_secs(20));
+    let mut worker = stack.worker();
+    let _ = stack.ok(&["env", "apply", "--env", "test"]);
+    let (code, both) = look(&stack, &env);
+    assert_eq!((code, places(&both)), (Some(0), BTreeSet::new()), "{both}");
+    let compared = |r: &Value| r["compared"].as_u64().expect("a number");
+    assert!(compared(&both) > compared(&alone) + 5, "{both}");
+
+    // S3 takes a request about a bucket in the bucket's region only.
+    let _ = stack.aws.python(&format!(
+        "boto3.client('s3', endpoint_url='{}', region_name='us-west-2')\
+         .delete_bucket_policy(Bucket='leadline-test-{ACCOUNT}-backup')",
+        stack.aws.url()
+    ));
+    let (code, report) = look(&stack, &env);
+    assert_eq!(code, Some(3), "{report}");
+    let found = places(&report);
+    assert!(!found.is_empty() && found.iter().all(|p| p.starts_with("BackupBucket")), "{report}");
+    // Putting back what is the environment's leaves the copies alone, and does not say that it has mended them.
+    let plan = stack.run(&["env", "plan", "test", "--repair"]);
+    assert!(plan.status.success(), "{plan:?}");
+    worker.stop(Duration::from_secs(20));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_is_ahead_is_told_apart_from_drift() {
     let clinic = Clinic::new("st-mary", "ward");

@@ -2,7 +2,8 @@
 
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::{Owned, tools, wait_for};
-use std::collections::BTreeSet;
+use leadline_tests::ways_in::{Ports, WaysIn, open_to};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ const STAGE: &str = "333333333333";
 /// A stack with a second environment, `stage`, that has gates: a namespace, an account and a worker of its own.
 struct TwoEnvironments {
     stack: Stack,
+    ports: Ports,
     workers: Vec<Owned>,
 }
 
@@ -29,7 +31,7 @@ impl TwoEnvironments {
         std::fs::write(environments.join("stage.toml"), stage).expect("written");
         let gates = "[to.stage]\nfrom = \"test\"\napprovals = 1\nfour_eyes = true\n";
         std::fs::write(environments.join("promotion.toml"), gates).expect("written");
-        let s = Self { stack, workers: Vec::new() };
+        let s = Self { ports: WaysIn::configure(&stack), stack, workers: Vec::new() };
         for c in &s.stack.clinics {
             s.edit(&c.org, "environments = [\"test\"]", "environments = [\"test\", \"stage\"]");
             let path = environments.join(format!("orgs/{}.toml", c.org));
@@ -40,6 +42,11 @@ impl TwoEnvironments {
         // One that takes some formats only.
         let some = "formats = [\"aecg\", \"dicom\", \"dicom_document\", \"dicom_waveform\", \"pdf\", \"scp\"]";
         s.edit("kings-road", "[limits]", &format!("{some}\n[limits]"));
+        // One that has every way in open in test.
+        let (path, ways) = (environments.join("orgs/st-mary.toml"), open_to("MARY"));
+        let text = std::fs::read_to_string(&path).expect("read");
+        let ways = ways.replace("[gateway.", "[environment.test.gateway.");
+        std::fs::write(&path, text + &ways).expect("written");
         s.temporal(&["operator", "namespace", "create", "--namespace", "stage"]);
         for name in ["LeadlineOrg", "LeadlineShare"] {
             let create =
@@ -71,6 +78,14 @@ impl TwoEnvironments {
         let new = path.with_extension("new");
         std::fs::write(&new, gates).expect("written");
         std::fs::rename(&new, path).expect("renamed");
+    }
+
+    /// What canaries of st-mary come with, in a file.
+    fn client(&self, secret: &str) -> String {
+        let file = self.stack.dir.join("canary.toml");
+        let text = format!("client_id = \"loader-st-mary\"\nclient_secret = \"{secret}\"\n");
+        std::fs::write(&file, text).expect("written");
+        file.to_string_lossy().into_owned()
     }
 
     /// A command in `stage`, by someone.
@@ -152,6 +167,11 @@ async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
         let out = both(&s, &check);
         assert_eq!(out.status.code(), Some(3), "{}", text(&out));
         assert!(text(&out).contains("no canary passed"), "{}", text(&out));
+        // Nor are ways in passed over that nobody can try.
+        let how = "add [gateway.canary] to test.toml, and `leadline canary st-mary --env test --credentials FILE`";
+        for way in ["web", "hl7v2", "fhir", "dicom/c-store", "dicom/stow"] {
+            assert!(text(&out).contains(&format!("no canary can be sent by {way}: {how}")), "{}", text(&out));
+        }
         refused(&both(&s, &promote), "gate.closed");
         let onboard = ["org", "onboard", "st-mary", "--env", "stage"];
         refused(&s.run("ann", &onboard), "gate.closed");
@@ -159,12 +179,48 @@ async fn an_organization_is_promoted_on_evidence_and_with_four_eyes() {
         let list = s.run("ann", &["org", "list", "--env", "stage"]);
         assert!(text(&list).contains("not onboarded") || text(&list).contains("REVIEW_IN_PROGRESS"), "{}", text(&list));
 
-        // Canaries of every format through the share of test.
-        let canaries = s.stack.ok(&["canary", "st-mary", "--env", "test", "--output", "json"]);
-        assert!(canaries.lines().count() >= 8, "{canaries}");
-        assert!(canaries.lines().all(|l| l.contains("\"passed\":true")), "{canaries}");
+        // Canaries of every format through the share of test and every other way in. With another secret than the
+        // issuer's, those that ask for a token are shut, and the gate says so.
+        let test = s.stack.environments().join("test.toml");
+        let there = std::fs::read_to_string(&test).expect("read");
+        std::fs::write(&test, there + "\n[gateway.canary]\n").expect("written");
+        let ways = WaysIn::start(&s.stack, s.ports);
+        let canary = ["canary", "st-mary", "--env", "test", "--output", "json"];
+        let with = |file: &str| s.stack.run(&[&canary[..], &["--credentials", file]].concat());
+        let out = with(&s.client("wrong"));
+        assert_eq!(out.status.code(), Some(3), "{}", text(&out));
+        let out = both(&s, &check);
+        assert_eq!(out.status.code(), Some(3), "{}", text(&out));
+        let shut = "pdf by web (the last did not: canary/test/st-mary";
+        assert!(text(&out).contains(shut) && !text(&out).contains("by hl7v2"), "{}", text(&out));
+        assert!(text(&out).contains("the request for a token was answered 400 (invalid_client)"), "{}", text(&out));
+        refused(&both(&s, &promote), "gate.closed");
+
+        let out = with(&s.client("made-up"));
+        let canaries = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{}", text(&out));
+        let mut by_path = BTreeMap::<String, usize>::new();
+        for l in canaries.lines() {
+            let c: serde_json::Value = serde_json::from_str(l).expect("a canary is JSON");
+            assert!(c["run"]["passed"] == true && c["run"]["at_ms"].as_i64() > Some(0), "{c}");
+            *by_path.entry(c["path"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        let all = by_path["smb/ward"];
+        assert!(all >= 8, "{by_path:?}");
+        let expected =
+            [("dicom/c-store", 2), ("dicom/stow", 2), ("fhir", all), ("hl7v2", all), ("smb/ward", all), ("web", all)];
+        assert_eq!(by_path, expected.map(|(p, n)| (p.to_owned(), n)).into());
+        // They came in where it says, each a recording of its own that was delivered.
+        let delivered = |way: &str| {
+            let files = s.stack.files();
+            files.iter().filter(|f| f["ingress"] == way && f["state"] == "delivered").count()
+        };
+        assert_eq!((delivered("web"), delivered("fhir")), (all, all));
+        // Those by other ways than HTTP came in twice, by two runs.
+        assert_eq!((delivered("hl7v2"), delivered("dicom")), (2 * all, 2 + 2 + 2));
         let out = both(&s, &check);
         assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+        drop(ways);
 
         // Where only some formats are delivered, only these have to be shown.
         let canaries = s.stack.ok(&["canary", "kings-road", "--env", "test", "--output", "json"]);

@@ -39,7 +39,7 @@ impl Safe {
 
     async fn password(&self, stage: Stage) -> Option<String> {
         let v = self.secrets.version(&self.scope, &self.share, stage).await.expect("the secret is read");
-        v.map(|v| v.credentials.password)
+        v.map(|v| v.credentials.password.expose().to_owned())
     }
 }
 

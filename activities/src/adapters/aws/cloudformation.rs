@@ -129,6 +129,20 @@ fn status(s: &aws_sdk_cloudformation::types::Stack) -> &str {
     s.stack_status().map_or("", aws_sdk_cloudformation::types::StackStatus::as_str)
 }
 
+/// `None` for one that counts as none.
+fn state(s: &aws_sdk_cloudformation::types::Stack) -> Option<StackState> {
+    if matches!(status(s), "REVIEW_IN_PROGRESS" | "DELETE_COMPLETE") {
+        return None;
+    }
+    let pair = |k: Option<&str>, v: Option<&str>| Some((k?.to_owned(), v?.to_owned()));
+    Some(StackState {
+        status: status(s).to_owned(),
+        reason: s.stack_status_reason().unwrap_or_default().to_owned(),
+        outputs: s.outputs().iter().filter_map(|o| pair(o.output_key(), o.output_value())).collect(),
+        tags: s.tags().iter().filter_map(|t| pair(t.key(), t.value())).collect(),
+    })
+}
+
 /// Executed, or being executed.
 fn executed(s: Option<&ExecutionStatus>) -> bool {
     matches!(s, Some(ExecutionStatus::ExecuteInProgress | ExecutionStatus::ExecuteComplete))
@@ -152,17 +166,17 @@ fn change(c: &aws_sdk_cloudformation::types::ResourceChange) -> ResourceChange {
 #[async_trait]
 impl Stacks for CfnStacks {
     async fn describe(&self, stack: &str) -> Result<Option<StackState>, Fault> {
-        let Some(s) = self.find(stack).await? else { return Ok(None) };
-        if matches!(status(&s), "REVIEW_IN_PROGRESS" | "DELETE_COMPLETE") {
-            return Ok(None);
+        Ok(self.find(stack).await?.as_ref().and_then(state))
+    }
+
+    async fn all(&self) -> Result<BTreeMap<String, StackState>, Fault> {
+        let mut pages = self.client.describe_stacks().into_paginator().send();
+        let mut out = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| fault(Service::CloudFormation, "DescribeStacks", &e))?;
+            out.extend(page.stacks().iter().filter_map(|s| Some((s.stack_name()?.to_owned(), state(s)?))));
         }
-        let pair = |k: Option<&str>, v: Option<&str>| Some((k?.to_owned(), v?.to_owned()));
-        Ok(Some(StackState {
-            status: status(&s).to_owned(),
-            reason: s.stack_status_reason().unwrap_or_default().to_owned(),
-            outputs: s.outputs().iter().filter_map(|o| pair(o.output_key(), o.output_value())).collect(),
-            tags: s.tags().iter().filter_map(|t| pair(t.key(), t.value())).collect(),
-        }))
+        Ok(out)
     }
 
     async fn template(&self, stack: &str) -> Result<Option<String>, Fault> {

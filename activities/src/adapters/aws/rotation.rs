@@ -29,6 +29,49 @@ impl AwsSecrets {
     }
 }
 
+impl AwsSecrets {
+    /// Makes of a secret of the environment what `change` makes of its value, as whoever started this process. The value
+    /// becomes current only if the one that was read still is: of two who change it at once one is told to try again.
+    ///
+    /// # Errors
+    /// `secret.missing` if there is none, or `change` makes nothing of it; `secret.superseded`; `credential.*`.
+    pub async fn change_environment_secret<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&str) -> Option<(String, T)>,
+    ) -> Result<T, Fault> {
+        let missing = || Fault::new(FaultCode::SecretMissing, format!("secret {name} does not hold what it should"));
+        let client = self.provisioning();
+        let read = client.get_secret_value().secret_id(name).send().await;
+        let read = read.map_err(|e| match e.code() {
+            Some("ResourceNotFoundException") => missing(),
+            _ => fault(Service::Secrets, "GetSecretValue", &e),
+        })?;
+        let (text, told) = change(read.secret_string().unwrap_or_default()).ok_or_else(missing)?;
+        let put = client.put_secret_value().secret_id(name).secret_string(text).version_stages(Stage::Pending.label());
+        let put = put.send().await.map_err(|e| fault(Service::Secrets, "PutSecretValue", &e))?;
+        // Secrets Manager refuses to take the label from a version that does not have it.
+        match self.move_label(name, Stage::Current, put.version_id(), read.version_id()).await {
+            Ok(()) => {}
+            Err(f) => {
+                let now = client.get_secret_value().secret_id(name).send().await;
+                let now = now.map_err(|e| fault(Service::Secrets, "GetSecretValue", &e))?;
+                // An answer that was lost, or somebody else.
+                if now.version_id() != put.version_id() {
+                    return Err(match now.version_id() == read.version_id() {
+                        true => f,
+                        false => {
+                            let detail = format!("somebody else changed secret {name} meanwhile: look, and try again");
+                            Fault::new(FaultCode::SecretSuperseded, detail)
+                        }
+                    });
+                }
+            }
+        }
+        Ok(told)
+    }
+}
+
 #[async_trait]
 impl Rotation for AwsSecrets {
     async fn version(&self, scope: &OrgScope, share: &ShareId, stage: Stage) -> Result<Option<Version>, Fault> {
@@ -76,9 +119,8 @@ impl Rotation for AwsSecrets {
 
     async fn begin(&self, scope: &OrgScope, share: &ShareId, new: &ShareCredentials) -> Result<String, Fault> {
         self.withdraw(scope, share).await?;
-        let text = serde_json::to_string(new)
-            .map_err(|_| Fault::new(FaultCode::BugInvariant, "credentials cannot be written"))?;
-        let put = self.provisioning().put_secret_value().secret_id(scope.share_secret(share)).secret_string(text);
+        let put = self.provisioning().put_secret_value().secret_id(scope.share_secret(share));
+        let put = put.secret_string(new.text().expose());
         let put = put.version_stages(Stage::Pending.label()).send().await;
         let put = put.map_err(|e| fault(Service::Secrets, "PutSecretValue", &e))?;
         Ok(put.version_id().unwrap_or_default().to_owned())

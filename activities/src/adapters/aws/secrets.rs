@@ -2,7 +2,9 @@
 
 use super::errors::{Service, fault, wants_new_session};
 use super::sts::Aws;
+use crate::ports::senders::GivenSecrets;
 use crate::ports::stacks::{Secrets, ShareCredentials};
+use crate::secret::Secret;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
@@ -75,6 +77,30 @@ impl AwsSecrets {
             Err(e) => Err(fault(Service::Secrets, "GetSecretValue", &e)),
         }
     }
+
+    /// Gives a secret of the environment a value, as whoever started this process; one that is not there is made.
+    ///
+    /// # Errors
+    /// `credential.*`.
+    pub async fn put_environment_secret(&self, name: &str, value: &Secret) -> Result<(), Fault> {
+        let client = self.client(self.aws.provisioner());
+        let put = client.put_secret_value().secret_id(name).secret_string(value.expose()).send().await;
+        match put {
+            Ok(_) => Ok(()),
+            Err(e) if e.code() == Some("ResourceNotFoundException") => {
+                let made = client.create_secret().name(name).secret_string(value.expose()).send().await;
+                made.map(drop).map_err(|e| fault(Service::Secrets, "CreateSecret", &e))
+            }
+            Err(e) => Err(fault(Service::Secrets, "PutSecretValue", &e)),
+        }
+    }
+}
+
+#[async_trait]
+impl GivenSecrets for AwsSecrets {
+    async fn given(&self, name: &str) -> Result<Secret, Fault> {
+        self.given_secret(name).await.map(Secret::new)
+    }
 }
 
 #[async_trait]
@@ -115,12 +141,10 @@ impl Secrets for AwsSecrets {
         share: &ShareId,
         credentials: &ShareCredentials,
     ) -> Result<(), Fault> {
-        let text = serde_json::to_string(credentials)
-            .map_err(|_| Fault::new(FaultCode::BugInvariant, "credentials cannot be written"))?;
         self.client(self.aws.provisioner())
             .put_secret_value()
             .secret_id(scope.share_secret(share))
-            .secret_string(text)
+            .secret_string(credentials.text().expose())
             .send()
             .await
             .map_err(|e| fault(Service::Secrets, "PutSecretValue", &e))?;

@@ -4,6 +4,7 @@ use super::errors::{Service, fault, status};
 use super::sts::Aws;
 use crate::ports::checks::{LiveSettings, Physical};
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::StackResourceDriftStatus;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{CorsRule, Event, FilterRule, NotificationConfigurationFilter};
@@ -24,13 +25,27 @@ pub struct AwsSettingsReader {
     pub(super) sns: aws_sdk_sns::Client,
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) secrets: aws_sdk_secretsmanager::Client,
+    /// A stack in another region, and who reads there.
+    elsewhere: Option<(String, Box<Self>)>,
 }
 
 impl AwsSettingsReader {
     /// As whoever started this process.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        let c = aws.provisioner();
+        Self::with(aws, aws.provisioner())
+    }
+
+    /// With one stack in another region: the one of the copies.
+    #[must_use]
+    pub fn with_stack_in(mut self, aws: &Aws, stack: String, region: &str) -> Self {
+        let region = aws_sdk_s3::config::Region::new(region.to_owned());
+        let there = aws.provisioner().to_builder().region(region).build();
+        self.elsewhere = Some((stack, Box::new(Self::with(aws, &there))));
+        self
+    }
+
+    fn with(aws: &Aws, c: &SdkConfig) -> Self {
         let n = aws.counting();
         let s3 = aws_sdk_s3::config::Builder::from(c).force_path_style(c.endpoint_url().is_some());
         Self {
@@ -45,6 +60,7 @@ impl AwsSettingsReader {
             secrets: aws_sdk_secretsmanager::Client::from_conf(
                 aws_sdk_secretsmanager::config::Builder::from(c).interceptor(n).build(),
             ),
+            elsewhere: None,
         }
     }
 
@@ -246,6 +262,13 @@ where
 
 #[async_trait]
 impl LiveSettings for AwsSettingsReader {
+    fn of(&self, stack: &str) -> &dyn LiveSettings {
+        match &self.elsewhere {
+            Some((s, there)) if s == stack => there.as_ref(),
+            _ => self,
+        }
+    }
+
     async fn resources(&self, stack: &str) -> Result<BTreeMap<String, Physical>, Fault> {
         let mut pages = self.cloudformation.list_stack_resources().stack_name(stack).into_paginator().send();
         let mut out = BTreeMap::new();

@@ -132,7 +132,7 @@ async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Fai
         let (Some(base), Some(client_id)) = (&f.base_url, &f.client_id) else { continue };
         let Some(secret) = ehr_key_name() else { continue };
         let key = match deps.secrets.share_credentials(&o.scope(site.environment())?, &secret).await {
-            Ok(c) => c.password.into_bytes(),
+            Ok(c) => c.password.expose().as_bytes().to_vec(),
             Err(fault) => {
                 tracing::error!(%fault, org = %o.id, "no key for the EHR: its notifications are not followed");
                 continue;

@@ -1,10 +1,12 @@
 //! The ways in besides SMB: what the gateway of an environment listens on, and who an organization's senders are.
 
+mod canary;
 mod dicom;
 mod fhir;
 mod hl7;
 mod http;
 
+pub use canary::Canary;
 pub use dicom::{DicomListener, DicomTls, OrgDicom};
 pub use fhir::{OrgFhir, ehr_key_name};
 pub use hl7::{MllpListener, MllpTls, OrgHl7};
@@ -26,6 +28,9 @@ pub struct Gateway {
     /// DICOM C-STORE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dicom: Option<DicomListener>,
+    /// How canaries come in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 /// The ways in of an organization. What is not there is refused.

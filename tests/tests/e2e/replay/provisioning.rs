@@ -12,7 +12,7 @@ use leadline_tests::harness::temporal::Temporal;
 use leadline_tests::harness::tools::eventually;
 use leadline_tests::played::{QUEUE, Stage};
 use leadline_workflows::checks::{DriftInput, ProbeScope};
-use leadline_workflows::contracts::{ApplyInput, CanaryInput, CanaryShare, Operator, Prepared, StackPlan};
+use leadline_workflows::contracts::{ApplyInput, CanaryInput, CanaryShare, CanaryWay, Operator, Prepared, StackPlan};
 use leadline_workflows::deletion::{Contents, DeletionPlan, Dismantled, Locked, deletion_gates};
 use leadline_workflows::offboard::{ExportPart, HOLDING, Kept, OffboardInput, OffboardPlan, WatchEnd};
 use leadline_workflows::onboard::ApplyStatus;
@@ -85,6 +85,7 @@ fn shown() -> Shown {
         applied: Some(Applied { inputs: "i1".into(), run: run() }),
         probes: Some(run()),
         required: BTreeSet::from([(path.clone(), format.clone())]),
+        untried: BTreeMap::new(),
         canaries: vec![Canary { path, format, run: run() }],
         replay: Some(run()),
     }
@@ -358,8 +359,23 @@ async fn checks(stage: &Stage) {
         task_queue: QUEUE.into(),
         formats: vec!["dicom".into(), "scp".into()],
     };
-    let h = start!(stage, CanaryRun, "canary", CanaryInput { org: org(), shares: vec![of("ward"), of("lab")] });
+    let h = start!(
+        stage,
+        CanaryRun,
+        "canary",
+        CanaryInput { org: org(), shares: vec![of("ward"), of("lab")], ways: vec![] }
+    );
     kept!(stage, h, "canary", Completed);
+
+    // By other ways in beside a share.
+    stage.script.answers("pass_canary", &None::<String>);
+    stage.script.answers("pass_canary", &None::<String>);
+    stage.script.answers("send_canary", &Some("it was answered AR"));
+    stage.script.answers("send_canary", &None::<String>);
+    let way = |path: &str| CanaryWay { path: path.into(), task_queue: QUEUE.into(), formats: vec!["dicom".into()] };
+    let input = CanaryInput { org: org(), shares: vec![of("ward")], ways: vec![way("hl7v2"), way("web")] };
+    let h = start!(stage, CanaryRun, "canary-ways", input);
+    kept!(stage, h, "canary-ways", Completed);
 }
 
 async fn secrets_and_copies(stage: &Stage) {
