@@ -1,8 +1,6 @@
 //! A worker in this process with the real parts of provisioning (CloudFormation, secrets, roles, probes) on a real endpoint
 //! and a real Temporal, each call of which can be failed, done and then failed, or left hanging until the worker is killed.
 
-mod environment;
-
 use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::temporal::Temporal;
