@@ -216,18 +216,6 @@ impl OnboardRig {
         self.config = loaded(&self.dir);
     }
 
-    /// Changes what every stack of an organization is made from, this worker's files too.
-    ///
-    /// # Panics
-    /// When a file is not right then, or the worker does not start again.
-    pub fn edit_each(&mut self, orgs: &[String], from: &str, to: &str) {
-        for org in orgs.iter().map(String::as_str).chain([REFERENCE]) {
-            self.edit(org, from, to);
-        }
-        self.kill();
-        self.work();
-    }
-
     async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, ApplyEnvironment> {
         let id = ids::apply_environment(plan.env());
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
