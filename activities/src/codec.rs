@@ -357,10 +357,13 @@ mod tests {
         assert!(rotated(&second).unwrap().1.starts_with("k3-") && rotated("{}").is_none());
     }
 
+    /// The id of the key that encrypts, and of each key the byte that it is made of.
+    type Said = (&'static str, Vec<(&'static str, u8)>);
+
     /// Keys as a test says, and how often they were asked for.
     #[derive(Default)]
     struct Kept {
-        keys: std::sync::Mutex<Option<(&'static str, Vec<(&'static str, u8)>)>>,
+        keys: std::sync::Mutex<Option<Said>>,
         asked: std::sync::atomic::AtomicUsize,
     }
 
