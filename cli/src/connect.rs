@@ -251,11 +251,14 @@ fn certificate_and_key(pem: &str) -> Option<ClientTlsOptions> {
     both.then(|| ClientTlsOptions::builder().client_cert(certificates.into()).client_private_key(key.into()).build())
 }
 
+/// What the folder said, and when.
+type Read = (Stamp, Result<Arc<Config>, Fault>);
+
 /// Plans from the folder as it is when they are asked for; it is read again only if a file in it has changed.
 struct FolderPlans {
     dir: PathBuf,
     env: EnvId,
-    read: Mutex<Option<(Stamp, Result<Arc<Config>, Fault>)>>,
+    read: Mutex<Option<Read>>,
 }
 
 impl FolderPlans {
