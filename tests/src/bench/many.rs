@@ -136,7 +136,7 @@ pub async fn backlog(p: &Parts<'_>, n: u64, rows: &mut Vec<Row>) -> f64 {
     rate(n, best)
 }
 
-/// Files with a lifecycle each, at most about [`WAITING`] of them under way; `copied`: what rclone did, files a second.
+/// Files with a lifecycle each, at most about 200 of them under way; `copied`: what rclone did, files a second.
 ///
 /// # Panics
 /// When a lifecycle fails.
