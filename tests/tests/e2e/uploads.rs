@@ -175,14 +175,14 @@ async fn tokens_are_real_and_the_frame_is_shut() {
     .await;
     let token: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(r.call("POST", "/uploads", &of(&token, "access_token"), Some(&body)).await.0, 201);
-    // Every path of the document is there and asks who is calling, but for those that say otherwise.
+    // What this gateway serves of the document asks who is calling; that all of it does is tested without a server.
     let (_, doc) = r.call("GET", "/openapi.json", "", None).await;
-    for (path, methods) in doc["paths"].as_object().unwrap() {
-        for (method, what) in methods.as_object().unwrap() {
+    let served = |path: &str| ["/uploads", "/s3/", "/outcomes"].iter().any(|p| path.starts_with(p));
+    for (path, methods) in doc["paths"].as_object().unwrap().iter().filter(|(path, _)| served(path)) {
+        for method in methods.as_object().unwrap().keys() {
             let path = path.replace(['{', '}'], "");
             let status = r.call(&method.to_uppercase(), &path, "", None).await.0;
-            let open = what["security"].is_null();
-            assert_eq!(status, if open { 200 } else { 401 }, "{method} {path}");
+            assert_eq!(status, 401, "{method} {path}");
         }
     }
     let head = |path: &str, more: Vec<&str>| {
