@@ -83,6 +83,8 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")]);
     Router::new()
         .merge(uploads::routes())
+        // Within what shares with other origins, whose browsers ask with OPTIONS first.
+        .method_not_allowed_fallback(other_method)
         .layer(from_fn_with_state(config.limits.request, hurry))
         .layer(cors)
         .merge(protocols)
@@ -92,10 +94,14 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .route("/faults/{code}", get(health::fault_page))
         .merge(page)
         .fallback(async || Problem::new(FaultCode::UploadUnknown, "there is nothing at this path"))
-        .method_not_allowed_fallback(async || Problem::new(FaultCode::RequestMethod, "Allow says what the path is for"))
+        .method_not_allowed_fallback(other_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(frame_state, frame))
         .with_state(app)
+}
+
+async fn other_method() -> Problem {
+    Problem::new(FaultCode::RequestMethod, "Allow says what the path is for")
 }
 
 async fn run(
