@@ -1,8 +1,7 @@
 //! Copies that are too large for one request: what a store that copies in pieces of 5 MiB promises.
 
-use super::store::{PART, Store, content, exists, meta, stage};
+use super::store::{PART, Store, content, exists, meta, one_creates, stage};
 use bytes::Bytes;
-use futures::future::join_all;
 use leadline_activities::ports::content::Content;
 use leadline_activities::ports::store::Put;
 use leadline_domain::{Digest, FaultCode, StagedAt};
@@ -89,18 +88,7 @@ async fn something_else(store: &Store) {
 async fn race(store: &Store) {
     let body = content(PART + 1);
     let content = Content::of(&body, store.pieces());
-    let names: Vec<String> = (0..4).map(|n| format!("pieces-{n}")).collect();
-    for name in &names {
-        stage(store, name, &body).await;
-    }
-    let puts = join_all(names.iter().map(|name| {
-        let (meta, content) = (meta(name), &content);
-        async move { (name, store.promote(name, content, &meta).await.expect("an answer")) }
-    }))
-    .await;
-    let winners: Vec<&String> = puts.iter().filter(|(_, p)| *p == Put::Created).map(|(n, _)| *n).collect();
-    assert_eq!(winners.len(), 1, "winners: {winners:?}");
-    assert!(puts.iter().all(|(n, p)| *n == winners[0] || *p == exists(winners[0], body.len())));
+    one_creates(store, &body, content, (0..4).map(|n| format!("pieces-{n}"))).await;
 }
 
 /// What is kept for a human is copied in pieces too, and goes on likewise: the step has little time.

@@ -230,10 +230,14 @@ pub async fn bad_promotion(store: &Store) {
 /// Eight files of one content, promoted at once: one creates.
 pub async fn promotion_race(store: &Store) {
     let body = content(20_000);
-    let content = whole(&body);
-    let names: Vec<String> = (0..8).map(|n| format!("race-{n}")).collect();
+    one_creates(store, &body, whole(&body), (0..8).map(|n| format!("race-{n}"))).await;
+}
+
+/// Stages a content under each name and promotes all at once: one creates, the others are told which.
+pub(super) async fn one_creates(store: &Store, body: &Bytes, content: Content, names: impl Iterator<Item = String>) {
+    let names: Vec<String> = names.collect();
     for name in &names {
-        stage(store, name, &body).await;
+        stage(store, name, body).await;
     }
     let puts = join_all(names.iter().map(|name| {
         let (meta, content) = (meta(name), &content);

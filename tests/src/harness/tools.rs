@@ -177,17 +177,19 @@ impl Owned {
         let mut c = self.child.take()?;
         let _ = Command::new("kill").arg(c.id().to_string()).status();
         let end = Instant::now() + grace;
-        while Instant::now() < end {
-            if let Ok(Some(s)) = c.try_wait() {
-                guard("ended", c.id());
-                return Some(s);
+        let mut status = None;
+        while status.is_none() && Instant::now() < end {
+            status = c.try_wait().ok().flatten();
+            if status.is_none() {
+                std::thread::sleep(Duration::from_millis(20));
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = c.kill();
-        let _ = c.wait();
+        if status.is_none() {
+            let _ = c.kill();
+            let _ = c.wait();
+        }
         guard("ended", c.id());
-        None
+        status
     }
 }
 
