@@ -11,7 +11,7 @@ use crate::heartbeat::until_cancelled;
 use crate::inspect::structure_of;
 use crate::ports::senders::{Parcel, Sent};
 use crate::ports::share::Share;
-use crate::registry::ShareConfig;
+use crate::registry::{ShareConfig, delivered};
 use bytes::Bytes;
 use leadline_domain::intake::received_as;
 use leadline_domain::lifecycle::Outcome;
@@ -52,39 +52,38 @@ pub fn canary_file(format: SynthFormat, run: &str) -> Result<(String, Bytes), Fa
     Ok((format!("leadline-canary-{}.{extension}", &hash.to_hex()[..16]), Bytes::from(member.bytes)))
 }
 
-/// The canaries of a share: one of each format that the organization delivers and that comes through by the share's rules
-/// for names. A file that waits for others would only wait.
-///
-/// # Errors
-/// `bug.invariant` if a format cannot be made.
-pub fn canaries(share: &ShareConfig) -> Result<Vec<SynthFormat>, Fault> {
+/// The canaries that go, by format, by name, and by what their content is found to be: the name that a canary is asked for by
+/// may be another.
+fn those(go: impl Fn(SynthFormat, &str, &str) -> bool) -> Result<Vec<SynthFormat>, Fault> {
     let mut out = Vec::new();
     for f in canary_formats() {
         let (name, content) = canary_file(f, "")?;
-        let path = share.folder.join(&name);
-        // What counts is what the content is found to be: the name that a canary is asked for by may be another.
-        if share.concerns(&path) && share.goes_alone(&path) && share.delivers(&structure_of(&content).format) {
+        if go(f, &name, &structure_of(&content).format) {
             out.push(f);
         }
     }
     Ok(out)
 }
 
+/// The canaries of a share: one of each format that the organization delivers and that comes through by the share's rules
+/// for names. A file that waits for others would only wait.
+///
+/// # Errors
+/// `bug.invariant` if a format cannot be made.
+pub fn canaries(share: &ShareConfig) -> Result<Vec<SynthFormat>, Fault> {
+    those(|_, name, found| {
+        let path = share.folder.join(name);
+        share.concerns(&path) && share.goes_alone(&path) && share.delivers(found)
+    })
+}
+
 /// The canaries of another way in: one of each format that the organization delivers and that the way can carry.
 ///
 /// # Errors
 /// `bug.invariant` if a format cannot be made.
-pub fn door_canaries(door: &Door, delivered: &BTreeSet<String>) -> Result<Vec<SynthFormat>, Fault> {
+pub fn door_canaries(door: &Door, formats: &BTreeSet<String>) -> Result<Vec<SynthFormat>, Fault> {
     let dicom = |f: SynthFormat| matches!(f, SynthFormat::Dicom | SynthFormat::DicomPdf);
-    let mut out = Vec::new();
-    for f in canary_formats() {
-        let carried = door.ingress() != Ingress::Dicom || dicom(f);
-        let found = structure_of(&canary_file(f, "")?.1).format;
-        if carried && (delivered.is_empty() || delivered.contains(&found)) {
-            out.push(f);
-        }
-    }
-    Ok(out)
+    those(|f, _, found| (door.ingress() != Ingress::Dicom || dicom(f)) && delivered(formats, found))
 }
 
 /// Implements `leadline_workflows::contracts::Canaries`.

@@ -105,13 +105,14 @@ async fn collect(deps: &Deps, client: &Client, input: CollectInput) -> Result<Si
     let CollectInput { org, probes } = input;
     let here = deps.registry.env();
     let env = here.env();
+    let (required, untried) = asked(deps, &org)?;
     let evidence = Evidence {
         env: env.clone(),
         inputs: deps.plans.inputs(env, &org)?,
         applied: applied(client, env, &org).await?,
         probes: Some(probes),
-        required: required(deps, &org)?,
-        untried: untried(deps, &org)?,
+        required,
+        untried,
         canaries: canaries(client, env, &org).await?,
         replay: Some(replayed(client, env).await?),
     };
@@ -139,36 +140,28 @@ async fn applied(client: &Client, env: &EnvId, org: &OrgId) -> Result<Option<App
     }
 }
 
-/// Every watched share and every other way in, with every canary that it is to have.
-fn required(deps: &Deps, org: &OrgId) -> Result<BTreeSet<(String, String)>, Fault> {
-    let mut out = BTreeSet::new();
+/// Paths, with the formats of the canaries that each is to have.
+type Required = BTreeSet<(String, String)>;
+
+/// Every watched share and every other way in, with every canary that it is to have; and the ways that nothing can be shown
+/// of, with why: no canary can be sent by them, or they take no format that canaries have.
+fn asked(deps: &Deps, org: &OrgId) -> Result<(Required, BTreeMap<String, String>), Fault> {
     let config = deps.registry.org(org)?;
+    let (mut required, mut untried) = (BTreeSet::new(), config.doors.untried());
     for (share, config) in &config.shares {
-        out.extend(crate::canary::canaries(config)?.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
+        let formats = crate::canary::canaries(config)?;
+        required.extend(formats.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
     }
     for (path, door) in &config.doors.open {
         let Ok(door) = door else { continue };
         let formats = crate::canary::door_canaries(door, &config.formats)?;
-        out.extend(formats.iter().map(|f| (path.clone(), f.name().to_owned())));
-    }
-    Ok(out)
-}
-
-/// The ways in that no canary can be sent by, and those that take no format which canaries have: nothing of them is shown.
-fn untried(deps: &Deps, org: &OrgId) -> Result<BTreeMap<String, String>, Fault> {
-    let config = deps.registry.org(org)?;
-    let mut out = config.doors.untried();
-    for (path, door) in &config.doors.open {
-        if let Ok(door) = door
-            && crate::canary::door_canaries(door, &config.formats)?.is_empty()
-        {
-            out.insert(
-                path.clone(),
-                "it takes no format that canaries have: close it, or let `formats` have one".into(),
-            );
+        if formats.is_empty() {
+            let why = "it takes no format that canaries have: close it, or let `formats` have one";
+            untried.insert(path.clone(), why.into());
         }
+        required.extend(formats.iter().map(|f| (path.clone(), f.name().to_owned())));
     }
-    Ok(out)
+    Ok((required, untried))
 }
 
 /// The canaries of the last run that has ended.

@@ -73,7 +73,7 @@ impl ShareConfig {
     /// Whether a format is one that the organization delivers, as `leadline inspect` names it.
     #[must_use]
     pub fn delivers(&self, format: &str) -> bool {
-        self.formats.is_empty() || self.formats.contains(format)
+        delivered(&self.formats, format)
     }
 
     /// Whether a path is one that the watch deals with.
@@ -134,12 +134,10 @@ pub struct OrgConfig {
     pub doors: Doors,
 }
 
-impl OrgConfig {
-    /// Whether a format is one that the organization delivers, as `leadline inspect` names it.
-    #[must_use]
-    pub fn delivers(&self, format: &str) -> bool {
-        self.formats.is_empty() || self.formats.contains(format)
-    }
+/// Whether a format is one of those that an organization delivers; none means all.
+#[must_use]
+pub fn delivered(formats: &BTreeSet<String>, format: &str) -> bool {
+    formats.is_empty() || formats.contains(format)
 }
 
 /// Everything, as it was when it was read.

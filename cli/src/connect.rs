@@ -136,7 +136,7 @@ impl Site {
             removal: Arc::new(AwsSettingsReader::new(aws)),
             registrations: Arc::new(Registered),
             signing: Arc::new(self.evidence_key(aws)),
-            senders: Arc::new(AsSystems::new(Arc::new(AwsSecrets::new(aws.clone())))),
+            senders: Arc::new(AsSystems::new(secrets.clone())),
             plans: Arc::new(FolderPlans::new(self.dir.clone(), self.env.clone())),
             secrets,
             cache: ContentCache::new((self.environment().worker.buffer_mib as usize) << 20),
@@ -400,7 +400,7 @@ impl ConfigNow {
 
 /// Reads the folder again whenever a file in it has changed.
 fn reloader(dir: PathBuf, env: EnvId) -> leadline_activities::registry::Reload {
-    let seen: Mutex<Option<Vec<(PathBuf, SystemTime)>>> = Mutex::new(None);
+    let seen: Mutex<Option<Stamp>> = Mutex::new(None);
     Box::new(move || {
         let now = stamp(&dir);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);

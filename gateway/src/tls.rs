@@ -1,15 +1,16 @@
-//! TLS of listeners whose clients come with certificates: 1.2 and 1.3 (BCP 195; for DICOM PS3.15 B.9 and B.10).
+//! TLS of clients, and of listeners whose clients come with certificates: 1.2 and 1.3 (BCP 195; for DICOM PS3.15 B.9 and B.10).
 
 use leadline_domain::{Fault, FaultCode};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 /// Files of TLS, PEM.
@@ -30,6 +31,21 @@ fn bad(what: &str, why: impl std::fmt::Display) -> Fault {
 fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(|e| bad(what, e))?.collect();
     all.map_err(|e| bad(what, e))
+}
+
+/// The roots of this machine.
+pub(crate) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// How a client speaks TLS with servers of these roots; whether it has a certificate is still to be said.
+pub(crate) fn client(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc has the default versions of TLS")
+        .with_root_certificates(roots)
 }
 
 /// SHA-256 of the certificate (DER) that the peer came with. Which organization it is, the certificate itself says and not

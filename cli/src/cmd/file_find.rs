@@ -13,8 +13,8 @@ use leadline_workflows::{IngestBatch, RecordingLifecycle, SetLifecycle, ids};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
-    WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
+    Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecution, WorkflowExecutionStatus,
+    WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
 };
 use temporalio_common::data_converters::{SerializationContextData, WorkflowSerializationContext};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
@@ -62,40 +62,29 @@ fn files(
         query.push_str(&format!(" AND {} = '{o}'", ids::SEARCH_ATTRIBUTES[0]));
     }
     let mut sets = BTreeSet::new();
-    let carriers = client.list_workflows(query, WorkflowListOptions::default()).take(limit).filter_map(move |w| {
-        let carrier = match w {
-            Err(e) => Some(Err(Failure::new(format!("Temporal does not list workflows: {e}")))),
-            Ok(w) => {
-                let running = w.status() == WorkflowExecutionStatus::Running;
-                let id = w.id().to_owned();
-                let carrier = match w.workflow_type() {
-                    "IngestBatch" => Some(Carrier::Batch { running }),
-                    // A set that begins again has the same id: what it says last is what holds.
-                    "SetLifecycle" => sets.insert(id.clone()).then_some(Carrier::Set),
-                    _ => id
-                        .rsplit('/')
-                        .next()
-                        .is_some_and(|k| k.starts_with(key))
-                        .then_some(Carrier::Lifecycle { running }),
-                };
-                carrier.map(|c| Ok((id, c)))
-            }
+    let carrier = move |w: WorkflowExecution| {
+        let (id, running) = (w.id().to_owned(), w.status() == WorkflowExecutionStatus::Running);
+        let carrier = match w.workflow_type() {
+            "IngestBatch" => Some(Carrier::Batch { running }),
+            // A set that begins again has the same id: what it says last is what holds.
+            "SetLifecycle" => sets.insert(id.clone()).then_some(Carrier::Set),
+            _ => id.rsplit('/').next().is_some_and(|k| k.starts_with(key)).then_some(Carrier::Lifecycle { running }),
         };
-        std::future::ready(carrier)
-    });
-    carriers
-        .map(move |carrier| {
-            let client = client.clone();
-            async move {
-                let (id, carrier) = carrier?;
-                Ok(match carrier {
-                    Carrier::Lifecycle { running } => lifecycle(&client, &id, running).await.into_iter().collect(),
-                    Carrier::Batch { running } => batch(&client, &id, running).await,
-                    Carrier::Set => set(&client, &id).await.map(|s| InSet::members(&id, s)).unwrap_or_default(),
-                })
-            }
+        carrier.map(|c| (id, c))
+    };
+    let unlisted = |e| Failure::new(format!("Temporal does not list workflows: {e}"));
+    let listed = client.list_workflows(query, WorkflowListOptions::default()).take(limit).map_err(unlisted);
+    listed
+        .map_ok(carrier)
+        .try_filter_map(async |c| Ok(c))
+        .map_ok(async |(id, carrier)| {
+            Ok(match carrier {
+                Carrier::Lifecycle { running } => lifecycle(client, &id, running).await.into_iter().collect(),
+                Carrier::Batch { running } => batch(client, &id, running).await,
+                Carrier::Set => set(client, &id).await.map(|s| InSet::members(&id, s)).unwrap_or_default(),
+            })
         })
-        .buffered(LOOKS)
+        .try_buffered(LOOKS)
 }
 
 async fn batch(client: &Client, id: &str, running: bool) -> Vec<Found> {

@@ -56,17 +56,7 @@ impl Live {
         let aws = site.aws_here().await?;
         let deps = site.deps_on(&aws)?;
         let counts = aws.counts();
-        let mut wait = FIRST_WAIT;
-        for _ in 1..ATTEMPTS {
-            match deps.stacks.all().await {
-                Err(f) if Failure::from(f.clone()).passes() => {
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                done => return Ok(Self::Listed { deps, all: done?, counts }),
-            }
-        }
-        let all = deps.stacks.all().await?;
+        let all = patiently(async || deps.stacks.all().await.map_err(Failure::from)).await?;
         Ok(Self::Listed { deps, all, counts })
     }
 
@@ -81,38 +71,36 @@ impl Live {
         let (config, e) = (site.config(), site.environment());
         let stack = o.scope(e)?.stack();
         let planned = |plan| Planned { stack: stack.clone(), org: Some(o.id.clone()), plan };
-        let now = match self {
-            Self::Listed { all, .. } => {
-                let wanted = plan_org(config, e, o, None, allow);
-                match (all.get(&stack), &wanted) {
-                    (None, _) | (_, Err(_)) => return Ok(planned(wanted)),
-                    (Some(s), Ok(plan)) => {
-                        if let Some(plan) = plan.applied(&s.status, &s.tags, &s.outputs) {
-                            return Ok(planned(Ok(plan)));
-                        }
-                        self.stack(&stack).await?
-                    }
-                }
+        if let Self::Listed { all, .. } = self {
+            let wanted = plan_org(config, e, o, None, allow);
+            let (Some(s), Ok(plan)) = (all.get(&stack), &wanted) else { return Ok(planned(wanted)) };
+            if let Some(plan) = plan.applied(&s.status, &s.tags, &s.outputs) {
+                return Ok(planned(Ok(plan)));
             }
-            _ => self.stack(&stack).await?,
-        };
+        }
+        let now = self.stack(&stack).await?;
         Ok(planned(plan_org(config, e, o, now.as_ref(), allow)))
     }
 
     pub(crate) async fn stack(&self, stack: &str) -> Result<Option<CurrentStack>, Failure> {
         let (Self::Asked(deps) | Self::Listed { deps, .. }) = self else { return Ok(None) };
-        let mut wait = FIRST_WAIT;
-        for _ in 1..ATTEMPTS {
-            match apply::current(deps, stack).await {
-                Err(f) if f.passes() => {
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                done => return done,
-            }
-        }
-        apply::current(deps, stack).await
+        patiently(async || apply::current(deps, stack).await).await
     }
+}
+
+/// Asks again, later and later, while what stands in the way passes by itself.
+async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..ATTEMPTS {
+        match ask().await {
+            Err(f) if f.passes() => {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            done => return done,
+        }
+    }
+    ask().await
 }
 
 /// Prints a plan, or why there is none.

@@ -1,7 +1,7 @@
 //! What handlers take out of a request, refused in the service's own words: axum's own are plain texts.
 
 use super::problem::Problem;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bytes::Bytes;
@@ -15,13 +15,23 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let found = Path::<T>::from_request_parts(parts, state).await;
+        let found = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         found.map(|Path(t)| Self(t)).map_err(|_| unreadable_path())
     }
 }
 
+/// Where some of the paths that are served alike have parameters.
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> OptionalFromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
+        let found = <Path<T> as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await;
+        found.map(|t| t.map(|Path(t)| Self(t))).map_err(|_| unreadable_path())
+    }
+}
+
 /// What a path holds is no UTF-8.
-pub(crate) fn unreadable_path() -> Problem {
+fn unreadable_path() -> Problem {
     Problem::new(FaultCode::RequestInvalid, "the path holds something that is no text")
 }
 

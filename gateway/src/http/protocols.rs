@@ -3,14 +3,14 @@
 
 use super::App;
 use super::auth::Caller;
-use super::extract::unreadable_path;
+use super::extract::InPath;
 use super::problem::Problem;
 use crate::dicom::stow::{self, Stow};
 use crate::fhir::{self, Named, Service};
 use crate::intake::Intake;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, OptionalFromRequestParts, Path, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -32,11 +32,11 @@ pub fn routes(fhir: Service, stow: Stow, intake: &Arc<dyn Intake>) -> Router<App
 fn stow_routes(stow: &Arc<Stow>, intake: &Arc<dyn Intake>) -> Router<App> {
     let of = |with_study: bool| {
         let (stow, intake) = (Arc::clone(stow), Arc::clone(intake));
-        post(move |Sending(org): Sending, study: Option<Study>, request: Request| {
+        post(move |Sending(org): Sending, study: Option<InPath<String>>, request: Request| {
             let (stow, intake) = (Arc::clone(&stow), Arc::clone(&intake));
             async move {
                 let (parts, body) = request.into_parts();
-                let study = study.filter(|_| with_study).map(|Study(s)| s);
+                let study = study.filter(|_| with_study).map(|InPath(s)| s);
                 stow.serve(intake.as_ref(), &org, study.as_deref(), &parts.headers, body).await
             }
         })
@@ -58,18 +58,6 @@ impl FromRequestParts<App> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let_in(parts, app, Ingress::Fhir).await.map(Self)
-    }
-}
-
-/// The study of a path, where it names one.
-struct Study(String);
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Study {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        let found = <Path<String> as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await;
-        found.map(|s| s.map(|Path(s)| Self(s))).map_err(|_| unreadable_path())
     }
 }
 

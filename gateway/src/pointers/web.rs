@@ -1,6 +1,7 @@
 //! Pointers to web servers, over hyper, one connection each: they are rare, and no connection outlives its allowance.
 
 use super::{Pointers, refused, too_long};
+use crate::tls;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -16,8 +17,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Redirects in a row.
 const REDIRECTS: usize = 3;
@@ -40,20 +41,13 @@ impl Web {
     /// With the roots of the machine, and a time that one document may take in all.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::trusting(roots, timeout)
+        Self::trusting(tls::system_roots(), timeout)
     }
 
     /// With other roots.
     #[must_use]
     pub fn trusting(roots: RootCertStore, timeout: Duration) -> Self {
-        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("aws-lc has the default versions of TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls::client(roots).with_no_client_auth();
         Self { tls: TlsConnector::from(Arc::new(config)), timeout }
     }
 

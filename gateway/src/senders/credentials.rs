@@ -1,6 +1,7 @@
 //! What canaries of an organization come with: as a client at the issuer, and with a certificate.
 
 use super::No;
+use crate::tls::{client, system_roots};
 use leadline_activities::secret::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -69,18 +69,12 @@ impl Credentials {
 }
 
 /// Certificates to trust: those of a file, or the system's.
-pub(super) fn roots(ca_file: Option<&str>) -> Result<RootCertStore, No> {
+fn roots(ca_file: Option<&str>) -> Result<RootCertStore, No> {
+    let Some(file) = ca_file else { return Ok(system_roots()) };
+    let bad = |e: String| No::Refused(format!("gateway.canary.ca_file cannot be read here: {e}"));
     let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(file) => {
-            let bad = |e: String| No::Refused(format!("gateway.canary.ca_file cannot be read here: {e}"));
-            for c in CertificateDer::pem_file_iter(Path::new(file)).map_err(|e| bad(e.to_string()))? {
-                roots.add(c.map_err(|e| bad(e.to_string()))?).map_err(|e| bad(e.to_string()))?;
-            }
-        }
-        None => {
-            let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+    for c in CertificateDer::pem_file_iter(Path::new(file)).map_err(|e| bad(e.to_string()))? {
+        roots.add(c.map_err(|e| bad(e.to_string()))?).map_err(|e| bad(e.to_string()))?;
     }
     Ok(roots)
 }
@@ -88,10 +82,7 @@ pub(super) fn roots(ca_file: Option<&str>) -> Result<RootCertStore, No> {
 /// How TLS is spoken; with a certificate of our own if there is one.
 pub(super) fn tls(ca_file: Option<&str>, own: Option<&Credentials>) -> Result<ClientConfig, No> {
     let bad = |why: String| No::Refused(format!("the certificate in the secret cannot be used: {why}"));
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| bad(e.to_string()))?
-        .with_root_certificates(roots(ca_file)?);
+    let builder = client(roots(ca_file)?);
     let Some(own) = own else { return Ok(builder.with_no_client_auth()) };
     let missing = || No::Refused("the secret holds no certificate and key, and the way in asks for them".into());
     let (pem, key) = own.certificate.as_ref().ok_or_else(missing)?;

@@ -51,24 +51,20 @@ impl AwsSecrets {
         let put = client.put_secret_value().secret_id(name).secret_string(text).version_stages(Stage::Pending.label());
         let put = put.send().await.map_err(|e| fault(Service::Secrets, "PutSecretValue", &e))?;
         // Secrets Manager refuses to take the label from a version that does not have it.
-        match self.move_label(name, Stage::Current, put.version_id(), read.version_id()).await {
-            Ok(()) => {}
-            Err(f) => {
-                let now = client.get_secret_value().secret_id(name).send().await;
-                let now = now.map_err(|e| fault(Service::Secrets, "GetSecretValue", &e))?;
-                // An answer that was lost, or somebody else.
-                if now.version_id() != put.version_id() {
-                    return Err(match now.version_id() == read.version_id() {
-                        true => f,
-                        false => {
-                            let detail = format!("somebody else changed secret {name} meanwhile: look, and try again");
-                            Fault::new(FaultCode::SecretSuperseded, detail)
-                        }
-                    });
-                }
-            }
+        let Err(refused) = self.move_label(name, Stage::Current, put.version_id(), read.version_id()).await else {
+            return Ok(told);
+        };
+        // An answer that was lost, or somebody else.
+        let now = client.get_secret_value().secret_id(name).send().await;
+        let now = now.map_err(|e| fault(Service::Secrets, "GetSecretValue", &e))?.version_id;
+        if now == put.version_id {
+            Ok(told)
+        } else if now == read.version_id {
+            Err(refused)
+        } else {
+            let detail = format!("somebody else changed secret {name} meanwhile: look, and try again");
+            Err(Fault::new(FaultCode::SecretSuperseded, detail))
         }
-        Ok(told)
     }
 }
 
