@@ -51,9 +51,21 @@ impl fmt::Display for Finding {
 
 /// Collects findings.
 #[derive(Default)]
-pub(crate) struct Findings(Vec<Finding>);
+pub(crate) struct Findings {
+    found: Vec<Finding>,
+    /// File and key: there is no telling what somebody meant there.
+    unclear: Vec<(String, String)>,
+}
 
 impl Findings {
+    /// From now on nothing is said of this key of a file, nor of what is beneath it: what was said is all that is known.
+    pub(crate) fn leave_out(&mut self, file: &str, key: &str) {
+        self.unclear.push((file.to_owned(), key.to_owned()));
+    }
+    fn is_unclear(&self, file: &str, key: &str) -> bool {
+        let beneath = |k: &str| key.strip_prefix(k).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.unclear.iter().any(|(f, k)| f == file && beneath(k))
+    }
     pub(crate) fn add(
         &mut self,
         severity: Severity,
@@ -63,7 +75,10 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.0.push(Finding {
+        if self.is_unclear(file, key) {
+            return;
+        }
+        self.found.push(Finding {
             file: file.to_owned(),
             line,
             key: key.to_owned(),
@@ -104,14 +119,14 @@ impl Findings {
         self.add(severity, &parsed.path, parsed.line(key), key, message, help);
     }
     pub(crate) fn errors(&self) -> usize {
-        self.0.iter().filter(|f| f.severity == Severity::Error).count()
+        self.found.iter().filter(|f| f.severity == Severity::Error).count()
     }
     pub(crate) fn any_error(&self) -> bool {
         self.errors() > 0
     }
     pub(crate) fn sorted(mut self) -> Vec<Finding> {
-        self.0.sort();
-        self.0.dedup();
-        self.0
+        self.found.sort();
+        self.found.dedup();
+        self.found
     }
 }

@@ -113,16 +113,18 @@ fn read(files: &[SourceFile], findings: &mut Findings) -> Folder {
     folder
 }
 
-/// Parses, checks the shape against the schema of the type, and makes a value of it.
+/// Parses, checks the shape against the schema of the type, and makes a value of it. What has the wrong shape is told and
+/// taken out, so that the rest is checked for what else is wrong with it.
 fn typed<T: DeserializeOwned + schemars::JsonSchema>(file: &SourceFile, findings: &mut Findings) -> Option<Read<T>> {
-    let parsed = Parsed::parse(file, findings)?;
-    let before = findings.errors();
-    shape::check(&crate::schema::of::<T>(), &parsed, findings);
-    if findings.errors() > before {
-        return None;
+    let mut parsed = Parsed::parse(file, findings)?;
+    let misshapen = shape::check(&crate::schema::of::<T>(), &parsed, findings);
+    for key in &misshapen {
+        let gone = parsed.take_out(key);
+        findings.leave_out(&file.path, gone);
     }
     match serde_json::from_value(parsed.value.clone()) {
         Ok(value) => Some(Read { value, parsed }),
+        Err(_) if !misshapen.is_empty() => None,
         // What the schema lets through and the type does not, e.g. a number that is too large for it.
         Err(e) => {
             findings.error(&file.path, None, "", e.to_string(), "compare with the schema in environments/schema");

@@ -83,7 +83,11 @@ fn resolve(r: &Read<OrganizationFile>, env: &EnvId, findings: &mut Findings) -> 
     for (id, share) in value.get("share").and_then(|s| s.as_object()).into_iter().flatten() {
         for need in ["host", "share"].iter().filter(|n| share.get(**n).is_none()) {
             let key = format!("environment.{env}.share.{id}.{need}");
-            findings.at(Error, &r.parsed, &key, "is missing", "a share of this environment only needs host and share");
+            // Else the share that it is an override of may be the one that was taken out.
+            if !r.parsed.lacks_of("share") {
+                let help = "a share of this environment only needs host and share";
+                findings.at(Error, &r.parsed, &key, "is missing", help);
+            }
             complete = false;
         }
     }

@@ -4,6 +4,7 @@
 use super::finding::{Findings, Severity};
 use super::source::{Parsed, dotted};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Names under which people write down secrets. They are refused with a reason of their own, wherever they appear.
 const SECRET_WORDS: &[&str] = &[
@@ -20,20 +21,26 @@ const SECRET_WORDS: &[&str] = &[
     "username",
 ];
 
-pub(crate) fn check(schema: &Value, parsed: &Parsed, findings: &mut Findings) {
+/// Returns the keys of which nothing more can be said: those that have the wrong shape, tables that lack something, and
+/// what an unknown key may have been meant to be.
+pub(crate) fn check(schema: &Value, parsed: &Parsed, findings: &mut Findings) -> BTreeSet<String> {
     let empty = Map::new();
     let defs = schema.get("$defs").and_then(Value::as_object).unwrap_or(&empty);
-    Walk { defs, parsed, findings }.value(schema, &parsed.value, "");
+    let mut walk = Walk { defs, parsed, findings, misshapen: BTreeSet::new() };
+    walk.value(schema, &parsed.value, "");
+    walk.misshapen
 }
 
 struct Walk<'a> {
     defs: &'a Map<String, Value>,
     parsed: &'a Parsed,
     findings: &'a mut Findings,
+    misshapen: BTreeSet<String>,
 }
 
 impl Walk<'_> {
     fn error(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.misshapen.insert(key.to_owned());
         self.findings.at(Severity::Error, self.parsed, key, message, help);
     }
 
@@ -124,7 +131,7 @@ impl Walk<'_> {
                 self.value(s, v, &path);
             } else {
                 match additional {
-                    Some(Value::Bool(false)) => self.unknown(k, known, &path),
+                    Some(Value::Bool(false)) => self.unknown(k, known, o, &path),
                     Some(s @ Value::Object(_)) => self.value(s, v, &path),
                     _ => {}
                 }
@@ -135,11 +142,12 @@ impl Walk<'_> {
                 let help = known.get(name).and_then(|s| s.get("description")).and_then(Value::as_str);
                 let help = help.map_or_else(|| "add it".into(), |d| format!("add it: {}", first_sentence(d)));
                 self.error(&dotted(at, name), "is missing", help);
+                self.misshapen.insert(at.to_owned());
             }
         }
     }
 
-    fn unknown(&mut self, name: &str, known: &Map<String, Value>, path: &str) {
+    fn unknown(&mut self, name: &str, known: &Map<String, Value>, siblings: &Map<String, Value>, path: &str) {
         if SECRET_WORDS.contains(&name.to_lowercase().as_str()) {
             return self.error(
                 path,
@@ -149,7 +157,11 @@ impl Walk<'_> {
             );
         }
         let help = match nearest(name, known.keys().map(String::as_str)) {
-            Some(k) => format!("did you mean {k}?"),
+            Some(k) => {
+                let meant = path.strip_suffix(name).filter(|_| !siblings.contains_key(k));
+                self.misshapen.extend(meant.map(|parent| format!("{parent}{k}")));
+                format!("did you mean {k}?")
+            }
             None => format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
         };
         self.error(path, "no such key", help);

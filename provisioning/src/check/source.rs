@@ -28,6 +28,7 @@ pub(crate) struct Parsed {
     pub(crate) path: String,
     pub(crate) value: Value,
     lines: BTreeMap<String, usize>,
+    taken_out: Vec<String>,
 }
 
 impl Parsed {
@@ -43,7 +44,39 @@ impl Parsed {
         }
         let mut lines = BTreeMap::new();
         let value = table_value(table.get_ref(), "", &file.text, &mut lines);
-        Some(Self { path: file.path.clone(), value, lines })
+        Some(Self { path: file.path.clone(), value, lines, taken_out: Vec::new() })
+    }
+
+    /// Takes a key out, with all that is beneath it; of an array the whole of it. Its line stays known. Returns what was
+    /// taken out.
+    pub(crate) fn take_out<'k>(&mut self, key: &'k str) -> &'k str {
+        let gone = self.remove(key);
+        self.taken_out.push(gone.to_owned());
+        gone
+    }
+
+    /// Whether something that belongs into a table was taken out of it.
+    pub(crate) fn lacks_of(&self, table: &str) -> bool {
+        self.taken_out
+            .iter()
+            .any(|k| k.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    }
+
+    fn remove<'k>(&mut self, key: &'k str) -> &'k str {
+        let mut at = &mut self.value;
+        let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
+        let mut from = 0;
+        for to in ends {
+            let Value::Object(o) = at else { break };
+            let name = &key[from..to];
+            if to == key.len() || !o.get(name).is_some_and(Value::is_object) {
+                o.remove(name);
+                return &key[..to];
+            }
+            at = &mut o[name];
+            from = to + 1;
+        }
+        key
     }
 
     /// The line of a key, or of the nearest one around it.

@@ -1,7 +1,7 @@
 //! Shared by the tests of this crate.
 #![allow(dead_code)]
 
-use leadline_provisioning::{Config, SourceFile, load, read_files};
+use leadline_provisioning::{Config, Finding, Severity, SourceFile, check, load, read_files};
 use std::path::{Path, PathBuf};
 
 /// The environments folder of the repository.
@@ -27,6 +27,25 @@ pub fn with(path: &str, from: &str, to: &str) -> Vec<SourceFile> {
     assert!(f.text.contains(from), "{path} has no {from}");
     f.text = f.text.replace(from, to);
     files
+}
+
+/// What is found in these files.
+pub fn findings(files: &[SourceFile]) -> Vec<Finding> {
+    check(files).1
+}
+
+/// Exactly these keys are wrong, in this order, and the words occur in what is said of the first.
+#[track_caller]
+pub fn wrong(files: &[SourceFile], keys: &[&str], words: &str) -> Vec<Finding> {
+    let (config, all) = check(files);
+    let errors: Vec<Finding> = all.into_iter().filter(|f| f.severity == Severity::Error).collect();
+    let found: Vec<&str> = errors.iter().map(|f| f.key.as_str()).collect();
+    assert_eq!(found, keys, "{errors:#?}");
+    let said = errors[0].to_string();
+    assert!(said.contains(words), "{said}");
+    assert!(config.is_none());
+    assert!(errors.iter().all(|f| !f.help.is_empty()));
+    errors
 }
 
 /// Compares with a committed file; `UPDATE_GOLDEN=1` writes it instead.
