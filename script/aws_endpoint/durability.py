@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import hashlib
 import itertools
@@ -19,8 +20,9 @@ from urllib.parse import unquote
 log = logging.getLogger("aws-endpoint")
 
 EVERYTHING = frozenset({"*"})
-# The stores of the journal: those that a request can have added to, and those in which it can have changed anything.
-ADDED, CHANGED = frozenset({"+added"}), frozenset({"+changed"})
+# The stores of the journal: a request can have added to them, or have changed locks of objects. What else it can have changed
+# in a queue is known from the queues that it has looked up.
+ADDED, LOCKS = frozenset({"+added"}), frozenset({"+locks"})
 READS = ("Get", "List", "Describe", "BatchGet", "Head")
 
 
@@ -34,8 +36,9 @@ def effects(scope):
     """Which services' states a request can have changed, and how far the journal has to be looked at; or None.
 
     A write of an object adds at most an event to a queue, and sending adds messages: what was there before is as it was.
-    Only what is certain is left out: the service is the one the request is signed for, and what cannot be told counts as
-    everything. An answer of CloudFormation is held back even to a question, for it may report work of the background.
+    What receiving and deleting do is told by the queues that they look up, see `Queues`. Only what is certain is left out:
+    the service is the one the request is signed for, and what cannot be told counts as everything. An answer of
+    CloudFormation is held back even to a question, for it may report work of the background.
     """
     headers = {name.lower(): value for name, value in scope["headers"]}
     method, path = scope["method"], scope["path"]
@@ -49,13 +52,11 @@ def effects(scope):
         if method in ("GET", "HEAD"):
             return None
         bucket, _, key = path.lstrip("/").partition("/")
-        return (CHANGED if locks(headers, scope) else ADDED) if bucket and key else EVERYTHING
+        return (LOCKS if locks(headers, scope) else ADDED) if bucket and key else EVERYTHING
     if service == "sqs" and action:
         if action.startswith(READS):
             return None
-        if action.startswith("SendMessage"):
-            return ADDED
-        return CHANGED if re.match("(Receive|Delete|Change)Message", action) else CHANGED | {"sqs"}
+        return ADDED if re.match("(Send|Receive|Delete|Change)Message", action) else ADDED | {"sqs"}
     if service == "kms" and re.match("Encrypt|Decrypt|ReEncrypt|GenerateData|Sign|Verify", action):
         return None
     if service in ("iam", "sts", "kms", "secretsmanager"):
@@ -98,32 +99,57 @@ class Journal:
             raise
 
 
+class Queues:
+    """SQS's queues, and which of them a request may have changed in more than what it added."""
+
+    # The queues that the request of this context has looked up for more than sending.
+    found = contextvars.ContextVar("queues found")
+    ADD_OR_READ = ("sqs:SendMessage", "sqs:GetQueueAttributes")
+
+    def __init__(self, sqs):
+        self.all = sqs._queues._data
+        find = sqs._get_q
+
+        def noted(url, action=None):
+            queue = find(url, action)
+            if action not in self.ADD_OR_READ and (found := self.found.get(None)) is not None:
+                found.add(id(queue))
+            return queue
+
+        sqs._get_q = noted
+
+    def parts(self, touched):
+        return {scope: id(queue) in touched for scope, queue in self.all.items()}
+
+
 class SqsMessages:
     """The messages of all queues, in their order."""
 
     name = "sqs.message"
 
-    def __init__(self, sqs):
-        self.queues = sqs._queues._data
+    def __init__(self, queues):
+        self.queues = queues
+
+    def parts(self, dirty, touched):
+        return self.queues.parts(touched)
 
     @staticmethod
     def entry(scope, message):
         return (*scope, message["id"]), (message["visible_at"], message["receipt_handle"], message["receive_count"]), message
 
-    def items(self):
-        for scope, queue in self.queues.items():
-            for message in queue["messages"]:
-                yield self.entry(scope, message)
+    def items(self, scope):
+        for message in self.queues.all[scope]["messages"]:
+            yield self.entry(scope, message)
 
-    def added(self, known):
-        for scope, queue in self.queues.items():
-            new = list(itertools.takewhile(lambda m: (*scope, m["id"]) not in known, reversed(queue["messages"])))
-            yield from (self.entry(scope, message) for message in reversed(new))
+    def added(self, scope, known):
+        messages = self.queues.all[scope]["messages"]
+        new = list(itertools.takewhile(lambda m: (*scope, m["id"]) not in known, reversed(messages)))
+        return [self.entry(scope, message) for message in reversed(new)]
 
     def restore(self, key, value):
         *scope, _ = key
-        if tuple(scope) in self.queues:
-            self.queues[tuple(scope)]["messages"].append(value)
+        if tuple(scope) in self.queues.all:
+            self.queues.all[tuple(scope)]["messages"].append(value)
 
 
 class SqsDeduplication:
@@ -131,28 +157,30 @@ class SqsDeduplication:
 
     name = "sqs.deduplication"
 
-    def __init__(self, sqs):
-        self.queues = sqs._queues._data
+    def __init__(self, queues):
+        self.queues = queues
 
-    def items(self):
-        for scope, queue in self.queues.items():
-            if queue["is_fifo"]:
-                yield (*scope, "", "sequence"), queue["fifo_seq"], queue["fifo_seq"]
-                for key, seen in queue["dedup_cache"].items():
-                    yield (*scope, key), seen["expire"], seen
+    def parts(self, dirty, touched):
+        return self.queues.parts(touched)
 
-    def added(self, known):
-        for scope, queue in self.queues.items():
-            sequence = (*scope, "", "sequence")
-            if queue["is_fifo"] and known.get(sequence) != queue["fifo_seq"]:
-                yield sequence, queue["fifo_seq"], queue["fifo_seq"]
-                for key, seen in reversed(queue["dedup_cache"].items()):
-                    if known.get((*scope, key)) == seen["expire"]:
-                        break
-                    yield (*scope, key), seen["expire"], seen
+    def items(self, scope):
+        queue = self.queues.all[scope]
+        if queue["is_fifo"]:
+            yield (*scope, "", "sequence"), queue["fifo_seq"], queue["fifo_seq"]
+            for key, seen in queue["dedup_cache"].items():
+                yield (*scope, key), seen["expire"], seen
+
+    def added(self, scope, known):
+        queue, sequence = self.queues.all[scope], (*scope, "", "sequence")
+        if queue["is_fifo"] and known.get(sequence) != queue["fifo_seq"]:
+            yield sequence, queue["fifo_seq"], queue["fifo_seq"]
+            for key, seen in reversed(queue["dedup_cache"].items()):
+                if known.get((*scope, key)) == seen["expire"]:
+                    break
+                yield (*scope, key), seen["expire"], seen
 
     def restore(self, key, value):
-        queue = self.queues.get(tuple(key[:3]))
+        queue = self.queues.all.get(tuple(key[:3]))
         if queue is None:
             return
         if len(key) == 5:
@@ -167,13 +195,16 @@ class ObjectLocks:
     def __init__(self, name, store):
         self.name, self.store = name, store._data
 
-    def items(self):
+    def parts(self, dirty, touched):
+        return {(): bool(dirty & LOCKS)}
+
+    def items(self, part):
         for (account, (bucket, key, version)), value in self.store.items():
             yield (account, bucket, key, version), json.dumps(value), value
 
-    def added(self, known):
+    def added(self, part, known):
         # A bucket can lock what is put into it without a word of the request. There are few.
-        return [entry for entry in self.items() if entry[0] not in known]
+        return [entry for entry in self.items(part) if entry[0] not in known]
 
     def restore(self, key, value):
         account, *rest = key
@@ -188,17 +219,19 @@ class Keeper:
     def __init__(self, app, persistence, journal, stores):
         self.app, self.persistence, self.journal, self.stores = app, persistence, journal, stores
         self.written = {}
+        # Of each store, part by part: the entries of the journal, by key, with what tells that one has changed.
         self.known = {store.name: {} for store in stores}
-        self.dirty, self.waiting = set(), []
+        self.dirty, self.touched, self.waiting = set(), set(), []
         self.scheduled, self.not_before, self.requests = None, 0.0, 0
         self.longest = 0.0
 
-    async def commit(self, what):
+    async def commit(self, what, touched):
         """Returns when a flush that began after this call has ended."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         self.waiting.append(done)
         self.dirty |= what
+        self.touched |= touched
         self.requests += 1
         if self.scheduled is None:
             # Never more than half of the time: the slower a flush is, the more requests share the next one.
@@ -231,22 +264,23 @@ class Keeper:
             except RuntimeError:
                 if attempt == 4:
                     raise
-        entries = [(store, json.dumps(key), self.persistence.plain(value)) for store, key, _, value in changed]
+        entries = [(store, json.dumps(key), self.persistence.plain(value)) for store, _, key, _, value in changed]
         if snapshots or entries or gone:
-            self.journal.write(snapshots, entries, [(store, json.dumps(key)) for store, key in gone])
+            self.journal.write(snapshots, entries, [(store, json.dumps(key)) for store, _, key in gone])
         self.written.update((service, hash(state)) for service, state in snapshots)
-        for store, key, stamp, _ in changed:
-            self.known[store][key] = stamp
-        for store, key in gone:
-            del self.known[store][key]
+        for store, part, key, stamp, _ in changed:
+            self.known[store].setdefault(part, {})[key] = stamp
+        for store, part, key in gone:
+            del self.known[store][part][key]
         self.dirty.clear()
+        self.touched.clear()
         took = time.monotonic() - start
         self.longest = max(self.longest, took)
         with contextlib.suppress(RuntimeError):
             self.not_before = asyncio.get_running_loop().time() + took
 
     def _changes(self):
-        services = self.dirty - ADDED - CHANGED
+        services = self.dirty - ADDED - LOCKS
         snapshots = []
         with self.persistence.shared_copies():
             for service, get_state in self.app._build_persistence_save_dict().items() if services else ():
@@ -261,16 +295,19 @@ class Keeper:
         changed, gone = [], []
         for store in self.stores:
             known = self.known[store.name]
-            if not self.dirty & (CHANGED | EVERYTHING):
-                changed.extend((store.name, *entry) for entry in store.added(known))
-                continue
-            here = set()
-            for key, stamp, value in store.items():
-                here.add(key)
-                if known.get(key, known) != stamp:
-                    changed.append((store.name, key, stamp, value))
-            if len(here) < len(known) or not known.keys() <= here:
-                gone.extend((store.name, key) for key in known.keys() - here)
+            parts = store.parts(self.dirty, self.touched)
+            for part, touched in parts.items():
+                before = known.get(part, {})
+                if not touched and not self.dirty & EVERYTHING:
+                    changed.extend((store.name, part, *entry) for entry in store.added(part, before))
+                    continue
+                here = set()
+                for key, stamp, value in store.items(part):
+                    here.add(key)
+                    if before.get(key, before) != stamp:
+                        changed.append((store.name, part, key, stamp, value))
+                gone.extend((store.name, part, key) for key in before.keys() - here)
+            gone.extend((store.name, part, key) for part in known.keys() - parts.keys() for key in known[part])
         return snapshots, changed, gone
 
     def restore(self):
@@ -278,7 +315,8 @@ class Keeper:
         for store in self.stores:
             for key, value in self.journal.entries(store.name):
                 store.restore(json.loads(key), self.persistence.loads(value))
-            self.known[store.name] = {key: stamp for key, stamp, _ in store.items()}
+            parts = store.parts(EVERYTHING, set())
+            self.known[store.name] = {part: {key: stamp for key, stamp, _ in store.items(part)} for part in parts}
 
     async def tick(self):
         """Catches what changes without a request: stack operations, schedules, deliveries."""
@@ -427,7 +465,8 @@ def make_durable(app, data):
     persistence = Persistence(ministack_persistence, journal)
     persistence.snapshots = journal.snapshots()
     persistence.share(cloudformation, iam, s3, secretsmanager)
-    stores = [SqsMessages(sqs), SqsDeduplication(sqs),
+    queues = Queues(sqs)
+    stores = [SqsMessages(queues), SqsDeduplication(queues),
               ObjectLocks("s3.retention", s3._object_retention), ObjectLocks("s3.legal-hold", s3._object_legal_hold)]
     keeper = Keeper(app, persistence, journal, stores)
 
@@ -468,13 +507,15 @@ def make_durable(app, data):
             await inner(scope, receive, send)
             return
         held, failed = True, False
+        touched = set()
+        Queues.found.set(touched)
 
         async def send_when_kept(message):
             nonlocal held, failed
             if held and message["type"] == "http.response.start":
                 held = False
                 try:
-                    await keeper.commit(what)
+                    await keeper.commit(what, touched)
                 except Exception:
                     failed = True
                     await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
