@@ -106,6 +106,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    put(
+        "wfdb",
+        "segments",
+        b"b/3 1 500 30\nb_l 0\n~ 10\nb1 20\n\x0cb_l 1 500 0\n~ 0 200 16 0 0 0 0\n\x0cb1 1 500 20\nb1.dat 16\n",
+    )?;
     put("er7", "order", ORDER)?;
     put("er7", "pointer", br"https://pacs:8443/a?b=c#d")?;
     put("mllp", "two", b"\x40\x0bMSH|\r\x1c\r\x0bMSH|\x1c\x1c\r\r\n\x0bMSH")?;

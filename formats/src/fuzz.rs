@@ -4,8 +4,8 @@
 //! interface: it is there with the feature `fuzzing` only, and in tests.
 
 use crate::engine::{Driver, Machine, NulWatch, Report};
-use crate::sets::{Name, SetRule, group, wfdb_members};
-use crate::wfdb::{self, Header, SampleCheck};
+use crate::sets::{Name, Record, SetRule, group, place, wfdb_members};
+use crate::wfdb::{self, AnnotationCheck, Header, SampleCheck};
 use crate::xml::utf16;
 use crate::{
     Evidence, Format, Inspection, Inspector, Verdict, container, dicom, document, inspect_bytes, needs, quick_look,
@@ -81,6 +81,7 @@ pub fn run(family: &str, bytes: &[u8]) {
     look(bytes, &once);
     if family == "wfdb" {
         record(bytes, &sizes);
+        headers(bytes);
     }
     if family == "any" {
         names(bytes);
@@ -156,6 +157,25 @@ fn record(bytes: &[u8], sizes: &[usize]) {
         pieces(samples, sizes).for_each(|piece| chunked.push(piece));
         assert_eq!(whole.finish(), chunked.finish(), "sums depend on where pieces end");
     }
+    let (mut whole, mut chunked) = (AnnotationCheck::default(), AnnotationCheck::default());
+    whole.push(samples);
+    pieces(samples, sizes).for_each(|piece| chunked.push(piece));
+    assert_eq!(whole.finish(), chunked.finish(), "the end of a list depends on where pieces end");
+}
+
+/// Headers, one behind the other with a form feed between them, as those of one record.
+fn headers(bytes: &[u8]) {
+    let read = |text: &[u8]| Header::parse(text).ok().map(|h| (format!("{}.hea", h.record), h));
+    let all: Vec<_> = bytes.split(|b| *b == 0x0C).take(16).filter_map(read).collect();
+    let (lines, files) = all.iter().fold((0, 0), |n, (_, h)| (n.0 + h.segments.len(), n.1 + h.files().len()));
+    let Some(record) = Record::of(all) else { return };
+    assert!(record.signals().len() <= files, "files of a header are there once");
+    for signal in record.signals().iter().take(64) {
+        let place = record.place(&signal.file.name);
+        assert!(place.file.is_some() && !place.master, "{place:?}");
+        assert!(place.segment.is_none_or(|at| (at as usize) < lines));
+    }
+    let _ = record.is_spread();
 }
 
 /// Names of files, one a line: every one of them is in a unit, and not in two as the file it is named after.
@@ -174,6 +194,8 @@ fn names(bytes: &[u8]) {
     for name in &names {
         assert!(units.iter().any(|unit| unit.members.iter().any(|member| member.path == name.path)));
         assert!(units.iter().filter(|unit| unit.members[0].path == name.path).count() <= 1);
+        let alone = place(&name.path, &rules);
+        assert!(alone.is_none_or(|p| p.rule < rules.len() && p.unit.len() <= 2 * name.path.len() + 64));
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::group::split;
 use crate::wfdb::{Header, SignalFile};
+use std::collections::BTreeSet;
 
 /// The headers of one WFDB record: its own and those of its segments (header(5), "Multi-segment records").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     master: Header,
-    /// By position in the master; `None` for a gap, and for one that is not there.
+    /// By position in the master; `None` for a gap, for one that is not there, and for one that was named before.
     segments: Vec<Option<Header>>,
     signals: Vec<RecordSignal>,
 }
@@ -51,7 +52,11 @@ impl Record {
         }
         let master = master.clone();
         let find = |record: &str| headers.iter().find(|(name, _)| split(name).stem.eq_ignore_ascii_case(record));
-        let segments: Vec<_> = master.segments.iter().map(|s| find(&s.record).map(|(_, h)| h.clone())).collect();
+        // A line may stand there again and again: its files are those of the first one.
+        let mut seen = BTreeSet::new();
+        let first = master.segments.iter().map(|s| seen.insert(s.record.to_ascii_lowercase()));
+        let segments = first.zip(&master.segments).map(|(first, s)| find(&s.record).filter(|_| first));
+        let segments: Vec<_> = segments.map(|found| found.map(|(_, h)| h.clone())).collect();
         let signals = signals(&master, &segments);
         Some(Self { master, segments, signals })
     }
@@ -159,6 +164,18 @@ mod tests {
         assert_eq!(Record::of(vec![]), None);
         let own = Record::of(vec![("a.hea".into(), header("a/1 1 500 10\na 10\n"))]);
         assert_eq!(own, None, "a record is not its own segment");
+    }
+
+    #[test]
+    fn a_segment_that_is_named_again_and_again_has_its_files_once() {
+        let mut headers = segmented();
+        headers[1].1 = header(&format!("b/2000 2 500 20000\n{}", "b01 10\nB01 10\n".repeat(1000)));
+        let record =
+            Record::of(headers.split_off(1).into_iter().chain(headers).filter(|(n, _)| n != "b_layout.hea").collect());
+        let record = record.unwrap();
+        assert_eq!(record.signals().len(), 2);
+        assert_eq!(record.place("b01x.dat").segment, Some(0));
+        assert!(record.segment("b01").is_some());
     }
 
     #[test]
