@@ -49,18 +49,22 @@ pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, par
     let mut each = futures::stream::iter(orgs)
         .map(|o| {
             let all = &all;
-            async move { (o, all.onboard(o).await) }
+            async move {
+                let began = Instant::now();
+                let r = all.onboard(o).await;
+                (o, r, began.elapsed().as_secs())
+            }
         })
         .buffer_unordered(parallel);
     let mut failed = Vec::new();
-    while let Some((o, r)) = each.next().await {
+    while let Some((o, r, seconds)) = each.next().await {
         match (g.output, &r) {
-            (Format::Json, Ok(())) => output::json(&json!({"organization": o.id, "state": "done"})),
-            (Format::Json, Err(f)) => {
-                output::json(&json!({"organization": o.id, "state": "failed", "why": f.to_string()}));
-            }
-            (Format::Text, Ok(())) => output::line(&format!("{} done", o.id)),
-            (Format::Text, Err(f)) => output::line(&format!("{} failed: {f}", o.id)),
+            (Format::Json, Ok(())) => output::json(&json!({"organization": o.id, "state": "done", "seconds": seconds})),
+            (Format::Json, Err(f)) => output::json(
+                &json!({"organization": o.id, "state": "failed", "seconds": seconds, "why": f.to_string()}),
+            ),
+            (Format::Text, Ok(())) => output::line(&format!("{} done in {seconds} s", o.id)),
+            (Format::Text, Err(f)) => output::line(&format!("{} failed after {seconds} s: {f}", o.id)),
         }
         if r.is_err() {
             failed.push(o.id.to_string());

@@ -3,10 +3,13 @@
 use super::Row;
 use crate::harness::stack::{Clinic, Stack};
 use crate::scale::{onboard_all, placed, requests, states};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 /// How many at a time.
 const PARALLEL: usize = 8;
+/// How many are planned at last.
+const MANY: usize = 1_000;
 /// Without anything new for so long the run is given up.
 const LIMIT: Duration = Duration::from_secs(1_800);
 
@@ -29,6 +32,10 @@ pub fn organizations(n: usize, rows: &mut Vec<Row>) {
     assert_eq!(states(&stack), vec!["CREATE_COMPLETE"; n]);
     let what = format!("{n} organizations onboarded, {PARALLEL} at a time, worker killed twice");
     rows.push(Row::new(&what, took.as_secs_f64(), "s"));
+    // Who is starved takes much longer than the others, which take what their turn takes.
+    let each = seconds(&out);
+    let (median, slowest) = (each[each.len() / 2], each[each.len() - 1]);
+    rows.push(Row::new("  the slowest of them", slowest, "s").beside("the median", median));
     let began = Instant::now();
     let out = stack.run(&["org", "plan", "--all", "--env", "test"]);
     let took = began.elapsed();
@@ -36,4 +43,22 @@ pub fn organizations(n: usize, rows: &mut Vec<Row>) {
     rows.push(Row::new(&format!("{n} organizations planned, nothing to change"), took.as_secs_f64(), "s"));
     let requests = requests(&out).expect("it says how many");
     rows.push(Row::new("  requests to CloudFormation, all together", f64::from(requests), ""));
+    let more =
+        (n..MANY.max(n + 1)).map(|n| Clinic::new(&format!("clinic-{n}"), &format!("ward-{n}")).with("enabled = false"));
+    let more: Vec<Clinic> = more.collect();
+    let _ = placed(&stack, &more);
+    let began = Instant::now();
+    let out = stack.run(&["org", "plan", "--all", "--env", "test"]);
+    let took = began.elapsed();
+    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stderr));
+    let what = format!("{} organizations planned, {} of them to be made", n + more.len(), more.len());
+    rows.push(Row::new(&what, took.as_secs_f64(), "s"));
+}
+
+/// How long each onboarding took, in ascending order.
+fn seconds(out: &Output) -> Vec<f64> {
+    let of = |l: &str| serde_json::from_str::<serde_json::Value>(l).ok()?["seconds"].as_f64();
+    let mut all: Vec<f64> = String::from_utf8_lossy(&out.stdout).lines().filter_map(of).collect();
+    all.sort_by(f64::total_cmp);
+    all
 }
