@@ -1,6 +1,8 @@
 //! A worker in this process with the real parts of provisioning (CloudFormation, secrets, roles, probes) on a real endpoint
 //! and a real Temporal, each call of which can be failed, done and then failed, or left hanging until the worker is killed.
 
+mod changed;
+
 use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::temporal::Temporal;
@@ -467,7 +469,9 @@ fn configured(dir: &Path, url: &str, orgs: &[String]) -> Config {
         "id = \"test\"\nname = \"test\"\naccount = \"{ACCOUNT}\"\nregion = \"us-east-1\"\njurisdictions = [\"us\"]\n\
          synthetic_only = true\n[queue]\nconsumers = [\"arn:aws:iam::{ACCOUNT}:role/leadline-test-worker\"]\n\
          [temporal]\naddress = \"127.0.0.1:7233\"\nnamespace = \"default\"\n\
-         [aws]\nendpoint_url = \"{url}\"\nworker_principals = [\"root\"]\n"
+         [aws]\nendpoint_url = \"{url}\"\nworker_principals = [\"root\"]\n\
+         [gateway.http]\nlisten = \"127.0.0.1:8080\"\npublic_url = \"http://127.0.0.1:8080\"\n\
+         [gateway.http.oidc]\nissuer = \"http://127.0.0.1:8300\"\naudience = \"leadline\"\n"
     );
     std::fs::write(dir.join("test.toml"), env).expect("written");
     for org in orgs.iter().map(String::as_str).chain([REFERENCE]) {
