@@ -432,6 +432,10 @@ fn what_stands_beside_something_misshapen_is_checked_and_nothing_is_guessed() {
         &["backup.region", "alarms.receivers.0"],
         "outside",
     );
+    let shares = with("orgs/kings-road.toml", "host = ", "hots = ");
+    let said = findings(&shares).into_iter().filter(|f| f.file == "orgs/kings-road.toml").map(|f| f.key);
+    let keys = ["share.reception.host", "share.reception.hots", "environment.test.share.reception.hots"];
+    assert_eq!(said.collect::<Vec<_>>(), keys);
     // Without what every environment has there is nothing to check it against.
     wrong(&us(&[type_o, abroad]), &["name", "nmae"], "is missing");
 }

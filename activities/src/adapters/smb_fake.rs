@@ -4,19 +4,20 @@
 //! nor its times before the device closes it, as was seen with preallocating devices on Samba. Times are ticks that
 //! only grow; no clock is asked.
 
+mod reader;
+
 use super::aws_fake::FaultPlan;
-use crate::ports::share::{Entry, FileReader, Hint, Hints, Listing, Share, Skipped};
+use crate::ports::share::{Entry, FileReader, Hints, Listing, Share, Skipped};
 use async_trait::async_trait;
 use bytes::Bytes;
 use leadline_domain::{Fault, FaultCode, FileStat, Observation, SharePath, Writer};
+use reader::{FakeHints, FakeReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 /// The first tick: some day in 2024, as a FILETIME.
 const EPOCH: u64 = 0x01DA_3C00_0000_0000;
-/// Bytes that a reader yields at a time.
-const CHUNK: usize = 64 * 1024;
 /// Hints that wait for a reader; more are an overflow.
 const HINTS: usize = 256;
 
@@ -484,65 +485,4 @@ fn temporary_above(folder: &SharePath, path: &SharePath) -> Option<SharePath> {
         above = above.parent();
     }
     found
-}
-
-struct FakeReader {
-    inner: Arc<Inner>,
-    faults: Arc<FaultPlan>,
-    node: usize,
-    stat: FileStat,
-    next: usize,
-    connection: u64,
-}
-
-#[async_trait]
-impl FileReader for FakeReader {
-    fn stat(&self) -> &FileStat {
-        &self.stat
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        self.faults.next("next")?;
-        let d = lock(&self.inner.disk);
-        if d.down || d.connection != self.connection {
-            return Err(fault(FaultCode::ShareUnreachable));
-        }
-        let data = &d.nodes[self.node].data;
-        let end =
-            data.len().min(usize::try_from(self.stat.size).unwrap_or(usize::MAX)).min(self.next.saturating_add(CHUNK));
-        if self.next >= end {
-            return Ok(None);
-        }
-        let chunk = Bytes::copy_from_slice(&data[self.next..end]);
-        self.next = end;
-        Ok(Some(chunk))
-    }
-}
-
-struct FakeHints {
-    events: broadcast::Receiver<Event>,
-    faults: Arc<FaultPlan>,
-    folder: SharePath,
-}
-
-#[async_trait]
-impl Hints for FakeHints {
-    async fn next(&mut self) -> Result<Vec<Hint>, Fault> {
-        self.faults.next("hints")?;
-        loop {
-            match self.events.recv().await {
-                Ok(Event::Touched(p)) => {
-                    let path = SharePath::new(p);
-                    let passed_over = path.is_temporary() || temporary_above(&self.folder, &path).is_some();
-                    if path.is_under(&self.folder) && !passed_over {
-                        return Ok(vec![Hint::Touched(path)]);
-                    }
-                }
-                Ok(Event::Overflow) | Err(broadcast::error::RecvError::Lagged(_)) => return Ok(vec![Hint::Overflow]),
-                Ok(Event::Lost) | Err(broadcast::error::RecvError::Closed) => {
-                    return Err(fault(FaultCode::ShareUnreachable));
-                }
-            }
-        }
-    }
 }

@@ -41,7 +41,7 @@ pub(crate) fn check(folder: &Folder, files: &[SourceFile], findings: &mut Findin
                     places.entry(share.place()).or_default().push((r, &environment.value.id, id.clone()));
                 }
             }
-            if org.shares.is_empty() {
+            if org.shares.is_empty() && !r.parsed.lacks_of("share") {
                 let help = "add [share.<name>] with host and share";
                 findings.at(Warning, &r.parsed, "share", format!("it has no share in environment {env}"), help);
             }

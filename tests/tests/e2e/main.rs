@@ -1,5 +1,6 @@
 //! Everything that needs a real Temporal server, Samba or AWS endpoint, which the tests start and stop themselves, and what
-//! is said of the workspace as a whole. One binary, since each links all there is: run with `--test-threads 1`.
+//! is said of the workspace as a whole. One binary, since each links all there is. Run with `--test-threads 2`: most tests wait
+//! most of the time, and more at once get in each other's way on two cores.
 
 mod alarms;
 mod aws_contract;

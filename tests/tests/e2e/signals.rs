@@ -9,6 +9,7 @@ use leadline_tests::harness::tools::root;
 use leadline_tests::histories;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use temporalio_client::WorkflowHistory;
 use temporalio_common::data_converters::DataConverter;
@@ -126,11 +127,18 @@ impl Replays {
     }
 }
 
+/// The texts of the sources in a folder.
+fn texts(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("sources").flatten().map(|e| e.path());
+    entries
+        .flat_map(|p| if p.is_dir() { texts(&p) } else { vec![std::fs::read_to_string(p).expect("a source")] })
+        .collect()
+}
+
 /// The signals that each type of workflow takes, as the sources have them.
 fn signals() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in std::fs::read_dir(root().join("workflows/src")).expect("sources").flatten() {
-        let text = std::fs::read_to_string(file.path()).expect("a source");
+    for text in texts(&root().join("workflows/src")) {
         let (mut of, mut signal) = (String::new(), false);
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("impl ").and_then(|l| l.strip_suffix(" {")) {
