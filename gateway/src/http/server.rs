@@ -114,6 +114,8 @@ async fn run(
     // axum's own server has no time limit for headers: a peer that sends a byte a minute would keep its connection.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_buf_size(HEADERS);
+    // Who ends its half in the middle of a body may still listen: it is told, instead of left without an answer.
+    http.half_close(true);
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);

@@ -296,6 +296,25 @@ async fn a_body_that_is_longer_than_any_that_is_meant() {
 }
 
 #[tokio::test]
+async fn a_body_that_ends_early_is_told_to_who_still_listens() {
+    let w = world("http://127.0.0.1", Limits::default()).await;
+    for (path, media_type) in [FHIR, STOW] {
+        let mut peer = TcpStream::connect(("127.0.0.1", w.port)).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: {media_type}\r\n\
+             Content-Length: 1000\r\n\r\n{{\"resourceType\":",
+            w.token("north")
+        );
+        peer.write_all(head.as_bytes()).await.unwrap();
+        peer.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        let _ = peer.read_to_end(&mut all).await;
+        let text = String::from_utf8_lossy(&all);
+        assert!(text.starts_with("HTTP/1.1 400 "), "{path}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn browsers_are_told_to_stay_with_https_where_that_is_served() {
     let secure = world("https://ecg.example.org", Limits::default()).await;
     assert!(secure.get("/healthz").await.has("strict-transport-security: max-age=31536000"));
