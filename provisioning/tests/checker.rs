@@ -413,7 +413,7 @@ fn what_stands_beside_something_misshapen_is_checked_and_nothing_is_guessed() {
         }
         files
     };
-    let (type_o, abroad) =
+    let (nameless, abroad) =
         (("name = \"US production\"", "nmae = \"US\""), ("region = \"us-west-2\"", "region = \"eu-west-1\""));
     wrong(
         &us(&[("[queue]", "[queue]\nvisibility = 3"), abroad]),
@@ -437,7 +437,7 @@ fn what_stands_beside_something_misshapen_is_checked_and_nothing_is_guessed() {
     let keys = ["share.reception.host", "share.reception.hots", "environment.test.share.reception.hots"];
     assert_eq!(said.collect::<Vec<_>>(), keys);
     // Without what every environment has there is nothing to check it against.
-    wrong(&us(&[type_o, abroad]), &["name", "nmae"], "is missing");
+    wrong(&us(&[nameless, abroad]), &["name", "nmae"], "is missing");
 }
 
 #[test]

@@ -118,20 +118,21 @@ class Queues:
 
         sqs._get_q = noted
 
-    def parts(self, touched):
-        return {scope: id(queue) in touched for scope, queue in self.all.items()}
 
-
-class SqsMessages:
-    """The messages of all queues, in their order."""
-
-    name = "sqs.message"
+class OfQueues:
+    """A store of the journal that has a part for each queue."""
 
     def __init__(self, queues):
         self.queues = queues
 
     def parts(self, dirty, touched):
-        return self.queues.parts(touched)
+        return {scope: id(queue) in touched for scope, queue in self.queues.all.items()}
+
+
+class SqsMessages(OfQueues):
+    """The messages of all queues, in their order."""
+
+    name = "sqs.message"
 
     @staticmethod
     def entry(scope, message):
@@ -152,16 +153,10 @@ class SqsMessages:
             self.queues.all[tuple(scope)]["messages"].append(value)
 
 
-class SqsDeduplication:
+class SqsDeduplication(OfQueues):
     """What a FIFO queue has seen in the last minutes, and the number it counts to."""
 
     name = "sqs.deduplication"
-
-    def __init__(self, queues):
-        self.queues = queues
-
-    def parts(self, dirty, touched):
-        return self.queues.parts(touched)
 
     def items(self, scope):
         queue = self.queues.all[scope]

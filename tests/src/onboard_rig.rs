@@ -333,11 +333,7 @@ impl OnboardRig {
         let credentials =
             AwsSecrets::new(aws.clone()).share_credentials(&scope, &share_id()).await.expect("credentials");
         let probe = status.isolation.clone().expect("isolation is proven");
-        let change_set = format!("leadline-{}", &status.plan[..32]);
-        let left = match stacks.change_set(&scope.stack(), &change_set).await.expect("answered") {
-            ChangeSetState::Empty | ChangeSetState::Failed(_) => "none".to_owned(),
-            other => format!("{other:?}"),
-        };
+        let left = change_set_left(&stacks, &scope.stack(), &status.plan).await;
         let template = stacks.template(&scope.stack()).await.expect("answered");
         let client = self.engine.client();
         let watched =
@@ -369,6 +365,15 @@ impl OnboardRig {
 impl Drop for OnboardRig {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The change set of a plan, if it was not executed and is there.
+async fn change_set_left(stacks: &CfnStacks, stack: &str, digest: &str) -> String {
+    let change_set = format!("leadline-{}", &digest[..32]);
+    match stacks.change_set(stack, &change_set).await.expect("answered") {
+        ChangeSetState::Empty | ChangeSetState::Failed(_) => "none".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

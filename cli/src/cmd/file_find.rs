@@ -62,7 +62,7 @@ fn files(
         query.push_str(&format!(" AND {} = '{o}'", ids::SEARCH_ATTRIBUTES[0]));
     }
     let mut sets = BTreeSet::new();
-    let carrier = move |w: WorkflowExecution| {
+    let mut carrier = move |w: WorkflowExecution| {
         let (id, running) = (w.id().to_owned(), w.status() == WorkflowExecutionStatus::Running);
         let carrier = match w.workflow_type() {
             "IngestBatch" => Some(Carrier::Batch { running }),
@@ -75,8 +75,7 @@ fn files(
     let unlisted = |e| Failure::new(format!("Temporal does not list workflows: {e}"));
     let listed = client.list_workflows(query, WorkflowListOptions::default()).take(limit).map_err(unlisted);
     listed
-        .map_ok(carrier)
-        .try_filter_map(async |c| Ok(c))
+        .try_filter_map(move |w| std::future::ready(Ok(carrier(w))))
         .map_ok(async |(id, carrier)| {
             Ok(match carrier {
                 Carrier::Lifecycle { running } => lifecycle(client, &id, running).await.into_iter().collect(),

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     master: Header,
-    /// By position in the master; `None` for a gap, for one that is not there, and for one that was named before.
-    segments: Vec<Option<Header>>,
+    /// Those that are there, each once, with the position of the first line that names it.
+    segments: Vec<(u32, Header)>,
     signals: Vec<RecordSignal>,
 }
 
@@ -52,11 +52,10 @@ impl Record {
         }
         let master = master.clone();
         let find = |record: &str| headers.iter().find(|(name, _)| split(name).stem.eq_ignore_ascii_case(record));
-        // A line may stand there again and again: its files are those of the first one.
+        // A line may stand there again and again.
         let mut seen = BTreeSet::new();
-        let first = master.segments.iter().map(|s| seen.insert(s.record.to_ascii_lowercase()));
-        let segments = first.zip(&master.segments).map(|(first, s)| find(&s.record).filter(|_| first));
-        let segments: Vec<_> = segments.map(|found| found.map(|(_, h)| h.clone())).collect();
+        let named = (0..).zip(&master.segments).filter(|(_, s)| seen.insert(s.record.to_ascii_lowercase()));
+        let segments: Vec<_> = named.filter_map(|(at, s)| Some((at, find(&s.record)?.1.clone()))).collect();
         let signals = signals(&master, &segments);
         Some(Self { master, segments, signals })
     }
@@ -70,8 +69,8 @@ impl Record {
     /// The header of a segment, by its name in the header of the record.
     #[must_use]
     pub fn segment(&self, record: &str) -> Option<&Header> {
-        let at = self.master.segments.iter().position(|s| s.record == record)?;
-        self.segments[at].as_ref()
+        let named = |at: u32| self.master.segments[at as usize].record.eq_ignore_ascii_case(record);
+        self.segments.iter().find(|(at, _)| named(*at)).map(|(_, header)| header)
     }
 
     /// The signal files of the record and of its segments.
@@ -104,11 +103,9 @@ impl Record {
     }
 }
 
-fn signals(master: &Header, segments: &[Option<Header>]) -> Vec<RecordSignal> {
-    let segments = segments.iter().enumerate();
-    let segments = segments.filter_map(|(at, h)| Some((Some(u32::try_from(at).ok()?), h.as_ref()?)));
+fn signals(master: &Header, segments: &[(u32, Header)]) -> Vec<RecordSignal> {
     std::iter::once((None, master))
-        .chain(segments)
+        .chain(segments.iter().map(|(at, header)| (Some(*at), header)))
         .flat_map(|(segment, header)| {
             (0..).zip(header.files()).map(move |(at, file)| RecordSignal {
                 place: RecordPlace { master: false, segment, file: Some(at) },
@@ -175,7 +172,7 @@ mod tests {
         let record = record.unwrap();
         assert_eq!(record.signals().len(), 2);
         assert_eq!(record.place("b01x.dat").segment, Some(0));
-        assert!(record.segment("b01").is_some());
+        assert!(record.segment("b01").is_some() && record.segment("B01").is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What was found, where, and what to do.
 
+use super::source::within;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -63,8 +64,11 @@ impl Findings {
         self.unclear.push((file.to_owned(), key.to_owned()));
     }
     fn is_unclear(&self, file: &str, key: &str) -> bool {
-        let beneath = |k: &str| key.strip_prefix(k).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.unclear.iter().any(|(f, k)| f == file && beneath(k))
+        self.unclear.iter().any(|(f, k)| f == file && within(key, k))
+    }
+    /// Whether something of a table, or all of it, was left out.
+    pub(crate) fn left_out_of(&self, file: &str, table: &str) -> bool {
+        self.unclear.iter().any(|(f, k)| f == file && within(k, table))
     }
     pub(crate) fn add(
         &mut self,

@@ -41,7 +41,7 @@ pub(crate) fn check(folder: &Folder, files: &[SourceFile], findings: &mut Findin
                     places.entry(share.place()).or_default().push((r, &environment.value.id, id.clone()));
                 }
             }
-            if org.shares.is_empty() && !r.parsed.lacks_of("share") {
+            if org.shares.is_empty() && !findings.left_out_of(&r.parsed.path, "share") {
                 let help = "add [share.<name>] with host and share";
                 findings.at(Warning, &r.parsed, "share", format!("it has no share in environment {env}"), help);
             }
@@ -84,7 +84,7 @@ fn resolve(r: &Read<OrganizationFile>, env: &EnvId, findings: &mut Findings) -> 
         for need in ["host", "share"].iter().filter(|n| share.get(**n).is_none()) {
             let key = format!("environment.{env}.share.{id}.{need}");
             // Else the share that it is an override of may be the one that was taken out.
-            if !r.parsed.lacks_of("share") {
+            if !findings.left_out_of(&r.parsed.path, "share") {
                 let help = "a share of this environment only needs host and share";
                 findings.at(Error, &r.parsed, &key, "is missing", help);
             }

@@ -28,7 +28,6 @@ pub(crate) struct Parsed {
     pub(crate) path: String,
     pub(crate) value: Value,
     lines: BTreeMap<String, usize>,
-    taken_out: Vec<String>,
 }
 
 impl Parsed {
@@ -44,25 +43,12 @@ impl Parsed {
         }
         let mut lines = BTreeMap::new();
         let value = table_value(table.get_ref(), "", &file.text, &mut lines);
-        Some(Self { path: file.path.clone(), value, lines, taken_out: Vec::new() })
+        Some(Self { path: file.path.clone(), value, lines })
     }
 
     /// Takes a key out, with all that is beneath it; of an array the whole of it. Its line stays known. Returns what was
     /// taken out.
     pub(crate) fn take_out<'k>(&mut self, key: &'k str) -> &'k str {
-        let gone = self.remove(key);
-        self.taken_out.push(gone.to_owned());
-        gone
-    }
-
-    /// Whether something that belongs into a table was taken out of it.
-    pub(crate) fn lacks_of(&self, table: &str) -> bool {
-        self.taken_out
-            .iter()
-            .any(|k| k.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    }
-
-    fn remove<'k>(&mut self, key: &'k str) -> &'k str {
         let mut at = &mut self.value;
         let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
         let mut from = 0;
@@ -94,6 +80,11 @@ impl Parsed {
 /// The dotted path of `name` inside `parent`.
 pub(crate) fn dotted(parent: &str, name: &str) -> String {
     if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
+}
+
+/// Whether a key is this one, or beneath it.
+pub(crate) fn within(key: &str, table: &str) -> bool {
+    key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -1,10 +1,10 @@
 //! What is there already, changed: every organization's stack, and the environment's own.
 
-use super::{OnboardRig, REFERENCE, connect, environment_plan, loaded};
+use super::{OnboardRig, REFERENCE, change_set_left, connect, environment_plan, loaded};
 use crate::harness::tools::eventually;
 use crate::onboard_faults::{Plight, locked};
 use leadline_activities::adapters::aws::CfnStacks;
-use leadline_activities::ports::stacks::{ChangeSetState, Stacks as _};
+use leadline_activities::ports::stacks::Stacks as _;
 use leadline_domain::FaultCode;
 use leadline_workflows::ApplyEnvironment;
 use leadline_workflows::onboard::ApplyStatus;
@@ -82,11 +82,9 @@ impl OnboardRig {
         if state != "UPDATE_COMPLETE" {
             wrong.push(format!("its stack is {state}"));
         }
-        let change_set = format!("leadline-{}", &plan.digest()[..32]);
-        if let left @ (ChangeSetState::Pending | ChangeSetState::Ready(_)) =
-            stacks.change_set(name, &change_set).await.expect("answered")
-        {
-            wrong.push(format!("a change set is left: {left:?}"));
+        let left = change_set_left(&stacks, name, plan.digest()).await;
+        if left != "none" {
+            wrong.push(format!("a change set is left: {left}"));
         }
         for id in &status.schedules {
             if self.engine.client().get_schedule_handle(id).describe(Default::default()).await.is_err() {

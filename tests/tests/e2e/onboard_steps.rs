@@ -162,10 +162,6 @@ async fn all_end_though_killed(rig: &mut OnboardRig, cases: &[Case], expected: &
     }
 }
 
-fn cut_off() -> Vec<Vec<Plight>> {
-    vec![vec![Plight::Hang], vec![Plight::HangAfter]]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_failed_and_repeated_ends_the_same() {
     let dir = tempfile::tempdir().expect("folder");
@@ -179,7 +175,7 @@ async fn every_step_failed_and_repeated_ends_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_step_and_started_again_it_ends_the_same() {
     let dir = tempfile::tempdir().expect("folder");
-    let cases = cases(|_| true, |_| cut_off());
+    let cases = cases(|_| true, |_| vec![vec![Plight::Hang], vec![Plight::HangAfter]]);
     let (_temporal, _aws, mut rig) = start(dir.path(), &cases).await;
     plan(&rig, &cases);
     let expected = reference(&rig).await;
