@@ -8,6 +8,7 @@ use futures::StreamExt;
 use leadline_activities::ports::share::{FileReader, Hint, Hints, Listing, Share, Skipped};
 use leadline_domain::{Digest, Fault, FaultCode, FileStat, SharePath, Writer};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A file that a device has open for writing, until it is closed or dropped.
@@ -49,6 +50,7 @@ pub async fn run_all(share: &dyn Share, device: &dyn Device) {
     many(share, device).await;
     writers(share, device).await;
     readers_are_no_writers(share, device).await;
+    looks_refuse_nobody(share, device).await;
     preallocated(share, device).await;
     changed_while_read(share, device).await;
     deleted_while_read(share, device).await;
@@ -220,6 +222,30 @@ pub async fn readers_are_no_writers(share: &dyn Share, device: &dyn Device) {
     device.put("c-read/a", b"again").await;
     drop(reader);
     assert_eq!(stat(share, &p).await.size, 5);
+}
+
+/// A device that comes back in the middle of a look is let in: most devices give up a recording that they cannot open.
+pub async fn looks_refuse_nobody(share: &dyn Share, device: &dyn Device) {
+    device.mkdir("c-look").await;
+    device.put("c-look/a", b"0").await;
+    let p = path("c-look", "a");
+    let (written, mut free) = (AtomicBool::new(false), 0);
+    let write = async {
+        for n in 0..500_usize {
+            device.put("c-look/a", &content(n)).await;
+            tokio::task::yield_now().await;
+        }
+        written.store(true, Ordering::Relaxed);
+    };
+    let look = async {
+        while !written.load(Ordering::Relaxed) {
+            free += usize::from(share.observe(&p).await.expect("a held file is no fault").writer == Writer::Absent);
+            tokio::task::yield_now().await;
+        }
+    };
+    futures::join!(write, look);
+    assert!(free > 0, "no look fell between two writes");
+    assert_eq!(stat(share, &p).await.size, 499);
 }
 
 /// Size and times stand still while a preallocating device writes: only the open file tells.
