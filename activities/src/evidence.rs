@@ -120,7 +120,7 @@ async fn collect(deps: &Deps, client: &Client, input: CollectInput) -> Result<Si
     Ok(SignedEvidence { evidence, signature })
 }
 
-/// The last onboarding, if it has ended.
+/// The last onboarding or update, if it has ended.
 async fn applied(client: &Client, env: &EnvId, org: &OrgId) -> Result<Option<Applied>, Fault> {
     let handle: WorkflowHandle<Client, OnboardOrganization> = client.get_workflow_handle(ids::onboard(env, org));
     let d = match handle.describe(WorkflowDescribeOptions::default()).await {

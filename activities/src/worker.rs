@@ -15,9 +15,9 @@ use crate::transfer::TransferActivities;
 use crate::watch::WatchActivities;
 use leadline_domain::WorkerGroup;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, CollectEvidence, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe,
-    OffboardOrganization, OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle,
-    ShareWatch, TransferRecordings,
+    CanaryRun, CollectEvidence, DriftCheck, FollowedSubscription, IngestBatch, IsolationProbe, OffboardOrganization,
+    OnboardOrganization, OutcomeCheck, RecordingLifecycle, RotateCredentials, SetLifecycle, ShareWatch,
+    TransferRecordings, UpdateEnvironment, UpdateOrganization,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Capacity {
 /// Names a macro and passes it, after what it is given here, every workflow that a worker runs.
 macro_rules! with_workflows {
     ($then:ident $($given:expr)?) => {
-        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, ApplyEnvironment, OnboardOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription, CollectEvidence)
+        $then!($($given,)? RecordingLifecycle, IngestBatch, SetLifecycle, ShareWatch, UpdateEnvironment, OnboardOrganization, UpdateOrganization, CanaryRun, IsolationProbe, DriftCheck, OutcomeCheck, RotateCredentials, OffboardOrganization, TransferRecordings, FollowedSubscription, CollectEvidence)
     };
 }
 

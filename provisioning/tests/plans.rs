@@ -28,7 +28,12 @@ fn a_first_plan_creates_everything() {
     let c = config();
     let p = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), None, &[]).unwrap();
     assert_eq!(p.stack(), "leadline-us-org-st-mary");
-    assert!(p.changes().iter().all(|c| c.kind == ChangeKind::Create));
+    assert!(p.is_new() && p.changes().iter().all(|c| c.kind == ChangeKind::Create));
+    // A stack that was there has something that is not created.
+    let mut smaller = applied(&p);
+    smaller.template["Resources"].as_object_mut().unwrap().retain(|_, r| r["Type"] == "AWS::S3::Bucket");
+    let grown = plan_org(&c, &env(&c, "us"), &org(&c, "us", "st-mary"), Some(&smaller), &[]).unwrap();
+    assert!(!grown.is_new() && grown.changes().iter().all(|c| c.kind == ChangeKind::Create), "{grown}");
     assert_eq!(p.changes().len(), p.template()["Resources"].as_object().unwrap().len());
     assert!(p.to_string().ends_with(&format!("plan {}", p.digest())), "{p}");
 }
@@ -39,7 +44,7 @@ fn what_is_applied_needs_no_change() {
     for e in c.environments().values() {
         let first = plan_env(&c, e, None, &[]).unwrap();
         let again = plan_env(&c, e, Some(&applied(&first)), &[]).unwrap();
-        assert!(again.changes().is_empty(), "{again}");
+        assert!(again.changes().is_empty() && !again.is_new(), "{again}");
         assert_eq!(first.digest(), again.digest());
         assert_eq!(first.template_text(), again.template_text());
     }

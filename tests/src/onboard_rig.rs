@@ -39,7 +39,7 @@ use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::{Config, Plan};
 use leadline_workflows::contracts::{ApplyInput, StackPlan};
 use leadline_workflows::onboard::ApplyStatus;
-use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
+use leadline_workflows::{OnboardOrganization, UpdateEnvironment, UpdateOrganization, ids};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,6 +116,8 @@ pub struct OnboardRig {
     config: Config,
     url: String,
     temporal: String,
+    /// Whether what begins from now on is there already.
+    edited: bool,
     running: Option<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
@@ -135,6 +137,7 @@ impl OnboardRig {
             config,
             url: aws.url(),
             temporal: temporal.address(),
+            edited: false,
             running: None,
         };
         rig.work();
@@ -218,10 +221,10 @@ impl OnboardRig {
         self.config = loaded(&self.dir);
     }
 
-    async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, ApplyEnvironment> {
-        let id = ids::apply_environment(plan.env());
+    async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, UpdateEnvironment> {
+        let id = ids::update_environment(plan.env());
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
-        let started = self.engine.client().start_workflow(ApplyEnvironment::run, asked(&plan), options).await;
+        let started = self.engine.client().start_workflow(UpdateEnvironment::run, asked(&plan), options).await;
         started.expect("started");
         self.engine.client().get_workflow_handle(id)
     }
@@ -237,7 +240,12 @@ impl OnboardRig {
     async fn begin_with(&self, input: ApplyInput) {
         let id = ids::onboard(&input.plan.env, input.plan.org.as_ref().expect("an organization"));
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
-        let started = self.engine.client().start_workflow(OnboardOrganization::run, input, options).await;
+        let client = self.engine.client();
+        let started = if self.edited {
+            client.start_workflow(UpdateOrganization::run, input, options).await.map(drop)
+        } else {
+            client.start_workflow(OnboardOrganization::run, input, options).await.map(drop)
+        };
         started.expect("started");
     }
 

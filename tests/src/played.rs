@@ -27,8 +27,8 @@ use leadline_workflows::outcomes::definitions as outcomes;
 use leadline_workflows::rotate::{RotateInput, definitions as rotate};
 use leadline_workflows::transfer::{TransferInput, definitions as transfer};
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, CollectEvidence, DriftCheck, IsolationProbe, OffboardOrganization,
-    OnboardOrganization, OutcomeCheck, RotateCredentials, TransferRecordings,
+    CanaryRun, CollectEvidence, DriftCheck, IsolationProbe, OffboardOrganization, OnboardOrganization, OutcomeCheck,
+    RotateCredentials, TransferRecordings, UpdateEnvironment, UpdateOrganization,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -183,7 +183,7 @@ impl Stage {
                 let runtime = Runtime::from_current_tokio(options).expect("the Temporal runtime");
                 let options = registered!(
                     WorkerOptions::new(QUEUE),
-                    ApplyEnvironment OnboardOrganization CanaryRun IsolationProbe DriftCheck OutcomeCheck
+                    UpdateEnvironment OnboardOrganization UpdateOrganization CanaryRun IsolationProbe DriftCheck OutcomeCheck
                     CollectEvidence RotateCredentials OffboardOrganization TransferRecordings
                 );
                 let options = options.register_activities(Played(played)).build();

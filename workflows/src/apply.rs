@@ -138,7 +138,7 @@ impl Apply {
     }
 }
 
-/// The two workflows, as the functions here see them.
+/// The workflows that carry plans out, as the functions here see them.
 pub(crate) trait Applying {
     fn apply(&self) -> &Apply;
     fn apply_mut(&mut self) -> &mut Apply;

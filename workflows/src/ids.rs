@@ -60,16 +60,16 @@ pub fn subscription(org: &OrgId, name: &str) -> String {
     format!("subscription/{org}/{}", &h[..32])
 }
 
-/// Id of an [`crate::OnboardOrganization`]: one at a time for an organization.
+/// Id of an [`crate::OnboardOrganization`] or [`crate::UpdateOrganization`]: one of them at a time for an organization.
 #[must_use]
 pub fn onboard(env: &EnvId, org: &OrgId) -> String {
     format!("onboard/{env}/{org}")
 }
 
-/// Id of an [`crate::ApplyEnvironment`]: one at a time for an environment.
+/// Id of an [`crate::UpdateEnvironment`]: one at a time for an environment.
 #[must_use]
-pub fn apply_environment(env: &EnvId) -> String {
-    format!("apply-environment/{env}")
+pub fn update_environment(env: &EnvId) -> String {
+    format!("update-environment/{env}")
 }
 
 /// Id of a [`crate::CanaryRun`]: one at a time for an organization.

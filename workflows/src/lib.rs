@@ -33,7 +33,7 @@ pub use checks::{DriftCheck, IsolationProbe};
 pub use evidence::CollectEvidence;
 pub use ingest_batch::IngestBatch;
 pub use offboard::OffboardOrganization;
-pub use onboard::{ApplyEnvironment, OnboardOrganization};
+pub use onboard::{OnboardOrganization, UpdateEnvironment, UpdateOrganization};
 pub use outcomes::OutcomeCheck;
 pub use recording_lifecycle::RecordingLifecycle;
 pub use rotate::RotateCredentials;

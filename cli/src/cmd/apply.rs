@@ -13,7 +13,7 @@ use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, Operator};
 use leadline_workflows::offboard::OffboardStatus;
 use leadline_workflows::onboard::ApplyStatus;
-use leadline_workflows::{ApplyEnvironment, OnboardOrganization, ids};
+use leadline_workflows::{OnboardOrganization, UpdateEnvironment, UpdateOrganization, ids};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use temporalio_client::errors::{
@@ -73,7 +73,8 @@ pub(crate) fn requester(g: &Global, site: &Site) -> Result<String, Failure> {
 
 /// A provisioning workflow that was started.
 pub(crate) enum Applying {
-    Environment(WorkflowHandle<Client, ApplyEnvironment>),
+    Environment(WorkflowHandle<Client, UpdateEnvironment>),
+    /// An onboarding or an update, which answer to the same names.
     Organization(WorkflowHandle<Client, OnboardOrganization>),
 }
 
@@ -97,10 +98,10 @@ impl Applying {
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .build();
-        let started = if plan.org().is_some() {
-            client.start_workflow(OnboardOrganization::run, input, options).await.map(drop)
-        } else {
-            client.start_workflow(ApplyEnvironment::run, input, options).await.map(drop)
+        let started = match plan.org() {
+            Some(_) if plan.is_new() => client.start_workflow(OnboardOrganization::run, input, options).await.map(drop),
+            Some(_) => client.start_workflow(UpdateOrganization::run, input, options).await.map(drop),
+            None => client.start_workflow(UpdateEnvironment::run, input, options).await.map(drop),
         };
         match started {
             Ok(()) => Ok(applying),
@@ -134,7 +135,7 @@ impl Applying {
     pub(crate) fn of(client: &Client, env: &EnvId, org: Option<&OrgId>) -> Self {
         match org {
             Some(org) => Self::Organization(client.get_workflow_handle(ids::onboard(env, org))),
-            None => Self::Environment(client.get_workflow_handle(ids::apply_environment(env))),
+            None => Self::Environment(client.get_workflow_handle(ids::update_environment(env))),
         }
     }
 
@@ -150,7 +151,7 @@ impl Applying {
     pub(crate) async fn status(&self) -> Option<ApplyStatus> {
         let o = WorkflowQueryOptions::default();
         match self {
-            Self::Environment(h) => h.query(ApplyEnvironment::status, (), o).await.ok(),
+            Self::Environment(h) => h.query(UpdateEnvironment::status, (), o).await.ok(),
             Self::Organization(h) => h.query(OnboardOrganization::status, (), o).await.ok(),
         }
     }
@@ -179,7 +180,7 @@ impl Applying {
     pub(crate) async fn approve(&self, approver: Approver) -> Result<(), Failure> {
         let o = WorkflowExecuteUpdateOptions::default();
         approved(match self {
-            Self::Environment(h) => answered(h.execute_update(ApplyEnvironment::approve, approver, o)).await?,
+            Self::Environment(h) => answered(h.execute_update(UpdateEnvironment::approve, approver, o)).await?,
             Self::Organization(h) => answered(h.execute_update(OnboardOrganization::approve, approver, o)).await?,
         })
     }
@@ -189,7 +190,7 @@ impl Applying {
         let who = Operator { name };
         let o = WorkflowExecuteUpdateOptions::default();
         let r = match self {
-            Self::Environment(h) => answered(h.execute_update(ApplyEnvironment::cancel, who, o)).await?,
+            Self::Environment(h) => answered(h.execute_update(UpdateEnvironment::cancel, who, o)).await?,
             Self::Organization(h) => answered(h.execute_update(OnboardOrganization::cancel, who, o)).await?,
         };
         let refused = |why: String| Failure::from(Fault::new(FaultCode::ApplyNotCancelled, why));
@@ -225,7 +226,7 @@ impl Applying {
     pub(crate) async fn resume(&self) -> Result<(), Failure> {
         let o = WorkflowSignalOptions::default();
         let r = match self {
-            Self::Environment(h) => h.signal(ApplyEnvironment::resume, (), o).await,
+            Self::Environment(h) => h.signal(UpdateEnvironment::resume, (), o).await,
             Self::Organization(h) => h.signal(OnboardOrganization::resume, (), o).await,
         };
         r.map_err(|e| Failure::new(e.to_string()))

@@ -156,6 +156,13 @@ impl Plan {
         &self.allows
     }
 
+    /// Whether the stack is made by it: everything in its template is still to be created.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        let made = self.changes.iter().filter(|c| c.kind == ChangeKind::Create).count();
+        self.template["Resources"].as_object().is_some_and(|all| all.len() == made)
+    }
+
     /// Whether there is anything to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -68,15 +68,38 @@ impl Temporal {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Asks Temporal's own CLI. What it printed, if it succeeded; else what it complained of.
+    ///
+    /// # Errors
+    /// As it says.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn cli(&self, args: &[&str]) -> Result<String, String> {
+        let mut c = Command::new(tools().join("bin/temporal"));
+        let out = c.args(args).args(["--address", &self.address()]).output().expect("temporal runs");
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
+    }
+
     /// Whether there is a schedule of this id.
     ///
     /// # Panics
     /// When the CLI cannot be run.
     #[must_use]
     pub fn knows_schedule(&self, id: &str) -> bool {
-        let mut c = Command::new(tools().join("bin/temporal"));
-        c.args(["schedule", "describe", "--schedule-id", id, "--address", &self.address()]);
-        c.output().expect("temporal runs").status.success()
+        self.cli(&["schedule", "describe", "--schedule-id", id]).is_ok()
+    }
+
+    /// How many workflows of this type have ended well.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[must_use]
+    pub fn completed(&self, workflow_type: &str) -> usize {
+        let query = format!("WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Completed'");
+        let counted = self.cli(&["workflow", "count", "--query", &query]).expect("counted");
+        counted.split_whitespace().find_map(|w| w.parse().ok()).expect("a number")
     }
 
     /// Makes a namespace that has no search attributes of ours.
@@ -84,10 +107,7 @@ impl Temporal {
     /// # Panics
     /// When it is refused.
     pub fn make_namespace(&self, name: &str) {
-        let mut c = Command::new(tools().join("bin/temporal"));
-        c.args(["operator", "namespace", "create", "--namespace", name, "--address", &self.address()]);
-        let out = c.output().expect("temporal runs");
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        self.cli(&["operator", "namespace", "create", "--namespace", name]).expect("made");
     }
 
     /// Address of the UI.

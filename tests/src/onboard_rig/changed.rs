@@ -6,7 +6,7 @@ use crate::onboard_faults::{Plight, locked};
 use leadline_activities::adapters::aws::CfnStacks;
 use leadline_activities::ports::stacks::Stacks as _;
 use leadline_domain::FaultCode;
-use leadline_workflows::ApplyEnvironment;
+use leadline_workflows::UpdateEnvironment;
 use leadline_workflows::onboard::ApplyStatus;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -21,6 +21,7 @@ impl OnboardRig {
         for org in orgs.iter().map(String::as_str).chain([REFERENCE]) {
             self.edit(org, from, to);
         }
+        self.edited = true;
         self.again();
     }
 
@@ -37,14 +38,13 @@ impl OnboardRig {
     /// When it does not end within `limit`.
     pub async fn environment_changed(
         &mut self,
-        seconds: u32,
         plights: &[(&'static str, Plight)],
         limit: Duration,
     ) -> (ApplyStatus, Vec<FaultCode>, Vec<String>) {
         let path = self.dir.join("test.toml");
         let text = std::fs::read_to_string(&path).expect("read");
         let text = text.split("[audit_queue]").next().unwrap_or_default();
-        std::fs::write(&path, format!("{text}[audit_queue]\nvisibility_timeout_s = {seconds}\n")).expect("written");
+        std::fs::write(&path, format!("{text}[audit_queue]\nvisibility_timeout_s = 60\n")).expect("written");
         self.config = loaded(&self.dir);
         self.again();
         for (operation, plight) in plights {
@@ -60,7 +60,7 @@ impl OnboardRig {
         }
         let waited = Mutex::new(Vec::new());
         let status = eventually("the environment is applied", limit, || async {
-            let query = handle.query(ApplyEnvironment::status, (), WorkflowQueryOptions::default());
+            let query = handle.query(UpdateEnvironment::status, (), WorkflowQueryOptions::default());
             let s = tokio::time::timeout(Duration::from_secs(5), query).await.ok()?.ok()?;
             if s.step == "done" {
                 return Some(s);
@@ -69,7 +69,7 @@ impl OnboardRig {
             if locked(&waited).last() != Some(&code) {
                 locked(&waited).push(code);
             }
-            let _ = handle.signal(ApplyEnvironment::resume, (), WorkflowSignalOptions::default()).await;
+            let _ = handle.signal(UpdateEnvironment::resume, (), WorkflowSignalOptions::default()).await;
             None
         })
         .await;

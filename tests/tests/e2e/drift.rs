@@ -5,6 +5,7 @@ use leadline_domain::EnvScope;
 use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
+use leadline_tests::harness::tools::wait_for;
 use leadline_tests::rig::facts;
 use leadline_tests::ways_in::{WaysIn, open_to};
 use serde_json::{Value, json};
@@ -226,6 +227,10 @@ async fn what_is_changed_past_us_is_named() {
         let (code, report) = look(&stack, look_again);
         assert_eq!((code, places(&report)), (Some(0), BTreeSet::new()), "{report}");
     }
+    // Temporal tells what is new and what was changed apart, by the type of workflow.
+    wait_for("an onboarding and an update have ended", Duration::from_secs(30), || {
+        ["OnboardOrganization", "UpdateOrganization"].map(|w| stack.temporal.completed(w)) == [1, 1]
+    });
     assert_eq!(plan(&["--repair"]).0, Some(0), "nothing more to put back");
     let kept = root.s3.get_bucket_lifecycle_configuration().bucket(&bucket).send().await.expect("rules");
     let mut rules: Vec<&str> = kept.rules().iter().filter_map(|r| r.id()).collect();

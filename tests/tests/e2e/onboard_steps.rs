@@ -196,21 +196,27 @@ async fn every_step_of_an_update_failed_and_cut_off_ends_the_same() {
     all_end_though_killed(&mut rig, &cut, &expected).await;
 }
 
-/// The environment is one: each way to fail meets all steps of one apply.
+/// An environment is one, and what hangs there hangs one after another: there are several, of servers of their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_of_an_environments_apply_failed_and_cut_off_ends_the_same() {
-    let dir = tempfile::tempdir().expect("folder");
-    let (_temporal, _aws, mut rig) = start(dir.path(), &[]).await;
-    let ways: [fn([FaultCode; 3]) -> Vec<Plight>; 3] =
-        [|_| vec![Plight::HangAfter], |codes| failures(codes).swap_remove(3), |codes| failures(codes).swap_remove(4)];
-    for (seconds, way) in (60..).zip(ways) {
-        let steps = STEPS.iter().filter(|(step, _)| OF_ENVIRONMENT.contains(step));
-        let plights: Vec<_> =
-            steps.flat_map(|(step, codes)| way(*codes).into_iter().map(move |p| (*step, p))).collect();
-        let (status, waited, wrong) = rig.environment_changed(seconds, &plights, LIMIT).await;
+    let steps: Vec<_> = STEPS.iter().filter(|(step, _)| OF_ENVIRONMENT.contains(step)).collect();
+    let failed = |nth: usize| steps.iter().flat_map(move |(step, codes)| each(step, failures(*codes).swap_remove(nth)));
+    let mut ways: Vec<Vec<_>> = vec![failed(3).collect(), failed(4).collect()];
+    for some in steps.chunks(2) {
+        ways.push(some.iter().flat_map(|(step, _)| each(step, vec![Plight::HangAfter])).collect());
+    }
+    let applied = ways.iter().map(|plights| async move {
+        let dir = tempfile::tempdir().expect("folder");
+        let (_temporal, _aws, mut rig) = start(dir.path(), &[]).await;
+        let (status, waited, wrong) = rig.environment_changed(plights, LIMIT).await;
         assert_eq!((rig.plights.left(""), wrong), (0, Vec::new()), "{plights:?}");
         let blocked = plights.iter().any(|(_, p)| blocks(p));
         assert_eq!(!waited.is_empty(), blocked, "only what a human has to mend waits for one: {waited:?}");
         assert!(status.schedules.len() == 1 && status.paused.is_none(), "{status:?}");
-    }
+    });
+    futures::stream::iter(applied).buffer_unordered(3).collect::<()>().await;
+}
+
+fn each(step: &'static str, plights: Vec<Plight>) -> impl Iterator<Item = (&'static str, Plight)> {
+    plights.into_iter().map(move |p| (step, p))
 }

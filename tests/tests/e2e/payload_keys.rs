@@ -5,6 +5,7 @@ use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
 use leadline_tests::rig::connect_plain;
+use leadline_tests::ways_in::{WaysIn, open_to};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,11 +62,16 @@ fn keys(stack: &Stack, more: &[&str]) -> (String, BTreeSet<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_learned_by_whoever_runs_and_old_payloads_stay_readable() {
-    let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let stack = Stack::start(&[Clinic::new("st-mary", "ward").with(&open_to("MARY"))]);
+    let ports = WaysIn::configure(&stack);
     let device = stack.device("st-mary").await;
     let mut worker = stack.worker();
     let bytes = |seed| SynthFormat::Pdf.write(&Spec::new(seed)).expect("a recording").remove(0).bytes;
     tokio::task::block_in_place(|| stack.provision());
+    let ways = WaysIn::start(&stack, ports);
+    let uploaded = |id: &str| wait_for("the upload is done", LIMIT, || ways.upload("st-mary", id)["done"] == true);
+    let first = ways.web("st-mary", "application/pdf", &bytes(4));
+    tokio::task::block_in_place(|| uploaded(&first));
     device.put("in/before.pdf", &bytes(1)).await.expect("written");
     let before = tokio::task::block_in_place(|| delivered(&stack, "before.pdf"));
     let old = tokio::task::block_in_place(|| keys(&stack, &[]));
@@ -83,6 +89,11 @@ async fn a_new_key_is_learned_by_whoever_runs_and_old_payloads_stay_readable() {
     let of = |f: &Value| f["workflow_id"].as_str().expect("an id").to_owned();
     assert_eq!(keys_in(&stack, &of(&before)).await, BTreeSet::from(["k1".to_owned()]));
     assert_eq!(keys_in(&stack, &of(&after)).await, BTreeSet::from([new.0.clone()]), "the new key encrypts");
+
+    // The gateway knows the first key only, and reads what the worker answers it with the new one.
+    let second = ways.web("st-mary", "application/pdf", &bytes(5));
+    tokio::task::block_in_place(|| uploaded(&second));
+    tokio::task::block_in_place(|| uploaded(&first));
 
     // Both are read by a command, and by this program's replay of histories.
     for f in [&before, &after] {

@@ -4,11 +4,10 @@
 use leadline_formats::synth;
 use leadline_tests::harness::past_us::{PastUs, session_of};
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
-use leadline_tests::harness::tools::{tools, wait_for};
+use leadline_tests::harness::tools::wait_for;
 use leadline_tests::rig::scope;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -203,17 +202,8 @@ fn looked_for_on_schedule(stack: &Stack) {
     let path = stack.environments().join("test.toml");
     let text = std::fs::read_to_string(&path).expect("environment file");
     std::fs::write(&path, format!("{text}\n[outcomes]\nwithin_h = 1\n")).expect("environment file");
-    let temporal = |args: &[&str]| {
-        let mut c = Command::new(tools().join("bin/temporal"));
-        c.args(args).args(["--address", &stack.temporal.address(), "--namespace", "default"]);
-        let out = c.output().expect("temporal runs");
-        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-    };
-    let triggered = temporal(&["schedule", "trigger", "--schedule-id", "outcomes/test/st-mary"]);
-    wait_for(&triggered, LIMIT, || {
-        temporal(&["workflow", "count", "--query", "WorkflowType = 'OutcomeCheck' AND ExecutionStatus = 'Completed'"])
-            .contains("Total: 1")
-    });
+    stack.temporal.cli(&["schedule", "trigger", "--schedule-id", "outcomes/test/st-mary"]).expect("triggered");
+    wait_for("the look is over", LIMIT, || stack.temporal.completed("OutcomeCheck") == 1);
     wait_for("the metric of the last look", LIMIT, || {
         stack.metrics().is_some_and(|m| m.contains("leadline_recordings_without_report{org=\"st-mary\"} 0"))
     });

@@ -1,7 +1,7 @@
 //! An organization from one environment to the next: only on evidence, only with the people's word, only what was shown.
 
 use leadline_tests::harness::stack::{Clinic, Stack};
-use leadline_tests::harness::tools::{Owned, tools, wait_for};
+use leadline_tests::harness::tools::{Owned, wait_for};
 use leadline_tests::ways_in::{Ports, WaysIn, open_to};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
@@ -47,20 +47,13 @@ impl TwoEnvironments {
         let text = std::fs::read_to_string(&path).expect("read");
         let ways = ways.replace("[gateway.", "[environment.test.gateway.");
         std::fs::write(&path, text + &ways).expect("written");
-        s.temporal(&["operator", "namespace", "create", "--namespace", "stage"]);
+        s.stack.temporal.make_namespace("stage");
         for name in ["LeadlineOrg", "LeadlineShare"] {
             let create =
                 ["operator", "search-attribute", "create", "--namespace", "stage", "--type", "Keyword", "--name"];
-            s.temporal(&[&create[..], &[name]].concat());
+            s.stack.temporal.cli(&[&create[..], &[name]].concat()).expect("made");
         }
         s
-    }
-
-    fn temporal(&self, args: &[&str]) {
-        let mut c = Command::new(tools().join("bin/temporal"));
-        let out = c.args(args).args(["--address", &self.stack.temporal.address()]).output().expect("temporal runs");
-        let text = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(out.status.success(), "temporal {args:?}: {text}");
     }
 
     fn edit(&self, org: &str, from: &str, to: &str) {

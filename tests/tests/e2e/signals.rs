@@ -150,6 +150,13 @@ fn signals() -> BTreeMap<String, BTreeSet<String>> {
             }
             signal |= line.starts_with("#[signal");
         }
+        // Several that a macro writes: each is named once as a type and once as what Temporal calls it.
+        let Some(each) = found.remove("$name") else { continue };
+        for line in text.lines().map(str::trim) {
+            if let Some((name, _)) = line.split_once(", \"").filter(|(n, r)| r.starts_with(&format!("{n}\","))) {
+                found.insert(name.to_owned(), each.clone());
+            }
+        }
     }
     found
 }

@@ -19,8 +19,8 @@ use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::rotate::RotateInput;
 use leadline_workflows::transfer::TransferInput;
 use leadline_workflows::{
-    ApplyEnvironment, CanaryRun, CollectEvidence, DriftCheck, IsolationProbe, OffboardOrganization,
-    OnboardOrganization, OutcomeCheck, RotateCredentials, TransferRecordings,
+    CanaryRun, CollectEvidence, DriftCheck, IsolationProbe, OffboardOrganization, OnboardOrganization, OutcomeCheck,
+    RotateCredentials, TransferRecordings, UpdateEnvironment, UpdateOrganization,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -177,22 +177,22 @@ async fn environments(stage: &Stage) {
     stage.script.fails("execute_stack", FaultCode::StackFailed);
     stage.script.answers("execute_stack", &BTreeMap::from([("Queue", "q")]));
     stage.script.answers("schedule_checks", &["drift/test"]);
-    let h = start!(stage, ApplyEnvironment, "environment", asked(plan(None, &[]), None));
-    stands!(h, ApplyEnvironment, "it waits", waits);
-    h.signal(ApplyEnvironment::resume, (), WorkflowSignalOptions::default()).await.expect("signalled");
+    let h = start!(stage, UpdateEnvironment, "environment", asked(plan(None, &[]), None));
+    stands!(h, UpdateEnvironment, "it waits", waits);
+    h.signal(UpdateEnvironment::resume, (), WorkflowSignalOptions::default()).await.expect("signalled");
     kept!(stage, h, "environment", Completed);
 
     prepared(stage, &[], Some(gates(1)));
     stage.script.answers("restore_settings", &["IngestQueue"]);
     stage.script.answers("schedule_checks", &["drift/test"]);
-    let h = start!(stage, ApplyEnvironment, "repaired", asked(plan(None, &["IngestQueue"]), None));
-    stands!(h, ApplyEnvironment, "it waits", |s: &ApplyStatus| !s.gates.is_empty());
-    assert!(update!(h, ApplyEnvironment::approve, approver("ann", "d1")).is_err(), "whoever asked");
-    update!(h, ApplyEnvironment::approve, approver("bob", "d1")).expect("approved");
+    let h = start!(stage, UpdateEnvironment, "repaired", asked(plan(None, &["IngestQueue"]), None));
+    stands!(h, UpdateEnvironment, "it waits", |s: &ApplyStatus| !s.gates.is_empty());
+    assert!(update!(h, UpdateEnvironment::approve, approver("ann", "d1")).is_err(), "whoever asked");
+    update!(h, UpdateEnvironment::approve, approver("bob", "d1")).expect("approved");
     kept!(stage, h, "environment-repaired", Completed);
 }
 
-/// New, waiting for credentials and then for somebody to have seen a breach; and promoted, by two.
+/// New, waiting for credentials and then for somebody to have seen a breach; and changed by a promotion, by two.
 async fn organizations(stage: &Stage) {
     let resume = WorkflowSignalOptions::default;
     prepared(stage, &["Add Bucket", "Add Role"], None);
@@ -212,12 +212,12 @@ async fn organizations(stage: &Stage) {
 
     prepared(stage, &["Modify BucketPolicy"], Some(gates(2)));
     onboarded(stage);
-    let h = start!(stage, OnboardOrganization, "promoted", asked(plan(Some(org()), &[]), Some(shown())));
-    stands!(h, OnboardOrganization, "it waits", |s: &ApplyStatus| !s.gates.is_empty());
+    let h = start!(stage, UpdateOrganization, "promoted", asked(plan(Some(org()), &[]), Some(shown())));
+    stands!(h, UpdateOrganization, "it waits", |s: &ApplyStatus| !s.gates.is_empty());
     for name in ["bob", "carol"] {
-        update!(h, OnboardOrganization::approve, approver(name, "d1")).expect("approved");
+        update!(h, UpdateOrganization::approve, approver(name, "d1")).expect("approved");
     }
-    kept!(stage, h, "onboard-promoted", Completed);
+    kept!(stage, h, "update-promoted", Completed);
 }
 
 /// Cancelled while it waited, closed by its gates, and a plan that is none.
@@ -234,7 +234,7 @@ async fn refused(stage: &Stage) {
     kept!(stage, h, "onboard-gate-closed", Failed);
 
     stage.script.fails("prepare_stack", FaultCode::StackPlanMismatch);
-    let h = start!(stage, ApplyEnvironment, "rejected", asked(plan(None, &[]), None));
+    let h = start!(stage, UpdateEnvironment, "rejected", asked(plan(None, &[]), None));
     kept!(stage, h, "environment-rejected", Failed);
 }
 
