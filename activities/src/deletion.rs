@@ -167,7 +167,7 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
     let mut out = Dismantled::default();
     delete_stack(deps, &scope.stack()).await?;
     out.removed.push(format!("stack {} with role {} and parameter", scope.stack(), scope.role_name()));
-    for share in config.shares.keys() {
+    for share in config.every_share() {
         deps.removal.secret(scope, share).await?;
         out.removed.push(format!("secret {}", scope.share_secret(share)));
     }
@@ -179,6 +179,16 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
     for storage in &config.storages {
         delete_bucket(deps, scope, *storage).await?;
         out.removed.push(format!("bucket {}", scope.storage_bucket(*storage)));
+    }
+    // What an earlier plan let go of is nobody's to delete here, and may hold recordings.
+    for storage in Storage::ALL.into_iter().filter(|s| *s != Storage::Data && !config.storages.contains(s)) {
+        if deps.removal.bucket_is_there(scope, storage).await? {
+            out.kept.push(Kept {
+                what: format!("bucket {}", scope.storage_bucket(storage)),
+                why: "the organization's file names no such storage any more: somebody has to look at what it holds"
+                    .into(),
+            });
+        }
     }
     if input.locked.versions == 0 {
         delete_bucket(deps, scope, Storage::Data).await?;

@@ -222,10 +222,9 @@ impl Engine {
         self.listed(query).await
     }
 
-    /// Ids of the transfers of an organization that are under way.
-    pub(crate) async fn running_transfers(&self, env: &EnvId, org: &OrgId) -> Result<Vec<String>, Fault> {
-        let of = ids::transfers(env, org);
-        self.listed(format!("ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{of}'")).await
+    /// Ids of what runs, of those that begin so.
+    pub(crate) async fn running_below(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        self.listed(format!("ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{prefix}'")).await
     }
 
     pub(crate) async fn running(&self, kind: &str, org: &OrgId, share: &ShareId) -> Result<Vec<String>, Fault> {

@@ -126,8 +126,11 @@ async fn end_checks(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<Str
     }
     let mut running = vec![ids::canary(env, org)];
     running.extend(schedules.iter().cloned());
-    running.extend(config.shares.keys().map(|share| ids::rotate(env, org, share)));
-    running.extend(engine.running_transfers(env, org).await?);
+    running.extend(config.every_share().map(|share| ids::rotate(env, org, share)));
+    // A subscription would be followed for months more: what it tells of has no way in any more.
+    for begun in [ids::transfers(env, org), ids::subscriptions(org)] {
+        running.extend(engine.running_below(&begun).await?);
+    }
     for id in running {
         engine.terminate(&id, "the organization is being off-boarded").await?;
     }
@@ -141,7 +144,8 @@ fn plan(deps: &Deps, org: &OrgId) -> Result<OffboardPlan, Fault> {
         digest: String::new(),
         stack: config.scope.stack(),
         bucket: config.scope.bucket(),
-        shares: config.shares.keys().cloned().collect(),
+        // One that was switched off may have a watch that waits for it.
+        shares: config.every_share().cloned().collect(),
         retention_days: deps.registry.snapshot().retention_days,
         gates: None,
     };
@@ -185,7 +189,10 @@ async fn end(engine: &Engine, input: &WatchInput) -> Result<WatchEnd, Fault> {
             out.listed = s.listed;
             break;
         }
-        if tokio::time::Instant::now() > limit {
+        // Switched off, it is not listed by anybody.
+        let off =
+            status.as_ref().and_then(|s| s.fault.as_ref()).is_some_and(|f| f.code == FaultCode::ConfigUnknownShare);
+        if off || tokio::time::Instant::now() > limit {
             out.note = Some(match status {
                 None => "no last listing: no worker had the watch".into(),
                 Some(s) => match s.fault {

@@ -9,6 +9,7 @@ use leadline_domain::{
     WorkerGroup,
 };
 use leadline_formats::sets::{Place, Role, SetRule, needs};
+use leadline_provisioning::config::ehr_key_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
@@ -132,6 +133,14 @@ pub struct OrgConfig {
     pub link_encodings: bool,
     /// Its ways in besides the shares, for canaries.
     pub doors: Doors,
+}
+
+impl OrgConfig {
+    /// Its shares, watched or not.
+    pub fn every_share(&self) -> impl Iterator<Item = &ShareId> {
+        let ehr = ehr_key_name();
+        self.secrets.iter().filter(move |s| Some(*s) != ehr.as_ref())
+    }
 }
 
 /// Whether a format is one of those that an organization delivers; none means all.

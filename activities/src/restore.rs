@@ -7,7 +7,7 @@ use crate::provision::part_way;
 use leadline_domain::drift::Difference;
 use leadline_domain::gates::Approval;
 use leadline_domain::{Fault, FaultCode};
-use leadline_provisioning::plan::{Names, compare, compares, wanted, without};
+use leadline_provisioning::plan::{Names, compare, compares, gone_with, wanted, without};
 use leadline_workflows::contracts::StackPlan;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +78,7 @@ async fn remake(deps: &Deps, plan: &StackPlan, approval: &Approval, template: &V
         let env = deps.registry.env();
         let physical = resources.iter().map(|(id, r)| (id.clone(), (r.resource_type.clone(), r.id.clone()))).collect();
         let names = Names::new(env.account(), env.region(), physical);
+        gone.extend(gone_with(template, &gone).into_iter().filter(|id| resources.contains_key(id)));
         let without = without(template, &gone, &names).map_err(|open| {
             let detail = format!("{} refer to what is gone in a way that is not known", open.join(", "));
             Fault::new(FaultCode::DriftFound, detail)

@@ -264,15 +264,20 @@ fn shown(gates: &Gates, e: &Evidence, now_ms: i64, out: &mut Vec<GateState>) {
     }
 }
 
-/// Every way in that is enabled, with every format that it takes; one that could not be tried is not passed over.
+/// Every way in that is enabled, with every format that it takes; one that could not be tried is not passed over. What was
+/// carried before the last apply shows nothing of what was applied.
 fn canaries(gates: &Gates, e: &Evidence, now_ms: i64) -> GateState {
     let (env, hours) = (&e.env, gates.canary_within_h);
     let mut why = Vec::new();
     let mut missing = Vec::new();
+    let applied_ms = e.applied.as_ref().map_or(i64::MIN, |a| a.run.at_ms);
     for (path, format) in &e.required {
         let run = e.canaries.iter().filter(|c| c.path == *path && c.format == *format).map(|c| &c.run);
         match run.max_by_key(|r| r.at_ms) {
-            Some(r) if r.passed && fresh(r, hours, now_ms) => {}
+            Some(r) if r.passed && fresh(r, hours, now_ms) && r.at_ms >= applied_ms => {}
+            Some(r) if r.passed && r.at_ms < applied_ms => {
+                missing.push(format!("{format} by {path} (the last was before the last apply)"));
+            }
             Some(r) if !r.passed => missing.push(format!("{format} by {path} (the last did not: {})", r.source)),
             _ => missing.push(format!("{format} by {path}")),
         }

@@ -72,7 +72,7 @@ fn who_counts() {
 #[test]
 fn each_gate_closes_by_itself() {
     type Break = fn(&mut Evidence);
-    let cases: [(Gate, Break); 14] = [
+    let cases: [(Gate, Break); 15] = [
         (Gate::Applied, |e| e.applied = None),
         (Gate::Applied, |e| e.inputs = "changed since".into()),
         (Gate::Applied, |e| e.applied.as_mut().unwrap().run.passed = false),
@@ -82,6 +82,8 @@ fn each_gate_closes_by_itself() {
         (Gate::Canaries, |e| e.canaries.truncate(1)),
         (Gate::Canaries, |e| e.canaries[0].run = run(25)),
         (Gate::Canaries, |e| e.canaries[0].run.at_ms = NOW + HOUR),
+        // Of what was there before.
+        (Gate::Canaries, |e| e.applied.as_mut().unwrap().run = run(0)),
         // The last one counts.
         (Gate::Canaries, |e| {
             let failed = Run { passed: false, ..run(0) };

@@ -204,7 +204,7 @@ fn every_resource_is_explained() {
         for t in templates {
             for name in t["Resources"].as_object().unwrap().keys() {
                 // Those of which there may be many are explained once.
-                let shown = [("AlarmReceiver", "<n>"), ("DeliverySigner", "<digest>"), ("Secret", "<share>")]
+                let shown = [("AlarmReceiver", "<digest>"), ("DeliverySigner", "<digest>"), ("Secret", "<share>")]
                     .iter()
                     .find(|(many, _)| name.starts_with(many))
                     .map_or_else(|| name.clone(), |(many, each)| format!("{many}{each}"));

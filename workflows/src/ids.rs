@@ -57,7 +57,13 @@ pub fn watch(org: &OrgId, share: &ShareId) -> String {
 #[must_use]
 pub fn subscription(org: &OrgId, name: &str) -> String {
     let h = leadline_domain::Digest::of(name.as_bytes()).to_hex();
-    format!("subscription/{org}/{}", &h[..32])
+    format!("{}{}", subscriptions(org), &h[..32])
+}
+
+/// What the ids of all subscriptions that are followed for an organization begin with.
+#[must_use]
+pub fn subscriptions(org: &OrgId) -> String {
+    format!("subscription/{org}/")
 }
 
 /// Id of an [`crate::OnboardOrganization`] or [`crate::UpdateOrganization`]: one of them at a time for an organization.

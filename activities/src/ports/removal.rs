@@ -19,6 +19,12 @@ pub trait Removal: Send + Sync {
     /// `store.access_denied`, `credential.*`.
     async fn key(&self, scope: &OrgScope, days: i32) -> Result<bool, Fault>;
 
+    /// Whether there is a bucket of a storage.
+    ///
+    /// # Errors
+    /// `store.*`.
+    async fn bucket_is_there(&self, scope: &OrgScope, storage: Storage) -> Result<bool, Fault>;
+
     /// Deletes the bucket of a storage, which must be empty. `false`: there was none.
     ///
     /// # Errors

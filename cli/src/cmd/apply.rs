@@ -12,7 +12,7 @@ use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_provisioning::{CurrentStack, Plan, Refusal};
 use leadline_workflows::contracts::{ApplyInput, Operator};
 use leadline_workflows::offboard::OffboardStatus;
-use leadline_workflows::onboard::ApplyStatus;
+use leadline_workflows::onboard::{ApplyStatus, WAITING};
 use leadline_workflows::{OnboardOrganization, UpdateEnvironment, UpdateOrganization, ids};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -419,8 +419,11 @@ pub(crate) async fn tell_status(applying: &Applying, offboarding: Option<Offboar
             super::offboard::tell_lines(o);
         }
     }
-    Ok(match (ended, status.and_then(|s| s.paused)) {
-        (Ended::Well { .. }, _) | (Ended::Running, None) => Code::Ok,
+    let waits = status.is_some_and(|s| s.paused.is_some() || s.step == WAITING);
+    let leaves = offboarding.as_ref().is_some_and(super::offboard::waits);
+    Ok(match ended {
+        Ended::Well { .. } if !leaves => Code::Ok,
+        Ended::Running if !waits && !leaves => Code::Ok,
         _ => Code::NotWell,
     })
 }
@@ -429,7 +432,9 @@ pub(crate) async fn tell_status(applying: &Applying, offboarding: Option<Offboar
 pub(crate) async fn cannot_mend(f: Fault) -> Result<bool, Failure> {
     match f.code {
         FaultCode::StackFailed | FaultCode::StackNameTaken | FaultCode::StackTerminal => {
-            output::note("  it waits; once mended it goes on within a minute, or at once by `leadline org resume ORG`");
+            output::note(
+                "  it waits; once mended it goes on within a minute, or at once when this command is given again",
+            );
             Err(f.into())
         }
         _ => Ok(false),

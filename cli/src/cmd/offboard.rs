@@ -170,7 +170,12 @@ fn tell(s: &OffboardStatus, format: Format) -> Code {
     } else {
         tell_lines(s);
     }
-    if s.paused.is_some() || s.step == WAITING { Code::NotWell } else { Code::Ok }
+    if waits(s) { Code::NotWell } else { Code::Ok }
+}
+
+/// Whether it stands until a human does something.
+pub(crate) fn waits(s: &OffboardStatus) -> bool {
+    s.paused.is_some() || s.step == WAITING || s.step == WAITING_TO_DELETE
 }
 
 /// Where an off-boarding stands, with its certificates.

@@ -16,7 +16,7 @@ pub use drift::{
 };
 pub use held::{Announced, Wanted, strays, unnamed_losses, unnamed_remakes};
 pub use identity::Identity;
-pub use remake::without;
+pub use remake::{gone_with, without};
 pub use taken::failed_because;
 
 use crate::config::{Config, Environment, Jurisdictions, Organization};

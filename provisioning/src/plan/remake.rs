@@ -34,6 +34,18 @@ pub fn without(template: &Value, gone: &[String], names: &Names) -> Result<Value
     if open.is_empty() { Ok(out) } else { Err(open) }
 }
 
+/// Subscriptions of the topics that are gone (logical ids): SNS deletes them with their topic, and CloudFormation, which finds
+/// the topic's name in them unchanged, would not make them again.
+#[must_use]
+pub fn gone_with(template: &Value, gone: &[String]) -> Vec<String> {
+    let of_gone = |r: &Value| {
+        r["Type"] == "AWS::SNS::Subscription"
+            && r["Properties"]["TopicArn"]["Ref"].as_str().is_some_and(|t| gone.iter().any(|g| g == t))
+    };
+    let all = template["Resources"].as_object().into_iter().flatten();
+    all.filter(|(_, r)| of_gone(r)).map(|(id, _)| id.clone()).collect()
+}
+
 /// Resolves all references of a value that has one to something gone.
 fn settle(id: &str, v: &mut Value, gone: &[String], names: &Names, open: &mut Vec<String>) {
     if !mentions(v, gone) {
@@ -123,6 +135,17 @@ mod tests {
         assert_eq!(t["Resources"]["Topic"].get("DependsOn"), None);
         assert_eq!(t["Resources"]["Topic"]["Properties"]["Name"], json!({"Ref": "Other"}), "what does not refer to it");
         assert_eq!(t["Outputs"]["QueueUrl"]["Value"], "https://sqs/1/q");
+    }
+
+    #[test]
+    fn receivers_go_with_their_topic() {
+        let receiver =
+            |topic: &str| json!({"Type": "AWS::SNS::Subscription", "Properties": {"TopicArn": {"Ref": topic}}});
+        let mut t = template();
+        t["Resources"]["Ours"] = receiver("Topic");
+        t["Resources"]["OfAnother"] = receiver("Other");
+        assert_eq!(gone_with(&t, &["Topic".to_owned()]), ["Ours"]);
+        assert!(gone_with(&t, &["Queue".to_owned()]).is_empty());
     }
 
     #[test]

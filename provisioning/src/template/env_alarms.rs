@@ -6,6 +6,7 @@ use super::resources::{Alarm, Dimension, Subscription, Topic, TopicPolicy};
 use super::value::{Text, tag_list};
 use crate::config::{Environment, Receiver};
 use leadline_domain::EnvScope;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
@@ -33,13 +34,16 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &B
         },
         &[],
     );
-    for (i, receiver) in env.alarms.receivers.iter().enumerate() {
+    for receiver in &env.alarms.receivers {
         let (protocol, endpoint) = match receiver {
             Receiver::Email(a) => ("email", a),
             Receiver::Https(u) => ("https", u),
         };
         let s = Subscription { topic_arn: topic.clone(), protocol, endpoint: endpoint.clone() };
-        t.add(&format!("AlarmReceiver{}", i + 1), &s, &[]);
+        // Named after what it is. SNS gives the same endpoint the same subscription: one that took over another's name would
+        // be made first, and unsubscribed with that other one.
+        let digest = hex::encode(Sha256::digest(format!("{protocol} {endpoint}")));
+        t.add(&format!("AlarmReceiver{}", &digest[..8]), &s, &[]);
     }
     let (depth, age) = ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage");
     for (id, name, queue, metric, threshold, text) in [

@@ -87,8 +87,8 @@ resource!(
 );
 
 resource!(
-    /// A name of a key.
-    Alias = "AWS::KMS::Alias", stateful: false {
+    /// A name of a key. It stays with the key, which nobody would find without it.
+    Alias = "AWS::KMS::Alias", stateful: true {
         alias_name: String,
         target_key_id: Text,
     }

@@ -68,13 +68,13 @@ impl PastUs {
     ///
     /// # Panics
     /// When it is refused.
-    pub fn query(&self, service: &str, version: &str, parameters: &[(&str, &str)]) {
+    pub fn query(&self, service: &str, version: &str, parameters: &[(&str, &str)]) -> String {
         let mut c = self.request(service, "application/x-www-form-urlencoded");
         c.arg("--data-urlencode").arg(format!("Version={version}"));
         for (k, v) in parameters {
             c.arg("--data-urlencode").arg(format!("{k}={v}"));
         }
-        sent(c);
+        sent(c)
     }
 
     /// A request in the JSON protocol, likewise.
@@ -98,7 +98,9 @@ impl PastUs {
     }
 }
 
-fn sent(mut c: Command) {
+fn sent(mut c: Command) -> String {
     let out = c.output().expect("curl runs");
-    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    said
 }

@@ -143,6 +143,9 @@ impl Removal for Nothing {
     async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {
         Err(unused())
     }
+    async fn bucket_is_there(&self, _: &OrgScope, _: Storage) -> Result<bool, Fault> {
+        Err(unused())
+    }
     async fn bucket(&self, _: &OrgScope, _: Storage) -> Result<bool, Fault> {
         Err(unused())
     }

@@ -275,6 +275,10 @@ async fn lets_go(root: &PastUs, bucket: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let stack = Stack::start(&[Clinic::new("st-mary", "ward")]);
+    let file = stack.environments().join("test.toml");
+    let text = std::fs::read_to_string(&file).expect("read");
+    let receiver = "[alarms]\nreceivers = [{ email = \"oncall@example.org\" }]\n";
+    std::fs::write(&file, format!("{text}\n{receiver}")).expect("written");
     let mut worker = stack.worker();
     stack.provision();
     let root = PastUs::new(&stack.aws.url()).await;
@@ -353,6 +357,9 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let said = stack.ok(&["env", "apply", "test", "--repair"]);
     assert!(said.contains("made again"), "{said}");
     assert_eq!(look(&stack, &env).0, Some(0));
+    let list = [("Action", "ListSubscriptionsByTopic"), ("TopicArn", &topic())];
+    let told = root.query("sns", "2010-03-31", &list);
+    assert!(told.contains("oncall@example.org"), "a topic without receivers tells nobody: {told}");
     let repair = ["org", "onboard", "st-mary", "--env", "test", "--repair"];
     let refused = stack.run(&repair);
     let said = String::from_utf8_lossy(&refused.stderr);

@@ -1,9 +1,13 @@
 //! An organization leaves: nothing new is taken, what was under way is delivered, what there is is listed and held.
 
+use leadline_activities::engine::Engine;
+use leadline_domain::{EnvScope, OrgId};
 use leadline_tests::fleet::{Login, jobs, judge_messages, write_all};
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
+use leadline_tests::rig::{connect, facts};
+use leadline_workflows::subscription::Seen;
 use std::process::{Output, Stdio};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -298,6 +302,18 @@ async fn where_nothing_is_locked_nothing_is_left_and_it_can_come_back() {
         let _ = stack.ok(&["transfer", "st-mary", "--env", "test", "--from", "data", "--to", "processing"]);
     });
     assert_eq!(versions(&root, &copies).await, Some(2));
+    let alias = "alias/leadline-test-st-mary";
+    let key = root.kms.describe_key().key_id(alias).send().await.expect("a key");
+    let key = key.key_metadata.expect("described").key_id;
+    // A share that was switched off, and an EHR's subscription that is followed for months.
+    let open = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, open.replace("[share.ward]", "[share.ward]\nenabled = false")).expect("written");
+    let engine = Engine::new(connect(&stack.temporal.address()).await);
+    let (org, seen) = (OrgId::new("st-mary").expect("an id"), Seen { number: 7, at_ms: 1 });
+    engine
+        .subscription_advance(&EnvScope::new(&facts("test")).main_queue(), &org, "urn:of-the-ehr", seen)
+        .await
+        .expect("followed");
     // An upload that nobody completed.
     root.s3.create_multipart_upload().bucket(&bucket).key("staging/abandoned").send().await.expect("begun");
     tokio::task::block_in_place(|| {
@@ -316,8 +332,10 @@ async fn where_nothing_is_locked_nothing_is_left_and_it_can_come_back() {
     for b in [&bucket, &copies] {
         assert_eq!(versions(&root, b).await, None, "bucket {b} is gone");
     }
-    let key = root.kms.describe_key().key_id("alias/leadline-test-st-mary").send().await;
-    assert!(key.is_err(), "the key has lost its name");
+    assert!(root.kms.describe_key().key_id(alias).send().await.is_err(), "the key has lost its name");
+    let left = root.kms.describe_key().key_id(key).send().await.expect("described");
+    assert!(left.key_metadata.is_some_and(|m| m.deletion_date.is_some()), "the key goes as well");
+    std::fs::write(&file, open).expect("written");
     tokio::task::block_in_place(|| {
         stack.onboard(&clinic);
         let show = stack.ok(&["org", "show", "st-mary", "--env", "test"]);

@@ -34,6 +34,11 @@ impl Removal for AwsSettingsReader {
         Ok(true)
     }
 
+    async fn bucket_is_there(&self, scope: &OrgScope, storage: Storage) -> Result<bool, Fault> {
+        let r = self.s3.head_bucket().bucket(scope.storage_bucket(storage)).send().await;
+        Ok(there(Service::S3, "HeadBucket", &["NotFound", "NoSuchBucket"], r)?.is_some())
+    }
+
     async fn bucket(&self, scope: &OrgScope, storage: Storage) -> Result<bool, Fault> {
         let name = scope.storage_bucket(storage);
         let r = self.s3.delete_bucket().bucket(&name).send().await;
