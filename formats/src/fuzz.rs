@@ -45,6 +45,7 @@ fn parsers(family: &str) -> Vec<Parser> {
         "wfdb" => vec![Box::new(wfdb::HeaderMachine::new())],
         "xml" => vec![
             Box::new(xml::Xml::new()),
+            Box::new(xml::jis::Jis::new()),
             Box::new(utf16::Utf16::new(utf16::Order::Little)),
             Box::new(utf16::Utf16::new(utf16::Order::Big)),
         ],

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::pdf_scan::{self, BEFORE};
 use crate::engine::Report;
 use crate::{Evidence, Format, Inspection, Inspector, Part, Verdict, sniff, xml};
 
@@ -84,7 +85,9 @@ fn open_end(format: Format, named: Format, head: &[u8], tail: &[u8]) -> Option<P
     match format {
         Format::Pdf if tail.len() >= 4096 && memchr::memmem::find(tail, b"%%EOF").is_none() => {
             // Junk after the marker may be longer than the tail; only an object there proves an open revision.
-            (memchr::memmem::find(tail, b" obj").is_some()).then_some(Part::EofMarker)
+            memchr::memmem::find_iter(tail, b" obj")
+                .any(|at| pdf_scan::is_object(&tail[at.saturating_sub(BEFORE)..at], &tail[at + 4..]))
+                .then_some(Part::EofMarker)
         }
         // A volume of a split archive has no directory.
         Format::Zip

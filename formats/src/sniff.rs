@@ -77,8 +77,9 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
         return watched(Format::Mat4, document::mat4::Mat4::new(big));
     }
     let pdf = memchr::memmem::find(&head[..head.len().min(1024 + 5)], b"%PDF-").filter(|at| *at <= 1024);
-    // Behind its first bytes the mark may be part of a text that speaks of it or holds it.
-    if let Some(choice) = text(head, depth).filter(|_| pdf != Some(0)) {
+    // Behind its first bytes the mark may be part of a text that speaks of it or holds it. What writers of pages leave in
+    // front of a document is no such text.
+    if let Some(choice) = text(head, depth, pdf.is_some()).filter(|_| pdf != Some(0)) {
         return choice;
     }
     if pdf.is_some() {
@@ -90,13 +91,16 @@ pub(crate) fn choose(head: &[u8], depth: u8) -> Choice {
     checked(Format::Unknown, document::unknown::Unknown::new())
 }
 
-fn text(head: &[u8], depth: u8) -> Option<Choice> {
+fn text(head: &[u8], depth: u8, pdf: bool) -> Option<Choice> {
     if let Some(order) = xml::utf16::recognize(head) {
         return Some(checked(Format::Xml, xml::utf16::Utf16::new(order)));
     }
     let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
     let body = body.trim_ascii_start();
-    if xml::recognize(body) {
+    if xml::recognize(body) && (!pdf || xml::says_so(body)) {
+        if xml::jis::recognize(body) {
+            return Some(checked(Format::Xml, xml::jis::Jis::new()));
+        }
         return Some(checked(Format::Xml, xml::Xml::new()));
     }
     if document::hl7::recognize(head) {

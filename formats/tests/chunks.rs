@@ -55,6 +55,40 @@ fn a_late_header_of_an_encapsulated_document() {
     assert_eq!(in_pieces(&bytes, &[100]), inspect_bytes(&bytes));
 }
 
+/// Escapes, references, codes of two bytes, pieces of documents: what has to be seen together.
+#[test]
+fn what_is_torn_is_read_as_one() {
+    let pdf = samples::synth(leadline_formats::synth::SynthFormat::Pdf);
+    let letters = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &pdf);
+    let escaped: String = letters[..400].chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let (first, last) = letters.split_at(letters.len() / 2);
+    let observation = "OBX|1|ED|a^b||^a^pdf^Base64^";
+    let mut open = samples::utf16(&samples::philips(1), true);
+    open.extend(b"\r\n");
+    let contents: Vec<Vec<u8>> = vec![
+        format!(r#"{{"resourceType":"a","data":"{escaped}\\/"}}"#).into_bytes(),
+        br#"{"a":"\u12"}"#.to_vec(),
+        br#"{"a":"\u12\"#.to_vec(),
+        b"<?xml version=\"1.0\"?><ECG><SUBJECT/>&#13;&amp;&x;&<CHANNEL DATA='QUJD&#10;QUJD'/></ECG>".to_vec(),
+        b"<?xml version='1.0' encoding='ISO-2022-JP'?><zqecg>\x1b$B<<&\x1b(B</zqecg>\x1b".to_vec(),
+        open.clone(),
+        [&open[..open.len() - 2], b"\n"].concat(),
+        [&pdf[..], b"an object, 12 0 object, 12 0 obj"].concat(),
+        format!("\x0bMSH|^~\\&|A\r{observation}{first}|F\r{observation}{last}|F\r\x1c\n").into_bytes(),
+        format!("\x0bMSH|^~\\&|A\r{observation}{first}\rADD|{last}|F\r\x1c\r").into_bytes(),
+        format!("BHS|^~\\&|A\rMSH|^~\\&|A\r{observation}{letters}\r{observation}{letters}\rBTS|1\rB").into_bytes(),
+    ];
+    for (n, bytes) in contents.iter().enumerate() {
+        let once = inspect_bytes(bytes);
+        for size in [1, 3, 7, 64] {
+            assert_eq!(in_pieces(bytes, &[size]), once, "{n} in pieces of {size}");
+        }
+        for at in (1..bytes.len()).filter(|at| bytes.len() < 1200 || at % 397 == 0 || bytes.len() - at < 40) {
+            assert_eq!(in_pieces(bytes, &[at, bytes.len()]), once, "{n} torn at {at}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

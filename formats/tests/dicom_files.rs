@@ -187,3 +187,82 @@ fn pixels_have_to_be_as_many_as_the_image_says() {
     assert_eq!(look(&image(&samples::wave(1800), b"3 ")).1, Verdict::Malformed);
     assert_eq!(look(&[&whole, &b"\r\n"[..]].concat()).1, Verdict::Suspect);
 }
+
+/// PS3.3 A.33.7: a state refers to samples.
+#[test]
+fn a_presentation_state_of_waveforms_has_none() {
+    for class in [&b"1.2.840.10008.5.1.4.1.1.9.100.1\0"[..], b"1.2.840.10008.5.1.4.1.1.9.100.2\0"] {
+        let data = [explicit(0x0008_0016, b"UI", class), explicit(0x0070_0080, b"CS", b"AB")].concat();
+        assert_eq!(look(&file(EXPLICIT, &data)), (Format::Dicom, Verdict::Unverifiable));
+    }
+}
+
+#[test]
+fn references_to_pixels_are_deflated_too() {
+    let data = [explicit(0x0008_0016, b"UI", IMAGE), explicit(0x0008_0018, b"UI", b"1.2\0")].concat();
+    for syntax in [DEFLATED, b"1.2.840.10008.1.2.4.95", b"1.2.840.10008.1.2.4.205\0"] {
+        let whole = file(syntax, &samples::deflate(&data));
+        assert_eq!(look(&whole), (Format::Dicom, Verdict::Unverifiable), "{syntax:?}");
+        assert_eq!(look(&whole[..whole.len() - 1]).1, Verdict::Partial, "{syntax:?}");
+    }
+}
+
+#[test]
+fn the_file_meta_information_may_be_large_or_without_types() {
+    let items = implicit(0xFFFE_E000, &group(explicit, long));
+    let data = [explicit(0x0008_0016, b"UI", ECG), long(0x5400_0100, b"SQ", &items)].concat();
+    let meta = |element: Vec<u8>| [&[0; 128], &b"DICM"[..], &element, &data].concat();
+    let syntax = explicit(0x0002_0010, b"UI", EXPLICIT);
+    let large = meta([syntax, long(0x0002_0102, b"OB", &samples::wave(70_000))].concat());
+    let bare = meta([implicit(0x0002_0001, &[0, 1]), implicit(0x0002_0010, EXPLICIT)].concat());
+    for whole in [&large, &bare] {
+        assert_eq!(look(whole), (Format::DicomWaveform, Verdict::Complete));
+        no_cut_is_complete(whole);
+    }
+    assert_eq!(look(&large[..9000]).1, Verdict::Partial);
+    // Nothing else is that large.
+    assert_eq!(look(&meta(long(0x0002_0016, b"OB", &samples::wave(70_000)))).1, Verdict::Malformed);
+}
+
+#[test]
+fn an_element_without_a_type_is_read_over() {
+    let items = implicit(0xFFFE_E000, &group(explicit, long));
+    let whole = |vr: &[u8; 2], value: &[u8]| {
+        let parts = [explicit(0x0008_0016, b"UI", ECG), explicit(0x0009_1010, vr, value)].concat();
+        file(EXPLICIT, &[parts, long(0x5400_0100, b"SQ", &items)].concat())
+    };
+    for vr in [b"  ", b"\0\0", b"--", b"??"] {
+        assert_eq!(look(&whole(vr, b"abcd")), (Format::DicomWaveform, Verdict::Complete), "{vr:?}");
+        no_cut_is_complete(&whole(vr, b"abcd"));
+    }
+    assert_eq!(look(&whole(b"??", b"")).1, Verdict::Complete);
+    assert_eq!(look(&whole(b"\0\0", b"")).1, Verdict::Unverifiable, "it may be unwritten");
+    for vr in [b"lo", b" ?", b"\x04\0"] {
+        assert_eq!(look(&whole(vr, b"abcd")).1, Verdict::Malformed, "{vr:?}");
+    }
+    // Blanks all over are no element.
+    let padded = [&file(EXPLICIT, &explicit(0x0008_0016, b"UI", b"1.2\0"))[..], &[b' '; 40]].concat();
+    assert_eq!(look(&padded).1, Verdict::Malformed);
+}
+
+/// PS3.3 C.7.6.3.1.2.
+#[test]
+fn pixels_that_share_colours_are_fewer() {
+    for (name, len, verdict) in [
+        (&b"YBR_FULL_422"[..], 600, Verdict::Complete),
+        (b"YBR_PARTIAL_422 ", 600, Verdict::Complete),
+        (b"YBR_PARTIAL_422 ", 598, Verdict::Malformed),
+        (b"YBR_FULL", 600, Verdict::Malformed),
+    ] {
+        let parts = [
+            explicit(0x0008_0016, b"UI", IMAGE),
+            explicit(0x0028_0002, b"US", &3u16.to_le_bytes()),
+            explicit(0x0028_0004, b"CS", name),
+            explicit(0x0028_0010, b"US", &20u16.to_le_bytes()),
+            explicit(0x0028_0011, b"US", &15u16.to_le_bytes()),
+            explicit(0x0028_0100, b"US", &8u16.to_le_bytes()),
+            long(0x7FE0_0010, b"OW", &samples::wave(len)),
+        ];
+        assert_eq!(look(&file(EXPLICIT, &parts.concat())).1, verdict, "{name:?} {len}");
+    }
+}

@@ -329,3 +329,120 @@ fn a_quick_look_finds_declared_lengths() {
         assert_eq!(looked.map(|inspection| inspection.verdict), Some(Verdict::Partial), "{name}");
     }
 }
+
+/// XML 1.0, 4.1: a line break of another system is a reference, and white space between the letters of base64.
+#[test]
+fn references_in_the_data_of_a_lead_are_resolved() {
+    let philips = samples::philips(12);
+    let at = philips.find("numberofleads").expect("an attribute");
+    let at = at + philips[at..].find('>').expect("an end") + 101;
+    let muse = String::from_utf8(samples::synth(SynthFormat::MuseXml)).expect("text");
+    let lead = muse.find("<WaveFormData>\n").expect("a lead") + 100;
+    let mortara = String::from_utf8(samples::mortara()).expect("text");
+    let data = mortara.find("DATA=\"").expect("a channel") + 106;
+    for (name, text, at) in [("philips", philips, at), ("muse", muse, lead), ("mortara", mortara, data)] {
+        let plain = inspect_bytes(text.as_bytes());
+        assert_eq!(plain.verdict, Verdict::Complete, "{name}");
+        for reference in ["&#13;\n", "&#xD;&#xA;", "&#10;", "&#32;", "&#9;"] {
+            let changed = format!("{}{reference}{}", &text[..at], &text[at..]);
+            let found = inspect_bytes(changed.as_bytes());
+            assert_eq!(found.verdict, Verdict::Complete, "{name} {reference}: {}", found.summary());
+            assert_eq!(found.identity, plain.identity, "{name} {reference}");
+        }
+        // A letter of base64 is one; other characters are none.
+        let letter = format!("{}&#{};{}", &text[..at], text.as_bytes()[at], &text[at + 1..]);
+        assert_eq!(inspect_bytes(letter.as_bytes()), Inspection { ..plain.clone() }, "{name}");
+        let other = format!("{}&amp;{}", &text[..at], &text[at..]);
+        assert_eq!(inspect_bytes(other.as_bytes()).verdict, Verdict::Malformed, "{name}");
+    }
+}
+
+#[test]
+fn markup_in_front_of_other_bytes_proves_nothing() {
+    let other = samples::wave(4000);
+    let hollow = [&other[..2000], &[0; 100], &other[..900]].concat();
+    for behind in [&other, &hollow] {
+        let head = &b"<Header>\r\n <Rate>500</Rate>\r\n</Header>\r\n"[..];
+        assert_eq!(inspect_bytes(&[head, behind].concat()).verdict, Verdict::Unverifiable);
+        assert_eq!(inspect_bytes(&[&b"<ECGDATA v=1>"[..], behind].concat()).verdict, Verdict::Unverifiable);
+        let declared = [&b"<?xml version=\"1.0\"?>"[..], head, behind].concat();
+        assert_eq!(inspect_bytes(&declared).verdict, Verdict::Malformed);
+        assert_eq!(inspect_bytes(&[&b"<zqecg/>"[..], behind].concat()).verdict, Verdict::Malformed);
+    }
+    assert_eq!(inspect_bytes(b"<a>1</a> and more").verdict, Verdict::Unverifiable);
+}
+
+/// A script's warning is markup of no known root.
+#[test]
+fn a_pdf_behind_a_piece_of_markup_is_one() {
+    let pdf = samples::synth(SynthFormat::Pdf);
+    for before in ["<br />\n<b>Warning</b>: x in y.php on line 1<br />\n", "<p>done</p>", "<!-- a page -->\n"] {
+        let bytes = [before.as_bytes(), &pdf].concat();
+        let found = inspect_bytes(&bytes);
+        assert_eq!((found.format, found.verdict), (Format::Pdf, Verdict::Complete), "{before}: {}", found.summary());
+        assert_eq!(inspect_bytes(&bytes[..bytes.len() - 8]).verdict, Verdict::Partial, "{before}");
+    }
+    for xml in ["<?xml version=\"1.0\"?><a>%PDF-1.4</a>", "<zqecg>%PDF-1.4</zqecg>"] {
+        assert_ne!(inspect_bytes(xml.as_bytes()).format, Format::Pdf, "{xml}");
+    }
+}
+
+/// What a channel of texts appends has one byte a character.
+#[test]
+fn a_line_end_of_one_byte_behind_utf_16_is_suspect() {
+    for little in [true, false] {
+        let whole = samples::utf16(&samples::philips(2), little);
+        for behind in [&b"\n"[..], b"\r", b"\r\n", b"\n\n"] {
+            let found = inspect_bytes(&[&whole, behind].concat());
+            assert_eq!(found.verdict, Verdict::Suspect, "{behind:?}: {}", found.summary());
+            assert_eq!(found.format, Format::PhilipsXml);
+            let open = [&whole[..whole.len() - 2], behind].concat();
+            assert_eq!(inspect_bytes(&open).verdict, Verdict::Partial, "{behind:?}");
+        }
+        for text in ["\n", "\r\n", "\n\r"] {
+            let text = samples::utf16(&(samples::philips(2) + text), little);
+            assert_eq!(inspect_bytes(&text).verdict, Verdict::Complete);
+        }
+        assert_eq!(inspect_bytes(&[&whole[..], b">"].concat()).verdict, Verdict::Partial);
+        assert_eq!(inspect_bytes(&[&whole[..], b">\n"].concat()).verdict, Verdict::Malformed);
+    }
+}
+
+/// RFC 1468: between `ESC $` and `ESC (` the bytes of `<`, `&` and quotes are halves of characters.
+#[test]
+fn two_byte_codes_are_no_markup() {
+    let name = "\x1b$B<1\"&>>==<\x1b(B and \x1b$(D<&&<\x1b(B";
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"iso-2022-jp\"?><AnnotatedECG><id root=\"1.2\"/><name use='{name}'>{name}</name>\
+         <digits>1 2 3</digits></AnnotatedECG>\n"
+    );
+    let found = inspect_bytes(text.as_bytes());
+    assert_eq!((found.format, found.verdict), (Format::Aecg, Verdict::Complete), "{}", found.summary());
+    samples::no_cut_is_complete(text.trim_end().as_bytes());
+    let wrong = text.replace("</name>", "</nom>");
+    assert_eq!(inspect_bytes(wrong.as_bytes()).verdict, Verdict::Malformed);
+    assert_ne!(inspect_bytes(text.replace("iso-2022-jp", "utf-8").as_bytes()).verdict, Verdict::Complete);
+}
+
+/// ISO 32000-1, 7.3.10: an object has two numbers.
+#[test]
+fn a_text_behind_a_pdf_that_speaks_of_objects_opens_none() {
+    let pdf = samples::synth(SynthFormat::Pdf);
+    let look = |behind: &str| {
+        let bytes = [&pdf, behind.as_bytes()].concat();
+        let tail = bytes.len() - 4096.min(bytes.len());
+        let quick = quick_look(&bytes[..4096.min(bytes.len() - 1)], &bytes[tail..], bytes.len() as u64);
+        (inspect_bytes(&bytes).verdict, quick.is_some())
+    };
+    let far = "-".repeat(5000);
+    for text in
+        ["<!-- an object cache, <b>1 object</b> -->", "12 0 object", "1 obj", "a 0 obj ", "12 a obj", "12 obj 0 obj"]
+    {
+        assert_eq!(look(&format!("{text}\n")), (Verdict::Suspect, false), "{text}");
+        assert_eq!(look(&format!("{far}{text}\n")), (Verdict::Suspect, false), "{text}");
+    }
+    for text in ["12 0 obj", "12 0 obj\n<<", "12\r\n0 obj<</A 1>>", "12 00000 obj[1]"] {
+        assert_eq!(look(&format!("{text}\n")).0, Verdict::Partial, "{text}");
+        assert_eq!(look(&format!("{far}\n{text}\n")), (Verdict::Partial, true), "{text}");
+    }
+}

@@ -171,3 +171,111 @@ fn compressed_scp_samples_have_the_same_trace() {
     other[section + 16] = 1;
     assert_eq!(inspect_bytes(&other).identity.trace, None);
 }
+
+fn atom(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+}
+
+#[test]
+fn a_segment_of_a_stream_has_no_movie() {
+    let parts = [
+        atom(b"styp", b"msdh\0\0\0\0msdhmsix"),
+        atom(b"sidx", &[0; 32]),
+        atom(b"moof", &atom(b"mfhd", &[0, 0, 0, 0, 0, 0, 0, 1])),
+        atom(b"mdat", &samples::wave(3000)),
+    ];
+    let segment = parts.concat();
+    assert_eq!(samples::look(&segment), (Format::Mp4, Verdict::Unverifiable));
+    assert_eq!(samples::look(&segment[..segment.len() - 1]).1, Verdict::Partial);
+    assert_eq!(samples::look(&parts[..2].concat()).1, Verdict::Partial);
+    // The segment of a file names its movie first.
+    let film = [atom(b"ftyp", b"isom\0\0\0\x01isom"), parts[2].clone(), parts[3].clone()].concat();
+    assert_eq!(samples::look(&film).1, Verdict::Partial);
+}
+
+/// Compressed sound in QuickTime counts samples (here 64 in 34 bytes) and gives each the size of one.
+#[test]
+fn samples_of_compressed_sound_are_no_bytes() {
+    let full = |kind: &[u8; 4], words: &[u32]| {
+        atom(kind, &words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>())
+    };
+    let head = [atom(b"ftyp", b"qt  \0\0\x02\0qt  "), atom(b"wide", b"")].concat();
+    let film = |samples: u32, at: u32| {
+        let tables =
+            [full(b"stco", &[0, 1, at]), full(b"stsc", &[0, 1, 1, samples, 1]), full(b"stsz", &[0, 1, samples])]
+                .concat();
+        let track = atom(b"trak", &atom(b"mdia", &atom(b"minf", &atom(b"stbl", &tables))));
+        [&head[..], &atom(b"mdat", &samples::wave(3400)), &atom(b"moov", &track)].concat()
+    };
+    let at = head.len() as u32 + 8;
+    assert_eq!(samples::look(&film(6400, at)), (Format::Mp4, Verdict::Complete));
+    // A chunk behind the end is one all the same.
+    assert_eq!(samples::look(&film(6400, 9000)).1, Verdict::Partial);
+}
+
+#[test]
+fn zero_bytes_behind_boxes_and_matrices_are_suspect() {
+    for (name, whole) in [
+        ("mp4", samples::mp4(true)),
+        ("mp4-moov-last", samples::mp4(false)),
+        ("mat4", samples::mat4()),
+        ("mat5", samples::mat5()),
+    ] {
+        for pad in [20, 64, 512, 5000] {
+            let mut copy = whole.clone();
+            copy.resize(copy.len() + pad, 0);
+            let found = inspect_bytes(&copy);
+            assert_eq!(found.verdict, Verdict::Suspect, "{name} {pad}: {}", found.summary());
+            copy.push(1);
+            assert_eq!(inspect_bytes(&copy).verdict, Verdict::Malformed, "{name} {pad}");
+        }
+        // Inside what is declared they are no foreign ones.
+        let mut short = whole[..whole.len() - 100].to_vec();
+        short.resize(short.len() + 80, 0);
+        assert_eq!(inspect_bytes(&short).verdict, Verdict::Partial, "{name}");
+    }
+}
+
+/// GNU tar: the map of a sparse file goes on behind its header (byte 482), 21 entries a block (byte 504).
+#[test]
+fn the_map_of_a_sparse_member_is_no_content() {
+    let plain = samples::tar("a.xml", &samples::cardiosoft());
+    let sparse = |blocks: usize| {
+        let content = samples::wave(3000);
+        let mut header = samples::tar("h.bin", &content);
+        header.truncate(512 + 3072);
+        (header[156], header[482]) = (b'S', u8::from(blocks > 0));
+        header[257..265].copy_from_slice(b"ustar  \0");
+        sum(&mut header[..512], i64::from);
+        let mut map = samples::wave(512 * blocks);
+        for (n, block) in map.chunks_exact_mut(512).enumerate() {
+            block[504] = u8::from(n + 1 < blocks);
+        }
+        [&header[..512], &map, &header[512..], &plain].concat()
+    };
+    for blocks in [0, 1, 3] {
+        let whole = sparse(blocks);
+        assert_eq!(samples::look(&whole), (Format::Tar, Verdict::Complete), "{blocks}");
+        assert_eq!(samples::look(&samples::gzip(&whole)), (Format::TarGzip, Verdict::Complete), "{blocks}");
+        samples::no_cut_is_complete(&whole[..whole.len() - 1024]);
+        for cut in [520, 1100, 2000] {
+            assert_eq!(samples::look(&whole[..cut]), (Format::Tar, Verdict::Partial), "{blocks} {cut}");
+        }
+    }
+}
+
+/// Sets the sum of a header.
+fn sum(header: &mut [u8], value: fn(u8) -> i64) {
+    header[148..156].fill(b' ');
+    let sum: i64 = header.iter().map(|byte| value(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn a_sum_over_signed_bytes_is_one_too() {
+    let mut archive = samples::tar("M\u{fc}ller.xml", &samples::cardiosoft());
+    sum(&mut archive[..512], |byte| i64::from(byte as i8));
+    assert_eq!(samples::look(&archive), (Format::Tar, Verdict::Complete));
+    archive[0] ^= 1;
+    assert_eq!(samples::look(&archive).1, Verdict::Malformed);
+}

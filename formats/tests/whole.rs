@@ -367,3 +367,116 @@ fn the_last_unit_of_packed_samples_may_be_filled() {
         assert_eq!(verdict(format, samples, &[0; 12]), Verdict::Suspect, "{format} {samples}");
     }
 }
+
+/// Writers of JSON escape letters of base64 (RFC 8259, 7): PHP the slash, .NET the plus, Gson the padding.
+#[test]
+fn escapes_in_an_attachment_are_letters_of_it() {
+    // Every letter of base64, and padding.
+    let bytes: Vec<u8> = (0..=255).chain(samples::synth(SynthFormat::Pdf)).chain([0xFB, 0xFF]).collect();
+    let bytes = if bytes.len().is_multiple_of(3) { [&bytes[..], b"\n"].concat() } else { bytes };
+    let pdf = samples::synth(SynthFormat::Pdf);
+    let hash = STANDARD.encode(hex::decode("aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d").expect("digits"));
+    assert!(hash.contains('='));
+    let forms: [fn(&str) -> String; 6] = [
+        |text| text.replace('/', "\\/"),
+        |text| text.replace('+', "\\u002B").replace('/', "\\u002f"),
+        |text| text.replace('=', "\\u003d"),
+        |text| text.replace('A', "\\u0041\\u000a").replace('z', "\\r\\n\\tz"),
+        |text| text.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect(),
+        str::to_owned,
+    ];
+    let plain =
+        inspect_bytes(format!(r#"{{"resourceType":"Binary","data":"{}"}}"#, STANDARD.encode(&bytes)).as_bytes());
+    for (n, form) in forms.iter().enumerate() {
+        let fhir = |bytes: &[u8], size: usize| {
+            let data = form(&STANDARD.encode(bytes));
+            format!(r#"{{"resourceType":"Binary","size":{size},"data":"{data}"}}"#).into_bytes()
+        };
+        let found = inspect_bytes(&fhir(&bytes, bytes.len()));
+        assert_eq!((found.format, found.verdict), (Format::FhirJson, Verdict::Complete), "{n}: {}", found.summary());
+        assert_eq!(found.identity, plain.identity, "{n}");
+        assert_eq!(look(&fhir(&bytes, bytes.len() + 1)).1, Verdict::Malformed, "{n}");
+        assert_eq!(look(&fhir(&pdf[..pdf.len() / 2], pdf.len() / 2)).1, Verdict::Partial, "{n}");
+        no_cut_is_complete(&fhir(&bytes[..300], 300));
+        let hashed = |hash: &str| {
+            let text = format!(r#"{{"resourceType":"a","hash":"{}","size":"5","data":"aGVsbG8="}}"#, form(hash));
+            inspect_bytes(text.as_bytes()).verdict
+        };
+        assert_eq!(hashed(&hash), Verdict::Complete, "{n}");
+        assert_eq!(hashed(&hash.replacen('q', "r", 1)), Verdict::Malformed, "{n}");
+    }
+    for text in [r#"{"a":"\ud83d\ude00\u12\x"}"#, r#"{"a":"\u"}"#, r#"{"data":"\ud83d"}"#] {
+        assert_eq!(look(text.as_bytes()), (Format::Json, Verdict::Complete), "{text}");
+    }
+}
+
+#[test]
+fn a_frame_whose_line_ends_were_exchanged_is_closed() {
+    let text = "\x0bMSH|^~\\&|A|B|||1||ORU^R01|77|P|2.5\rOBX|1|TX|a||b\r\x1c\r";
+    for line_end in ["\n", "\r\n"] {
+        let text = text.replace('\r', line_end);
+        assert_eq!(look(text.as_bytes()), (Format::Hl7v2Mllp, Verdict::Complete));
+        no_cut_is_complete(&text.as_bytes()[..text.rfind('\x1c').expect("an end") + 1]);
+    }
+}
+
+/// What comes behind a trailer may be the start of another batch.
+#[test]
+fn a_batch_is_not_over_when_more_is_there() {
+    let one = "BHS|^~\\&|A\rMSH|^~\\&|A|B|||1||ORU^R01|1|P|2.5\rBTS|1\r";
+    let two = format!("{one}{one}");
+    assert_eq!(look(two.as_bytes()), (Format::Hl7v2, Verdict::Complete));
+    for cut in one.len() + 1..two.len() - 2 {
+        assert_ne!(look(&two.as_bytes()[..cut]).1, Verdict::Complete, "{cut}");
+    }
+    for more in ["B", "BH", "F", "MSH|^~\\&|A|B|||1||ORU^R01|2|P|2.5\r", "OBX|1|TX\r", "\x1a"] {
+        assert_eq!(look(format!("{one}{more}").as_bytes()).1, Verdict::Unverifiable, "{more}");
+        let file = format!("FHS|^~\\&|A\r{one}FTS|1\r{more}");
+        assert_eq!(look(file.as_bytes()).1, Verdict::Unverifiable, "{more}");
+    }
+    for more in ["\r\n", "FTS|1\r"] {
+        assert_eq!(look(format!("{one}{more}").as_bytes()).1, Verdict::Complete, "{more}");
+    }
+}
+
+#[test]
+fn a_document_in_several_observations_is_one() {
+    let pdf = STANDARD.encode(samples::synth(SynthFormat::Pdf));
+    let text = |parts: &[String]| {
+        let parts = parts.join("\r");
+        format!("\x0bMSH|^~\\&|A|B|||1||ORU^R01|77|P|2.5\rOBR|1\r{parts}\rNTE|1\r\x1c\r").into_bytes()
+    };
+    let observation = |name: &str, data: &str| format!("OBX|1|ED|{name}||^application^pdf^Base64^{data}||||||F");
+    let whole = inspect_bytes(&text(&[observation("PDF^x", &pdf)]));
+    assert_eq!(whole.verdict, Verdict::Complete);
+    let bytes = STANDARD.decode(&pdf).expect("base64");
+    let third = pdf.len() / 3;
+    let letters = [&pdf[..third], &pdf[third..2 * third], &pdf[2 * third..]].map(str::to_owned);
+    // Each with its own padding.
+    let padded = [&bytes[..1000], &bytes[1000..1301], &bytes[1301..]].map(|part| STANDARD.encode(part));
+    for pieces in [&letters, &padded] {
+        let parts: Vec<String> = pieces.iter().map(|piece| observation("PDF^x", piece)).collect();
+        let found = inspect_bytes(&text(&parts));
+        assert_eq!(found.verdict, Verdict::Complete, "{}", found.summary());
+        assert_eq!(found.identity, whole.identity);
+        assert_eq!(look(&text(&parts[..2])).1, Verdict::Partial);
+        assert_ne!(look(&text(&[parts[0].clone(), parts[2].clone()])).1, Verdict::Complete, "a piece is missing");
+        no_cut_is_complete(text(&parts).strip_suffix(b"\x1c\r").expect("an end"));
+        // Another name is another document, and so is another start.
+        let other = observation("PDF^y", &pieces[1]);
+        assert_eq!(look(&text(&[parts[0].clone(), other, parts[2].clone()])).1, Verdict::Partial);
+        assert_eq!(look(&text(&[parts[0].clone(), observation("PDF^x", &pdf)])).1, Verdict::Partial);
+    }
+    let twice = [observation("PDF^x", &pdf), observation("PDF^x", &pdf)];
+    assert_eq!(look(&text(&twice)).1, Verdict::Complete);
+    let picture = STANDARD.encode([&b"\x89PNG\r\n\x1a\n"[..], &samples::wave(300)].concat());
+    assert_eq!(look(&text(&[observation("PDF^x", &pdf), observation("PDF^x", &picture)])).1, Verdict::Complete);
+    // A segment that goes on (2.10.2).
+    let open = format!("OBX|1|ED|PDF^x||^application^pdf^Base64^{}", letters[0]);
+    let more = format!("ADD|{}", letters[1]);
+    let last = format!("ADD|{}||||||F", letters[2]);
+    let found = inspect_bytes(&text(&[open.clone(), more.clone(), last.clone()]));
+    assert_eq!((found.verdict, found.identity), (Verdict::Complete, whole.identity));
+    assert_eq!(look(&text(&[open.clone(), more])).1, Verdict::Partial);
+    assert_eq!(look(&text(&[observation("PDF^x", &letters[0]), last])).1, Verdict::Partial);
+}

@@ -15,6 +15,8 @@ pub(crate) struct Tar {
     left: u64,
     padding: u64,
     open: bool,
+    /// Whether another block of the map of a sparse file comes (GNU tar manual, "Basic Tar Format").
+    extended: bool,
     zeros: u32,
     bad: Option<Evidence>,
     /// Where the data of the last member ends: zero bytes behind it are the end of the archive.
@@ -30,6 +32,7 @@ impl Tar {
             left: 0,
             padding: 0,
             open: false,
+            extended: false,
             zeros: 0,
             bad: None,
             data_end: 0,
@@ -42,9 +45,7 @@ impl Tar {
             self.zeros += 1;
             return Step::Take(512);
         }
-        let sum: u64 =
-            block.iter().enumerate().map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) }).sum();
-        if octal(&block[148..156]) != Some(sum) {
+        if !octal(&block[148..156]).is_some_and(|sum| sums(block).contains(&i64::try_from(sum).unwrap_or(-1))) {
             self.bad = Some(Evidence::FailedChecksum { part: Part::TarHeader, offset: at });
             return Step::Stop;
         }
@@ -60,6 +61,7 @@ impl Tar {
         self.padding = self.left.next_multiple_of(BLOCK) - self.left;
         self.open = plain;
         self.data_end = (at + BLOCK).saturating_add(self.left);
+        self.extended = block[156] == b'S' && block[482] != 0;
         if plain {
             self.members.begin();
             self.close();
@@ -74,6 +76,14 @@ impl Tar {
     }
 }
 
+/// The sum over a header with blanks for itself. Old writers took bytes as signed.
+fn sums(block: &[u8]) -> [i64; 2] {
+    block.iter().enumerate().fold([0; 2], |[plain, signed], (i, byte)| {
+        let byte = if (148..156).contains(&i) { b' ' } else { *byte };
+        [plain + i64::from(byte), signed + i64::from(byte as i8)]
+    })
+}
+
 /// A number in octal digits, or in base 256 as GNU tar writes large ones.
 fn octal(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
@@ -86,6 +96,14 @@ fn octal(field: &[u8]) -> Option<u64> {
 
 impl Machine for Tar {
     fn step(&mut self, window: &[u8], at: u64) -> Step {
+        if self.extended {
+            if window.len() < 512 {
+                return Step::Need(512);
+            }
+            self.extended = window[504] != 0;
+            self.data_end = self.data_end.saturating_add(BLOCK);
+            return Step::Take(512);
+        }
         if self.left > 0 {
             let len = window.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
             if self.open {

@@ -32,7 +32,9 @@ impl Facts {
     fn class(&self) -> Class {
         // PS3.4 annex B.5 and PS3.6 annex A.
         let class = crate::identity::trimmed(&self.sop_class);
-        if class.starts_with(b"1.2.840.10008.5.1.4.1.1.9.") {
+        // Presentation states of waveforms (9.100) refer to samples and hold none.
+        let states = class.starts_with(b"1.2.840.10008.5.1.4.1.1.9.100.");
+        if class.starts_with(b"1.2.840.10008.5.1.4.1.1.9.") && !states {
             Class::Waveform
         } else if class.starts_with(b"1.2.840.10008.5.1.4.1.1.104.") {
             Class::Document
@@ -99,13 +101,34 @@ impl Facts {
             .try_fold(1u64, |product, factor| product.checked_mul(factor?));
         let Some(bits) = size else { return };
         let mut expected = bits.div_ceil(8);
-        if crate::identity::trimmed(&self.photometric) == b"YBR_FULL_422" {
+        // PS3.3 C.7.6.3.1.2: two pixels share their colour.
+        if matches!(crate::identity::trimmed(&self.photometric), b"YBR_FULL_422" | b"YBR_PARTIAL_422") {
             expected = expected / 3 * 2;
         }
         if actual < expected {
             report.malformed(Evidence::ShortPart { part: Part::PixelData, expected, actual });
         }
     }
+}
+
+/// Attributes whose values are looked at.
+pub(super) fn wanted(tag: u32) -> bool {
+    matches!(
+        tag,
+        0x0008_0016
+            | 0x0008_0018
+            | 0x0008_002A
+            | 0x0018_1000
+            | 0x0028_0002
+            | 0x0028_0004
+            | 0x0028_0008
+            | 0x0028_0010
+            | 0x0028_0011
+            | 0x0028_0100
+            | 0x003A_0005
+            | 0x003A_0010
+            | 0x5400_1004
+    )
 }
 
 enum Class {

@@ -1,6 +1,7 @@
 //! The elements of a data set (PS3.5 section 7), with sequences in both length forms.
 
-use super::anchors::{Facts, Group};
+use super::anchors::{Facts, Group, wanted};
+use super::vr::{is_blank, long_form};
 use crate::document::pdf::Pdf;
 use crate::engine::{Driver, End, Machine, NulWatch, Report, Step};
 use crate::identity::{self, WaveDigest};
@@ -29,20 +30,6 @@ const PADDING: u32 = 0xFFFC_FFFC;
 const ITEM: u32 = 0xFFFE_E000;
 const ITEM_END: u32 = 0xFFFE_E00D;
 const SEQUENCE_END: u32 = 0xFFFE_E0DD;
-
-/// Value representations with a 32-bit length (PS3.5 section 7.1.2).
-pub(crate) fn long_form(vr: [u8; 2]) -> bool {
-    matches!(&vr, b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV")
-}
-
-/// Value representations (PS3.5 section 6.2).
-pub(crate) fn is_type(vr: [u8; 2]) -> bool {
-    const SHORT: &[[u8; 2]] = &[
-        *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN", *b"SH",
-        *b"SL", *b"SS", *b"ST", *b"TM", *b"UI", *b"UL", *b"US",
-    ];
-    long_form(vr) || SHORT.contains(&vr)
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -88,6 +75,8 @@ pub(crate) struct Dataset {
     foreign: Option<u64>,
     /// Where an element starts whose tag and length may be foreign bytes.
     doubtful: Option<u64>,
+    /// Whether an element has neither type nor length.
+    unwritten: bool,
     floor: u64,
     at: u64,
 }
@@ -111,7 +100,8 @@ impl Dataset {
             zero_from: None,
             foreign: None,
             doubtful: None,
-            floor: 132,
+            unwritten: false,
+            floor: 0,
             at: 0,
         }
     }
@@ -178,13 +168,13 @@ impl Dataset {
             return self.fail(Part::Sequence, at);
         }
         let vr = [window[4], window[5]];
+        let letters = vr.iter().all(u8::is_ascii_uppercase);
         let (header, len, sequence) = if !explicit {
             (8, self.u32(&window[4..]), tag == WAVEFORM_SEQUENCE)
-        } else if !vr.iter().all(u8::is_ascii_uppercase) {
-            if self.could_have_ended(tag <= self.last) {
-                self.foreign = Some(at);
-                return Step::Stop;
-            }
+        } else if !letters && self.could_have_ended(tag <= self.last) {
+            self.foreign = Some(at);
+            return Step::Stop;
+        } else if !letters && !is_blank(window) {
             return self.fail(Part::ElementHeader, at);
         } else if long_form(vr) {
             if window.len() < 12 {
@@ -194,6 +184,8 @@ impl Dataset {
         } else {
             (8, u32::from(self.u16(&window[6..])), false)
         };
+        // Zero bytes for type and length may be a header that was never written.
+        self.unwritten |= !letters && explicit && window[4..8] == [0; 4];
         let top = self.stack.is_empty();
         // PS3.5 section 6.2.2, note 4: a sequence whose type was not known to a writer has implicit items.
         let inner = explicit && &vr != b"UN";
@@ -396,25 +388,6 @@ impl Dataset {
     }
 }
 
-fn wanted(tag: u32) -> bool {
-    matches!(
-        tag,
-        0x0008_0016
-            | 0x0008_0018
-            | 0x0008_002A
-            | 0x0018_1000
-            | 0x0028_0002
-            | 0x0028_0004
-            | 0x0028_0008
-            | 0x0028_0010
-            | 0x0028_0011
-            | 0x0028_0100
-            | 0x003A_0005
-            | 0x003A_0010
-            | 0x5400_1004
-    )
-}
-
 impl Machine for Dataset {
     fn step(&mut self, window: &[u8], at: u64) -> Step {
         let step = if self.left > 0 {
@@ -444,6 +417,7 @@ impl Machine for Dataset {
         match self.bad {
             Some(fact @ Evidence::NotChecked { .. }) => report.unverifiable(fact),
             Some(fact) => report.malformed(fact),
+            None if self.unwritten => report.unverifiable(Evidence::NotChecked { part: Part::ElementHeader }),
             None => {}
         }
         if let Some(from) = self.zero_from {

@@ -4,6 +4,7 @@
 
 mod anchors;
 mod dataset;
+mod vr;
 
 use dataset::{Dataset, Encoding};
 
@@ -11,12 +12,18 @@ use crate::engine::inflate::{Inflate, State};
 use crate::engine::{Driver, End, Machine, NulWatch, Report, Step};
 use crate::{Evidence, Part};
 
-/// Values of the file meta information are names and UIDs; nothing legitimate is larger.
+/// Values of the file meta information are names and UIDs; nothing legitimate is larger, but for what is private.
 const META_VALUE: usize = 64 << 10;
+const PRIVATE: u16 = 0x0102;
+/// Deflated data sets (PS3.5 A.5), and those of which only references to the pixels are there (A.7, A.9).
+const DEFLATED: [&[u8]; 3] = [b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95", b"1.2.840.10008.1.2.4.205"];
 
 pub(crate) struct Dicom {
     stage: Stage,
     syntax: Vec<u8>,
+    /// Bytes of private information that are still to come.
+    left: u64,
+    floor: u64,
 }
 
 enum Stage {
@@ -37,14 +44,14 @@ enum Stage {
 
 impl Dicom {
     pub(crate) fn new() -> Self {
-        Self { stage: Stage::Preamble, syntax: Vec::new() }
+        Self { stage: Stage::Preamble, syntax: Vec::new(), left: 0, floor: 132 }
     }
 
     /// PS3.5 annex A; private and compressed syntaxes are explicit little endian (A.4).
     fn encoding(&self, window: &[u8]) -> Encoding {
         let explicit = window.get(4..6).is_none_or(|vr| vr.iter().all(u8::is_ascii_uppercase));
         // As a length the letters of a type are more than the first values of a data set have.
-        let typed = window.get(4..6).is_some_and(|vr| dataset::is_type([vr[0], vr[1]]));
+        let typed = window.get(4..6).is_some_and(|pair| vr::is_type([pair[0], pair[1]]));
         match crate::identity::trimmed(&self.syntax) {
             b"1.2.840.10008.1.2.2" => Encoding { explicit: true, big: true },
             // Some writers declare one and write the other.
@@ -53,14 +60,19 @@ impl Dicom {
         }
     }
 
-    /// One element of group 0002, always explicit little endian (PS3.10 section 7.1).
+    /// One element of group 0002, explicit little endian (PS3.10 section 7.1); some writers leave the types out.
     fn meta(&mut self, window: &[u8], at: u64) -> Step {
+        if self.left > 0 {
+            let len = window.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left -= len as u64;
+            return Step::Take(len);
+        }
         if window.len() < 12 {
             return Step::Need(12);
         }
         let group = u16::from_le_bytes([window[0], window[1]]);
         if group != 0x0002 {
-            let deflated = crate::identity::trimmed(&self.syntax) == b"1.2.840.10008.1.2.1.99";
+            let deflated = DEFLATED.contains(&crate::identity::trimmed(&self.syntax));
             self.stage = if deflated {
                 let data = Dataset::new(Encoding { explicit: true, big: false });
                 Stage::Deflated {
@@ -78,11 +90,21 @@ impl Dicom {
             return Step::Take(0);
         }
         let element = u16::from_le_bytes([window[2], window[3]]);
-        let (header, len) = if dataset::long_form([window[4], window[5]]) {
-            (12, u32::from_le_bytes([window[8], window[9], window[10], window[11]]) as usize)
+        let wide =
+            |at: usize| u32::from_le_bytes([window[at], window[at + 1], window[at + 2], window[at + 3]]) as usize;
+        let typed = window[4..6].iter().all(u8::is_ascii_uppercase);
+        let (header, len) = if vr::long_form([window[4], window[5]]) {
+            (12, wide(8))
+        } else if !typed && wide(4) <= META_VALUE {
+            (8, wide(4))
         } else {
             (8, usize::from(u16::from_le_bytes([window[6], window[7]])))
         };
+        if len > META_VALUE && element == PRIVATE {
+            self.left = len as u64;
+            self.floor = at + (header + len) as u64;
+            return Step::Take(header);
+        }
         if len > META_VALUE {
             self.stage = Stage::Broken(Evidence::Contradiction { part: Part::ElementHeader, offset: at });
             return Step::Stop;
@@ -134,7 +156,7 @@ impl Machine for Dicom {
             Stage::Preamble | Stage::Meta => {
                 report.partial(Evidence::Short {
                     part: Part::Header,
-                    expected: end.len + 12u64.saturating_sub(rest.len() as u64).max(1),
+                    expected: end.len + 12u64.saturating_sub(rest.len() as u64).max(self.left).max(1),
                     actual: end.len,
                 });
             }
@@ -160,8 +182,8 @@ impl Machine for Dicom {
 
     fn floor(&self) -> u64 {
         match &self.stage {
-            Stage::Plain(data) => data.floor(),
-            _ => 132,
+            Stage::Plain(data) => data.floor().max(self.floor),
+            _ => self.floor,
         }
     }
 }

@@ -4,7 +4,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::engine::base64::Base64;
 use crate::identity::WaveDigest;
-use crate::{Inspection, Inspector};
+use crate::{Format, Inspection, Inspector, sniff, xml};
 
 /// One attachment while it passes.
 pub(super) struct Attachment {
@@ -12,6 +12,7 @@ pub(super) struct Attachment {
     sha1: Sha1,
     digest: WaveDigest,
     inspector: Option<Inspector>,
+    joined: bool,
 }
 
 /// What an attachment turned out to be.
@@ -23,6 +24,34 @@ pub(super) struct Attached {
     pub(super) readable: bool,
     pub(super) digest: Option<String>,
     pub(super) inspection: Option<Inspection>,
+    /// Whether it is made of more than one text.
+    pub(super) joined: bool,
+}
+
+/// Whether base64 starts a document of a known kind.
+pub(super) fn is_start(text: &[u8]) -> bool {
+    const OTHERS: &[&[u8]] = &[
+        b"\x89PNG",
+        b"\xFF\xD8\xFF",
+        b"GIF8",
+        b"II*\0",
+        b"MM\0*",
+        b"BM",
+        b"RIFF",
+        b"{\\rtf",
+        b"\xD0\xCF\x11\xE0",
+        b"<html",
+        b"<!DOCTYPE",
+    ];
+    let mut start = Vec::new();
+    Base64::default().push(text, |bytes| start.extend_from_slice(bytes));
+    // The middle of a text may start in a tag.
+    let known = || match sniff::choose(&start, 1).0.format {
+        Format::Unknown => false,
+        Format::Xml => xml::says_so(&start) || xml::utf16::recognize(&start).is_some(),
+        _ => true,
+    };
+    OTHERS.iter().any(|magic| start.starts_with(magic)) || known()
 }
 
 impl Attachment {
@@ -33,7 +62,14 @@ impl Attachment {
             sha1: Sha1::new(),
             digest: WaveDigest::new("attachment"),
             inspector: (depth == 0).then(|| Inspector::nested(None, 1)),
+            joined: false,
         }
+    }
+
+    /// Another piece of the document follows.
+    pub(super) fn go_on(&mut self) {
+        self.base64.go_on();
+        self.joined = true;
     }
 
     pub(super) fn push(&mut self, text: &[u8]) {
@@ -55,6 +91,7 @@ impl Attachment {
             readable: !self.base64.bad,
             digest: self.digest.finish(),
             inspection: self.inspector.map(Inspector::finish),
+            joined: self.joined,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! HL7 v2 in ER7 encoding (HL7 v2.5.1 chapter 2), bare, in a batch, or in MLLP frames (HL7 transport specification:
 //! MLLP release 1).
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, is_start};
 use crate::engine::{End, Machine, Report, Step};
 use crate::{Evidence, Format, Part, Verdict, identity};
 
@@ -11,6 +11,8 @@ const CLOSE: u8 = 0x1C;
 const KEPT: usize = 1024;
 /// Longest component that is looked at as a word: the source of a document is one (HD, 2.A.33).
 const WORD: usize = 256;
+/// Letters of a document that tell whether it starts there.
+const START: usize = 1024;
 
 pub(crate) fn recognize(head: &[u8]) -> bool {
     let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
@@ -20,6 +22,16 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
     })
 }
 
+/// A document whose segment ended, and with which the next one may go on.
+struct Held {
+    attachment: Box<Attachment>,
+    /// What it is an observation of (OBX-3).
+    name: Vec<u8>,
+    from: u64,
+    /// Whether the segment ended in it.
+    open: bool,
+}
+
 pub(crate) struct Hl7 {
     depth: u8,
     framed: bool,
@@ -27,7 +39,6 @@ pub(crate) struct Hl7 {
     frames: u64,
     /// The first bytes of the segment at hand.
     line: Vec<u8>,
-    line_len: u64,
     field: u32,
     component: u32,
     separator: u8,
@@ -37,6 +48,11 @@ pub(crate) struct Hl7 {
     encoded: bool,
     word: Vec<u8>,
     attachment: Option<Box<Attachment>>,
+    /// OBX-3 of the document at hand.
+    name: Vec<u8>,
+    held: Option<Held>,
+    /// The first letters of what may go on with the document that is held.
+    start: Option<Vec<u8>>,
     /// The first bytes of a repetition, which may be the next piece of a document or another one.
     repeated: Option<Vec<u8>>,
     /// An escape sequence inside a document, without its first mark.
@@ -48,8 +64,8 @@ pub(crate) struct Hl7 {
     batch: Option<u64>,
     in_batch: bool,
     in_file: bool,
-    /// Whether a file header had its trailer, with nothing behind it.
-    file_ended: bool,
+    /// Whether a batch or a file had its trailer, with nothing visible behind it.
+    ended: bool,
     nul: Option<u64>,
     trailing: Option<u64>,
     /// What attachments and trailers are.
@@ -67,7 +83,6 @@ impl Hl7 {
             in_frame: false,
             frames: 0,
             line: Vec::new(),
-            line_len: 0,
             field: 0,
             component: 0,
             separator: b'|',
@@ -77,6 +92,9 @@ impl Hl7 {
             encoded: false,
             word: Vec::new(),
             attachment: None,
+            name: Vec::new(),
+            held: None,
+            start: None,
             repeated: None,
             escaped: None,
             header: Vec::new(),
@@ -86,7 +104,7 @@ impl Hl7 {
             batch: None,
             in_batch: false,
             in_file: false,
-            file_ended: false,
+            ended: false,
             nul: None,
             trailing: None,
             found: Report::new(Format::Hl7v2),
@@ -98,8 +116,18 @@ impl Hl7 {
     /// Text without control characters.
     fn text(&mut self, text: &[u8]) {
         let room = KEPT.saturating_sub(self.line.len());
+        let before = self.line.len();
         self.line.extend_from_slice(&text[..text.len().min(room)]);
-        self.line_len += text.len() as u64;
+        if self.line.starts_with(b"ADD") && self.line.get(3) == Some(&self.separator) {
+            // The last field of the segment before goes on (2.10.2).
+            if before < 4 {
+                self.go_on();
+            }
+            if self.encoded {
+                self.observation(&text[4usize.saturating_sub(before)..]);
+            }
+            return;
+        }
         if self.line.starts_with(b"OBX") || self.line.len() < 3 {
             self.observation(text);
         }
@@ -146,7 +174,8 @@ impl Hl7 {
                 && let Some(first) = self.repeated.take()
             {
                 // Another document: what was held is its source.
-                self.end_attachment();
+                self.hold();
+                self.end_held();
                 (self.component, self.encoded) = (0, false);
                 self.word = first;
             }
@@ -181,8 +210,68 @@ impl Hl7 {
             // Longer than the name of a source: it goes on.
             self.continued();
         }
+        let mut part = part;
+        if self.attachment.is_none() && self.start.is_none() {
+            self.name = self.part(&self.line, 3).unwrap_or_default().to_vec();
+            if self.held.as_ref().is_some_and(|held| !held.name.is_empty() && held.name == self.name) {
+                self.start = Some(Vec::new());
+            }
+        }
+        if let Some(start) = &mut self.start {
+            let (first, rest) = part.split_at(part.len().min(START - start.len()));
+            start.extend_from_slice(first);
+            part = rest;
+            if start.len() < START {
+                return;
+            }
+            self.decide();
+        }
+        self.push(part);
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if self.attachment.is_none() {
+            self.end_held();
+        }
         let depth = self.depth;
         self.attachment.get_or_insert_with(|| Box::new(Attachment::new(depth))).push(part);
+    }
+
+    /// Whether what was met is a document of its own, or the next piece of the one before: some senders split one over
+    /// several observations of the same name.
+    fn decide(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        if !is_start(&start)
+            && let Some(mut held) = self.held.take()
+        {
+            held.attachment.go_on();
+            self.attachment = Some(held.attachment);
+        }
+        self.push(&start);
+    }
+
+    /// The segment goes on with the document in which the one before ended.
+    fn go_on(&mut self) {
+        self.word.clear();
+        if let Some(mut held) = self.held.take_if(|held| held.open) {
+            held.attachment.go_on();
+            (self.attachment, self.name) = (Some(held.attachment), held.name);
+            (self.field, self.component, self.encoded) = (5, 4, true);
+        }
+    }
+
+    /// The segment of a document is over.
+    fn hold(&mut self) {
+        self.continued();
+        self.decide();
+        let from = self.line_at.unwrap_or(self.at);
+        if self.escaped.take().is_some() {
+            self.found.suspect(Evidence::Undecodable { part: Part::Attachment, offset: from });
+        }
+        if let Some(attachment) = self.attachment.take() {
+            let open = self.field == 5 && self.component == 4 && self.encoded;
+            self.held = Some(Held { attachment, name: std::mem::take(&mut self.name), from, open });
+        }
     }
 
     /// What was held of a repetition is the next piece of the document.
@@ -213,37 +302,45 @@ impl Hl7 {
         &text[stop + 1..]
     }
 
-    fn end_attachment(&mut self) {
-        self.continued();
-        let from = self.line_at.unwrap_or(self.at);
-        let Some(attachment) = self.attachment.take() else { return };
+    fn end_held(&mut self) {
+        let Some(Held { attachment, from, .. }) = self.held.take() else { return };
         let attached = attachment.finish();
-        if !attached.closed || self.escaped.take().is_some() {
+        if !attached.closed {
             self.found.suspect(Evidence::Undecodable { part: Part::Attachment, offset: from });
         }
-        if let Some(inner) = attached.inspection.filter(|inner| inner.verdict == Verdict::Partial) {
-            self.found.partial(Evidence::Inner { format: inner.format, verdict: inner.verdict });
+        if let Some(inner) = attached.inspection {
+            let fact = Evidence::Inner { format: inner.format, verdict: inner.verdict };
+            match inner.verdict {
+                Verdict::Partial => self.found.partial(fact),
+                // A piece between may be missing.
+                Verdict::Suspect | Verdict::Malformed if attached.joined => self.found.unverifiable(fact),
+                _ => {}
+            }
         }
         self.digest = self.digest.take().or(attached.digest);
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
+        if self.attachment.is_some() || self.start.is_some() {
+            self.hold();
+        } else if !line.trim_ascii().is_empty() {
+            self.end_held();
+        }
+        let trailer = matches!(line.get(..3), Some(b"BTS")) && self.in_batch
+            || matches!(line.get(..3), Some(b"FTS")) && (self.in_file || self.ended);
+        self.ended = trailer || self.ended && line.trim_ascii().is_empty();
         match line.get(..3) {
             Some(b"MSH") => {
                 self.messages += 1;
                 self.marks(&line);
-                self.file_ended &= self.in_file;
                 if self.header.is_empty() {
                     self.header.clone_from(&line);
                 }
             }
             Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
             Some(b"FHS") => self.in_file = true,
-            Some(b"FTS") => {
-                self.file_ended = self.in_file;
-                self.in_file = false;
-            }
+            Some(b"FTS") => self.in_file = false,
             Some(b"BHS") => {
                 self.in_batch = true;
                 self.batch = Some(self.messages);
@@ -259,10 +356,9 @@ impl Hl7 {
             }
             _ => {}
         }
-        self.end_attachment();
+        self.repeated = None;
         self.escaped = None;
         self.line_at = None;
-        self.line_len = 0;
         self.field = 0;
         self.component = 0;
         self.encoded = false;
@@ -272,7 +368,7 @@ impl Hl7 {
     /// Whether the data of an attachment goes on after a line break, as some senders wrap it. `None` when more has to
     /// be seen: a new segment shows by its name and a separator.
     fn continues(&self, window: &[u8]) -> Option<bool> {
-        if self.attachment.is_none() {
+        if self.attachment.is_none() && self.start.is_none() {
             return Some(false);
         }
         let from = window.iter().position(|c| !matches!(c, b'\r' | b'\n')).unwrap_or(window.len());
@@ -320,7 +416,9 @@ impl Machine for Hl7 {
                 // The frame ends in both characters.
                 let Some(next) = window.get(1) else { return Step::Need(2) };
                 self.end_line();
-                if *next == b'\r' {
+                // Where line ends were exchanged this one was, too.
+                if matches!(*next, b'\r' | b'\n') {
+                    self.end_held();
                     self.in_frame = false;
                     self.frames += 1;
                     return Step::Take(2);
@@ -339,6 +437,7 @@ impl Machine for Hl7 {
         // A trailer that is cut before its count looks like one that has none; the segment terminator tells them apart.
         let cut_trailer = matches!(&self.line[..], b"BTS" | b"BTS|" | b"FTS" | b"FTS|");
         self.end_line();
+        self.end_held();
         if self.framed {
             report.format = Format::Hl7v2Mllp;
         }
@@ -370,7 +469,7 @@ impl Machine for Hl7 {
             report.partial(Evidence::Missing { part: Part::FileTrailer });
         } else if cut_trailer {
             report.suspect(Evidence::Unclosed { part: Part::BatchTrailer, depth: 1 });
-        } else if !self.framed && self.batch.is_none() && !self.file_ended {
+        } else if !self.framed && !self.ended {
             report.unverifiable(Evidence::NoEndMark);
         }
     }

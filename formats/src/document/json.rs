@@ -239,6 +239,8 @@ impl Json {
                 Key::Id => self.id = self.text.clone(),
                 Key::VersionId => self.version = self.text.clone(),
                 Key::Hash => frame.hash = Some(self.text.clone()),
+                // R5 writes it as a text (integer64).
+                Key::Size => frame.size = std::str::from_utf8(&self.text).ok().and_then(|text| text.parse().ok()),
                 Key::Data => frame.attached = frame.data.take().map(|data| data.finish()),
                 _ => {}
             }
@@ -249,12 +251,7 @@ impl Json {
     /// Text up to the next quote, backslash or zero byte.
     fn in_text(&mut self, window: &[u8], at: u64, key: bool) -> Step {
         let stop = memchr::memchr3(b'"', b'\\', 0, window);
-        let plain = &window[..stop.unwrap_or(window.len())];
-        let room = KEPT - self.text.len().min(KEPT);
-        self.text.extend_from_slice(&plain[..plain.len().min(room)]);
-        if !key && let Some(data) = self.stack.last_mut().and_then(|frame| frame.data.as_mut()) {
-            data.push(plain);
-        }
+        self.put(&window[..stop.unwrap_or(window.len())], key);
         let Some(stop) = stop else { return Step::Take(window.len()) };
         match window[stop] {
             b'"' => self.close_text(key, at + stop as u64),
@@ -264,6 +261,48 @@ impl Json {
             }
         }
         Step::Take(stop + 1)
+    }
+
+    /// An escape behind its backslash (RFC 8259, 7). What is none, and half of a surrogate pair, stays as it is written.
+    fn in_escape(&mut self, window: &[u8], key: bool) -> Step {
+        let plain = match window[0] {
+            b'u' => {
+                let digits = window[1..].iter().take(4).take_while(|c| c.is_ascii_hexdigit()).count();
+                if digits < 4 && digits + 1 == window.len() {
+                    return Step::Need(5);
+                }
+                let code = window.get(1..5).filter(|_| digits == 4).and_then(|four| std::str::from_utf8(four).ok());
+                self.token = Token::Text { escaped: false, key };
+                let code = code.and_then(|four| u32::from_str_radix(four, 16).ok());
+                if let Some(character) = code.and_then(char::from_u32) {
+                    self.put(character.encode_utf8(&mut [0; 4]).as_bytes(), key);
+                    return Step::Take(5);
+                }
+                None
+            }
+            b'n' => Some(b'\n'),
+            b'r' => Some(b'\r'),
+            b't' => Some(b'\t'),
+            b'b' => Some(8),
+            b'f' => Some(12),
+            plain @ (b'"' | b'\\' | b'/') => Some(plain),
+            _ => None,
+        };
+        self.token = Token::Text { escaped: false, key };
+        match plain {
+            Some(plain) => self.put(&[plain], key),
+            None => self.put(&[b'\\', window[0]], key),
+        }
+        Step::Take(1)
+    }
+
+    /// A piece of a name or of a value.
+    fn put(&mut self, text: &[u8], key: bool) {
+        let room = KEPT - self.text.len().min(KEPT);
+        self.text.extend_from_slice(&text[..text.len().min(room)]);
+        if !key && let Some(data) = self.stack.last_mut().and_then(|frame| frame.data.as_mut()) {
+            data.push(text);
+        }
     }
 
     fn in_word(&mut self, window: &[u8], at: u64) -> Step {
@@ -296,15 +335,7 @@ impl Machine for Json {
     fn step(&mut self, window: &[u8], at: u64) -> Step {
         self.at = at;
         match self.token {
-            Token::Text { escaped: true, key } => {
-                self.token = Token::Text { escaped: false, key };
-                if window[0] != b'/' {
-                    self.text.push(b'\\');
-                }
-                self.text.push(window[0]);
-                self.text.truncate(KEPT);
-                Step::Take(1)
-            }
+            Token::Text { escaped: true, key } => self.in_escape(window, key),
             Token::Text { escaped: false, key } => self.in_text(window, at, key),
             Token::Word => self.in_word(window, at),
             Token::Outside => {

@@ -9,5 +9,5 @@ pub(crate) mod mat5;
 pub(crate) mod mp4;
 mod mp4_tables;
 pub(crate) mod pdf;
-mod pdf_scan;
+pub(crate) mod pdf_scan;
 pub(crate) mod unknown;

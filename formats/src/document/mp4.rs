@@ -36,6 +36,8 @@ pub(crate) struct Mp4 {
     described: bool,
     media: Vec<(u64, u64)>,
     media_boxes: u64,
+    /// A segment of a stream (8.16.2): what its fragments belong to is in another file.
+    segment: bool,
     fragments: bool,
     index: bool,
     bad: Option<Evidence>,
@@ -56,6 +58,7 @@ impl Mp4 {
             described: false,
             media: Vec::new(),
             media_boxes: 0,
+            segment: false,
             fragments: false,
             index: false,
             bad: None,
@@ -100,6 +103,7 @@ impl Mp4 {
                 }
                 self.nul = Some(NulWatch::starting_at(at + header));
             }
+            b"styp" => self.segment |= at == 0,
             b"moof" => self.fragments = true,
             b"mfra" => self.index = true,
             b"meta" => self.described = true,
@@ -176,7 +180,12 @@ impl Machine for Mp4 {
             report.suspect(Evidence::NulTail { from: end.nul.tail_from(), length: end.nul.tail() });
         }
         if let Some(fact) = self.bad {
-            report.malformed(fact);
+            // Zero bytes in the place of a box are none.
+            let padded =
+                matches!(fact, Evidence::Contradiction { part: Part::Box, offset } if end.nul.only_from(offset));
+            if !padded {
+                report.malformed(fact);
+            }
             return;
         }
         if !self.to_end && (self.left > 0 || !rest.is_empty()) {
@@ -191,7 +200,8 @@ impl Machine for Mp4 {
         }
         if self.movie.is_none() && !self.movie_unread {
             let fact = Evidence::Missing { part: Part::MovieBox };
-            if !self.described {
+            let elsewhere = self.described || self.segment && self.fragments;
+            if !elsewhere {
                 report.partial(fact);
                 return;
             }

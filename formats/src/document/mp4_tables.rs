@@ -133,8 +133,11 @@ fn chunk_size(track: &Tables<'_>, chunk: u64) -> Option<u64> {
     if before.checked_add(inside)? > count {
         return None;
     }
+    if fixed == 1 {
+        // QuickTime sound counts samples here as if each had one byte: compressed ones have less.
+        return None;
+    }
     if fixed > 0 {
-        // Uncompressed sound counts samples of one byte here whatever their width, so this is a lower bound.
         return fixed.checked_mul(inside);
     }
     if inside > SAMPLES {

@@ -7,6 +7,18 @@ pub(super) const AHEAD: usize = 2048;
 /// Positions that are kept; a file with more revisions or cross-reference sections is not checked further.
 const KEPT: usize = 65_536;
 
+/// Bytes before a word that are looked at with it: two numbers of the longest kind.
+pub(crate) const BEFORE: usize = 32;
+
+/// Whether ` obj` between these texts opens an object (ISO 32000-1, 7.3.10): two numbers before it, and no letter behind.
+pub(crate) fn is_object(before: &[u8], behind: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().rposition(|c| !c.is_ascii_digit()).map_or(0, |at| at + 1);
+    let before = before.trim_ascii_end();
+    let first = before[..digits(before)].trim_ascii_end();
+    let gap = first.len() < digits(before) && digits(before) < before.len();
+    gap && digits(first) < first.len() && !behind.first().is_some_and(u8::is_ascii_alphabetic)
+}
+
 /// What was found. Offsets are those in the content.
 #[derive(Default)]
 pub(super) struct Found {
@@ -30,6 +42,8 @@ pub(super) struct Found {
     /// The last file identifier, and where its dictionary starts: those of a window are met by kind, not by place.
     pub(super) id: Vec<u8>,
     id_at: u64,
+    /// The last bytes before the next window.
+    before: Vec<u8>,
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -79,6 +93,15 @@ impl Found {
             self.dictionary(text, at + found as u64);
         }
         for found in memmem::find_iter(&window[..reach(4)], b" obj") {
+            let near = &window[found.saturating_sub(BEFORE)..found];
+            let opens = if found < BEFORE {
+                is_object(&[self.before.as_slice(), near].concat(), &window[found + 4..])
+            } else {
+                is_object(near, &window[found + 4..])
+            };
+            if !opens {
+                continue;
+            }
             let place = at + found as u64;
             self.last_object = Some(place);
             let text = &window[found..window.len().min(found + AHEAD)];
@@ -94,6 +117,8 @@ impl Found {
                 self.linearized = memmem::find_iter(text, b"/L").find_map(|at| after(&text[at..], b"/L"));
             }
         }
+        self.before.extend_from_slice(&window[limit.saturating_sub(BEFORE)..limit]);
+        self.before.drain(..self.before.len().saturating_sub(BEFORE));
     }
 
     fn dictionary(&mut self, text: &[u8], place: u64) {

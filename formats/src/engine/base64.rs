@@ -86,6 +86,13 @@ impl Base64 {
         }
     }
 
+    /// Another text follows: one that was padded is over.
+    pub(crate) fn go_on(&mut self) {
+        if self.padded > 0 {
+            (self.bits, self.held, self.padded) = (0, 0, 0);
+        }
+    }
+
     /// Whether the text ended where a base64 text can end.
     pub(crate) fn closed(&self) -> bool {
         !self.bad && self.held != 1 && self.padded <= 2

@@ -67,6 +67,11 @@ impl NulWatch {
         self.at - self.tail
     }
 
+    /// Whether there is nothing but zero bytes from an offset on.
+    pub(crate) fn only_from(&self, offset: u64) -> bool {
+        self.tail > 0 && self.tail_from() <= offset
+    }
+
     /// Whether all that would count lies behind an offset.
     pub(crate) fn only_behind(&self, from: u64) -> bool {
         self.tail_from() >= from && self.block.is_none_or(|offset| offset >= from)

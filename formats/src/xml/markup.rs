@@ -140,9 +140,67 @@ pub(super) fn attribute<'a>(mut attributes: &'a [u8], wanted: &[u8]) -> Option<&
     }
 }
 
+/// The longest reference that is looked at.
+pub(super) const REFERENCE: usize = 64;
+
+/// The number of a character reference, by what stands between `&` and `;`: `None` for any other reference.
+pub(super) fn number(name: &[u8]) -> Option<Option<u32>> {
+    let text = std::str::from_utf8(name.strip_prefix(b"#")?).unwrap_or("");
+    Some(match text.strip_prefix('x') {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    })
+}
+
+/// The character that a reference stands for (XML 1.0, 4.1, 4.6).
+pub(super) fn character(name: &[u8]) -> Option<char> {
+    match name {
+        b"lt" => Some('<'),
+        b"gt" => Some('>'),
+        b"amp" => Some('&'),
+        b"apos" => Some('\''),
+        b"quot" => Some('"'),
+        name => number(name)?.and_then(char::from_u32),
+    }
+}
+
+/// Shows a value with its references resolved, in pieces. What is no reference stays as it is.
+pub(super) fn resolve(mut text: &[u8], mut show: impl FnMut(&[u8])) {
+    while let Some(at) = memchr::memchr(b'&', text) {
+        show(&text[..at]);
+        let rest = &text[at..];
+        let end = memchr::memchr(b';', &rest[..rest.len().min(REFERENCE)]);
+        let found = end.and_then(|end| Some((character(&rest[1..end])?, end + 1)));
+        text = match found {
+            Some((character, len)) => {
+                show(character.encode_utf8(&mut [0; 4]).as_bytes());
+                &rest[len..]
+            }
+            None => {
+                show(b"&");
+                &rest[1..]
+            }
+        };
+    }
+    show(text);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::attribute;
+    use super::{attribute, resolve};
+
+    #[test]
+    fn references_in_values() {
+        for (text, plain) in [
+            ("a&#13;&#xA;b", "a\r\nb"),
+            ("&amp;&lt;&gt;&apos;&quot;", "&<>'\""),
+            ("a & b &x; &#xD800; &", "a & b &x; &#xD800; &"),
+        ] {
+            let mut out = Vec::new();
+            resolve(text.as_bytes(), |part| out.extend_from_slice(part));
+            assert_eq!(out, plain.as_bytes());
+        }
+    }
 
     #[test]
     fn attributes_by_local_name() {

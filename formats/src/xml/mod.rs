@@ -5,6 +5,7 @@
 //! are not expanded.
 
 mod aecg;
+pub(crate) mod jis;
 mod markup;
 mod mortara;
 mod muse;
@@ -17,7 +18,7 @@ use markup::Markup;
 use sink::Sink;
 
 use crate::engine::{End, Machine, Report, Step};
-use crate::{Evidence, Format, Part};
+use crate::{Evidence, Format, Part, Verdict};
 
 /// Open elements at a time; ECG documents stay below 30.
 const DEPTH: usize = 1024;
@@ -37,6 +38,18 @@ pub(crate) fn recognize(body: &[u8]) -> bool {
         Some(first) => (first.is_ascii_alphabetic() || *first == b'_') && !html(after),
         None => false,
     }
+}
+
+/// Whether a text that starts as XML says that it is XML, as far as its first bytes go.
+pub(crate) fn says_so(body: &[u8]) -> bool {
+    let (mut xml, mut at) = (Xml::new(), 0);
+    while !xml.opened && at < body.len() {
+        match xml.step(&body[at..], at as u64) {
+            Step::Take(taken) => at += taken,
+            Step::Need(_) | Step::Stop => break,
+        }
+    }
+    xml.says_so()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,6 +95,16 @@ impl Xml {
         }
     }
 
+    /// Whether there is a declaration, or a root of a known vocabulary.
+    fn says_so(&self) -> bool {
+        self.declared || self.format != Format::Xml
+    }
+
+    /// Whether the root element was closed.
+    fn is_closed(&self) -> bool {
+        self.closed_at.is_some()
+    }
+
     fn broken(&mut self, fact: Evidence) {
         self.bad = self.bad.or(Some(fact));
         self.mode = Mode::Broken;
@@ -124,28 +147,23 @@ impl Xml {
 
     /// A reference: only character references can be wrong without a document type definition.
     fn reference(&mut self, window: &[u8], at: u64) -> Step {
-        const LONGEST: usize = 64;
         if self.marks.is_empty() {
             self.junk = self.junk.or(Some(at));
             return self.pass(window, 1, at);
         }
-        let near = &window[..window.len().min(LONGEST)];
+        let near = &window[..window.len().min(markup::REFERENCE)];
         let len = memchr::memchr(b'<', near).unwrap_or(near.len());
         let end = memchr::memchr(b';', &near[..len]);
         let Some(end) = end else {
             // An ampersand on its own is not well-formed, but senders write it and lose nothing by it.
-            return if len < LONGEST && len == window.len() {
+            return if len < markup::REFERENCE && len == window.len() {
                 Step::Need(window.len() + 1)
             } else {
                 self.pass(window, 1, at)
             };
         };
-        if let Some(digits) = window[1..end].strip_prefix(b"#") {
-            let text = std::str::from_utf8(digits).unwrap_or("");
-            let code = match text.strip_prefix('x') {
-                Some(hex) => u32::from_str_radix(hex, 16).ok(),
-                None => text.parse().ok(),
-            };
+        let name = &window[1..end];
+        if let Some(code) = markup::number(name) {
             // XML 1.0 section 2.2, production Char.
             let legal = code
                 .is_some_and(|c| matches!(c, 0x9 | 0xA | 0xD | 0x20..=0xD7FF | 0xE000..=0xFFFD | 0x1_0000..=0x10_FFFF));
@@ -154,7 +172,11 @@ impl Xml {
                 self.bad = self.bad.or(Some(fact));
             }
         }
-        self.pass(window, end + 1, at)
+        let Some(character) = markup::character(name) else { return self.pass(window, end + 1, at) };
+        if let Some(sink) = &mut self.sink {
+            sink.text(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        self.take(window, end + 1, at)
     }
 
     fn pass(&mut self, window: &[u8], len: usize, at: u64) -> Step {
@@ -272,23 +294,23 @@ impl Machine for Xml {
         if let Some(sink) = &mut self.sink {
             sink.finish(self.closed_at.is_some(), report);
         }
-        // Markup that looks like XML and is of no known vocabulary proves nothing by staying open.
-        let proof = self.declared || !matches!(self.format, Format::Xml);
+        // Markup that looks like XML and is of no known vocabulary proves nothing: it may be the head of anything.
+        let proof = self.says_so();
+        let wrong = if proof { Verdict::Malformed } else { Verdict::Unverifiable };
         let padding = self.closed_at.is_some_and(|closed| self.first_nul.is_some_and(|nul| nul >= closed));
         match self.bad {
             Some(fact @ Evidence::NotChecked { .. }) => report.unverifiable(fact),
-            Some(fact) if proof => report.malformed(fact),
-            Some(fact) => report.unverifiable(fact),
+            Some(fact) => report.add(wrong, fact),
             None => {}
         }
         if let Some(nul) = self.first_nul {
             if padding && self.junk.is_none_or(|junk| junk == nul) && end.nul.tail_from() <= nul {
                 report.suspect(Evidence::NulTail { from: nul, length: end.len - nul });
             } else {
-                report.malformed(Evidence::NulByte { offset: nul });
+                report.add(wrong, Evidence::NulByte { offset: nul });
             }
-        } else if let Some(from) = self.junk.filter(|_| proof) {
-            report.malformed(Evidence::TrailingBytes { from, length: end.len - from });
+        } else if let Some(from) = self.junk {
+            report.add(wrong, Evidence::TrailingBytes { from, length: end.len - from });
         } else if self.closed_at.is_some() && self.mode != Mode::Text && self.mode != Mode::Broken {
             report.suspect(Evidence::Unclosed { part: Part::XmlMarkup, depth: 1 });
         }
@@ -296,7 +318,7 @@ impl Machine for Xml {
             let fact = Evidence::Unclosed { part: Part::RootElement, depth: self.marks.len() as u32 };
             if proof { report.partial(fact) } else { report.unverifiable(fact) }
         } else if self.closed_at.is_some() && !rest.trim_ascii().is_empty() && self.first_nul.is_none() {
-            report.malformed(Evidence::TrailingBytes { from: at, length: rest.len() as u64 });
+            report.add(wrong, Evidence::TrailingBytes { from: at, length: rest.len() as u64 });
         }
     }
 }

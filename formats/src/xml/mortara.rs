@@ -1,6 +1,6 @@
 //! Mortara / Hill-Rom ELI XML: the samples of a channel stand in its DATA attribute.
 
-use super::markup::attribute;
+use super::markup::{attribute, resolve};
 use super::sink::Sink;
 use crate::engine::Report;
 use crate::engine::base64::Base64;
@@ -40,16 +40,19 @@ impl Mortara {
             std::str::from_utf8(attribute(attributes, name)?).ok()?.trim().parse().ok()
         };
         if attribute(attributes, b"ENCODING").is_some_and(|v| !v.eq_ignore_ascii_case(b"BASE64")) {
-            self.digest.bytes(text);
+            resolve(text, |text| self.digest.bytes(text));
             return;
         }
         let mut data = Base64::default();
         let (digest, trace, first) = (&mut self.digest, &mut self.trace, self.channels == 1);
-        data.push(text, |bytes| {
-            digest.bytes(bytes);
-            if first {
-                trace.push(bytes);
-            }
+        // Line breaks stay in a value as references only (XML 1.0, 3.3.3).
+        resolve(text, |text| {
+            data.push(text, |bytes| {
+                digest.bytes(bytes);
+                if first {
+                    trace.push(bytes);
+                }
+            });
         });
         if !data.closed() {
             self.bad = self.bad.or(Some(Evidence::Undecodable { part: Part::LeadData, offset: self.channels - 1 }));

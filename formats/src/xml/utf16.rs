@@ -76,16 +76,10 @@ impl Utf16 {
             }
         }
     }
-}
 
-impl Machine for Utf16 {
-    fn step(&mut self, window: &[u8], _at: u64) -> Step {
-        if window.len() < 2 {
-            return Step::Need(2);
-        }
-        let len = window.len().min(32 << 10) & !1;
+    fn units(&mut self, bytes: &[u8]) {
         self.text.clear();
-        for pair in window[..len].chunks_exact(2) {
+        for pair in bytes.chunks_exact(2) {
             let unit = unit(self.order, pair);
             let mark = std::mem::take(&mut self.first) && unit == 0xFEFF;
             if !mark {
@@ -96,12 +90,30 @@ impl Machine for Utf16 {
         self.nul.push(&text);
         self.inner.push(&text);
         self.text = text;
+    }
+}
+
+impl Machine for Utf16 {
+    fn step(&mut self, window: &[u8], _at: u64) -> Step {
+        // The last character stays for the end: it may be none.
+        if window.len() < 4 {
+            return Step::Need(4);
+        }
+        let len = (window.len().min(32 << 10) & !1) - 2;
+        self.units(&window[..len]);
         Step::Take(len)
     }
 
     fn finish(&mut self, rest: &[u8], at: u64, end: &End<'_>, report: &mut Report) {
+        // A channel for other texts puts a line end of its own behind the root.
+        let foreign = |rest: &[u8]| !rest.is_empty() && rest.iter().all(|c| matches!(c, b'\r' | b'\n'));
+        let whole = if self.inner.machine.is_closed() && foreign(rest) { 0 } else { rest.len() & !1 };
+        self.units(&rest[..whole]);
+        let (rest, at) = (&rest[whole..], at + whole as u64);
         self.inner.finish(&self.nul, report);
-        if !rest.is_empty() {
+        if self.inner.machine.is_closed() && foreign(rest) {
+            report.suspect(Evidence::TrailingBytes { from: at, length: rest.len() as u64 });
+        } else if !rest.is_empty() {
             // Half a character: the content was cut, or zero bytes were put after it.
             if rest == [0] && end.nul.tail() > 0 {
                 report.suspect(Evidence::NulTail { from: at, length: 1 });
