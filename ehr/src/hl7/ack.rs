@@ -44,8 +44,8 @@ pub fn passes(fault: &Fault) -> bool {
 ///
 /// Original mode: AA, AE for what is wrong with the content, AR for what its header rules out and for what cannot be
 /// taken now. Enhanced mode: CA once everything is safe, then AA or AE if wanted; CR for the header; CE for what cannot
-/// be taken now. A sender that wants no application acknowledgement of errors hears of them by CE, since otherwise it
-/// would hear nothing.
+/// be taken now. A sender that wants no application acknowledgement of errors hears of them by CE, and one that wants no
+/// accept acknowledgement hears AR instead of CR and CE, since otherwise it would hear nothing.
 #[must_use]
 pub fn answer(header: &Header, result: &Result, stamp: Stamp<'_>) -> Answer {
     let second = format!("{}-2", stamp.id);
@@ -73,9 +73,14 @@ pub fn answer(header: &Header, result: &Result, stamp: Stamp<'_>) -> Answer {
     };
     // An error that no other acknowledgement would tell is told, unless the sender wants none at all.
     let wanted = accept.for_result(kept) || (!kept && accept != Wish::Never);
+    let outcome = match (kept, good) {
+        (true, true) => "AA",
+        (true, false) => "AE",
+        (false, _) => "AR",
+    };
     Answer {
         accept: if wanted { make(code, stamp.id, fault.filter(|_| !kept)) } else { None },
-        application: if kept && hears { make(if good { "AA" } else { "AE" }, &second, fault) } else { None },
+        application: if hears && (kept || !wanted) { make(outcome, &second, fault) } else { None },
     }
 }
 
@@ -91,7 +96,7 @@ pub fn unaddressed(fault: &Fault, stamp: Stamp<'_>) -> Vec<u8> {
         processing_id: b"P".to_vec(),
         version: b"2.5.1".to_vec(),
         enhanced: None,
-        charset: Vec::new(),
+        charsets: Vec::new(),
     };
     build(&header, "AR", stamp, Some((fault, 100)))
 }
@@ -230,13 +235,23 @@ mod tests {
             ("AL|NE", wrong(), &["CE"]),
             ("NE|AL", Result::Taken, &["AA"]),
             ("NE|AL", wrong(), &["AE"]),
+            ("NE|AL", later(), &["AR"]),
+            ("NE|AL", refused(), &["AR"]),
             ("|AL", Result::Taken, &["AA"]),
+            ("|AL", later(), &["AR"]),
+            ("|AL", refused(), &["AR"]),
+            ("NE|ER", Result::Taken, &none),
+            ("NE|ER", wrong(), &["AE"]),
+            ("NE|ER", later(), &["AR"]),
+            ("NE|ER", refused(), &["AR"]),
+            ("NE|SU", later(), &none),
             ("ER|ER", Result::Taken, &none),
             ("ER|ER", wrong(), &["AE"]),
             ("ER|ER", refused(), &["CR"]),
             ("SU|SU", Result::Taken, &["CA", "AA"]),
             ("SU|SU", later(), &["CE"]),
             ("NE|NE", wrong(), &none),
+            ("NE|NE", refused(), &none),
         ] {
             assert_eq!(codes(&format!("2.5|||{wishes}"), &result), expected, "{wishes} {result:?}");
         }

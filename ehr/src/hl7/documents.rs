@@ -20,7 +20,7 @@ pub enum Document {
     Pointer(String),
 }
 
-/// The documents of a message, in its order. A document that cannot be decoded keeps its place.
+/// The documents of a message, in its order. A document that cannot be decoded, or is empty, keeps its place.
 ///
 /// Observations that are deleted, wrong or not yet there bring none: their status (OBX-11, or OBR-25 where
 /// it is empty) is none of preliminary, final and corrected, and of amended and appended in OBX-11.
@@ -45,7 +45,9 @@ pub fn documents(message: &Message<'_>) -> Result<Vec<Result<Document, Fault>>, 
                     passed = true;
                     continue;
                 }
-                for value in segment.repetitions(5).filter(|v| !v.is_empty()) {
+                // Told, not passed over: what a stray delimiter has moved to another field must not vanish.
+                let nothing = segment.repetitions(5).all(<[u8]>::is_empty).then_some(&b""[..]);
+                for value in segment.repetitions(5).filter(|v| !v.is_empty()).chain(nothing) {
                     if found.len() == DOCUMENTS {
                         let why = format!("it brings more than {DOCUMENTS} documents");
                         return Err(Fault::new(FaultCode::Hl7TooLong, why));
@@ -74,6 +76,9 @@ fn later(status: &[u8]) -> bool {
 }
 
 fn document(kind: &[u8], value: &[u8], d: Delimiters) -> Result<Document, Fault> {
+    if value.is_empty() {
+        return Err(Fault::new(FaultCode::AttachmentUnreadable, "OBX-5 is empty"));
+    }
     // What a sender cut off ends so (v2.7 section 2.5.5.2).
     if d.truncation.is_some_and(|t| value.last() == Some(&t)) {
         return Err(Fault::new(FaultCode::AttachmentIncomplete, "its sender marked it as truncated"));
@@ -148,6 +153,18 @@ mod tests {
         assert!(found[0].is_err() && found[2].is_err());
         assert_eq!(found[1..2], data("hello"));
         assert!(!format!("{found:?}").contains("!!!"));
+    }
+
+    #[test]
+    fn an_observation_without_its_document_is_told() {
+        for line in ["OBX|1|ED|x||||||||F", "OBX|1|RP|x||~||||||F", "OBR|1\rOBX|1|ED|x"] {
+            let found = read(&format!("{line}\rOBX|2|ED|x||^T^^A^hello||||||F")).unwrap();
+            assert_eq!(found[0].as_ref().unwrap_err().code, FaultCode::AttachmentUnreadable, "{line}");
+            assert_eq!(found[1..], data("hello"), "{line}");
+        }
+        assert_eq!(read("OBX|1|ED|x||~^T^^A^hello||||||F").unwrap(), data("hello"));
+        assert_eq!(read("OBX|1|ED|x||||||||X\rOBX|2|ED|x||^T^^A^hello||||||F").unwrap(), data("hello"));
+        assert_eq!(read("OBX|1|ST|x||||||||F").unwrap(), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The MSH segment (HL7 v2.5.1 and v2.8.2 chapter 2, section 2.14.9), and whether its message is one that is taken.
 
-use super::er7::{Delimiters, Message, Segment};
+use super::er7::{Delimiters, Message, Segment, split};
 use leadline_domain::{Fault, FaultCode};
 use std::collections::BTreeSet;
 
@@ -13,11 +13,14 @@ const FIELD: usize = 512;
 const VERSIONS: [&str; 11] = ["2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"];
 /// Events of MDM that bring content (chapter 9): new document, status change, addendum, edit, replacement.
 const DOCUMENT_EVENTS: [&str; 5] = ["T02", "T04", "T06", "T08", "T10"];
+/// Sets of table 0211 in which a byte of a character can be a delimiter, as `set_name` has them.
+const NOT_OVER_ASCII: [&[u8]; 8] =
+    [b"ISOIR87", b"ISOIR159", b"KSX1001", b"CNS11643", b"BIG5", b"GB18030", b"UTF16", b"UTF32"];
 
 /// When the sender wants an acknowledgement (table 0155).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// `AL`
+    /// `AL`, and what table 0155 does not have: who says something waits for something.
     Always,
     /// `NE`, or nothing where the other field says something.
     Never,
@@ -30,10 +33,10 @@ pub enum Wish {
 impl Wish {
     fn of(field: &[u8]) -> Self {
         match field {
-            b"AL" => Self::Always,
+            b"" | b"NE" => Self::Never,
             b"ER" => Self::OnError,
             b"SU" => Self::OnSuccess,
-            _ => Self::Never,
+            _ => Self::Always,
         }
     }
 
@@ -68,8 +71,8 @@ pub struct Header {
     pub version: Vec<u8>,
     /// MSH-15 and MSH-16, if one of them says something: the enhanced mode (section 2.9.3).
     pub enhanced: Option<(Wish, Wish)>,
-    /// MSH-18.
-    pub charset: Vec<u8>,
+    /// MSH-18 with its repetitions.
+    pub charsets: Vec<u8>,
 }
 
 impl Header {
@@ -91,7 +94,9 @@ impl Header {
 
     fn of(msh: &Segment<'_>, delimiters: Delimiters) -> Self {
         let own = |text: &[u8]| text[..text.len().min(FIELD)].to_vec();
-        let (accept, application) = (msh.field(15), msh.field(16));
+        // Null says nothing: with both null or absent, the mode is the original one.
+        let wish = |n| Some(msh.field(n).trim_ascii()).filter(|f| *f != b"\"\"").unwrap_or_default();
+        let (accept, application) = (wish(15), wish(16));
         let enhanced = !(accept.is_empty() && application.is_empty());
         Self {
             delimiters,
@@ -102,7 +107,7 @@ impl Header {
             processing_id: own(msh.component(11, 1)),
             version: own(msh.component(12, 1)),
             enhanced: enhanced.then(|| (Wish::of(accept), Wish::of(application))),
-            charset: own(msh.component(18, 1)),
+            charsets: own(msh.field(18)),
         }
     }
 }
@@ -136,20 +141,32 @@ pub fn accepts(header: &Header, modes: &BTreeSet<String>) -> Result<(), Refused>
     Ok(())
 }
 
-/// Refuses text that is not in the encoding that MSH-18 declares (table 0211), as far as that can be told.
+/// Refuses text that is not in the encoding that MSH-18 declares (table 0211), as far as that can be told, and sets that
+/// do not extend ASCII, the alternate ones too: an escape sequence can switch to them anywhere.
 ///
 /// # Errors
 /// `hl7.unreadable`.
 pub fn encoded(header: &Header, raw: &[u8]) -> Result<(), Refused> {
     let fault = |why: &str| Err((Fault::new(FaultCode::Hl7Unreadable, why), 102));
-    match &header.charset[..] {
-        b"" | b"ASCII" => Ok(()),
-        b"UNICODE UTF-8" | b"UTF-8" | b"UTF8" if std::str::from_utf8(raw).is_err() => {
-            fault("MSH-18 says UTF-8 and the message is not")
-        }
-        b"UNICODE UTF-16" | b"UNICODE UTF-32" => fault("MSH-18 says UTF-16 or UTF-32 and the message is not"),
-        _ => Ok(()),
+    if header.charsets.len() >= FIELD {
+        return fault("MSH-18 is too long");
     }
+    for (index, one) in split(&header.charsets, header.delimiters.repetition).enumerate() {
+        let name = set_name(split(one, header.delimiters.component).next().unwrap_or_default());
+        if NOT_OVER_ASCII.iter().any(|set| name.starts_with(set)) {
+            return fault("MSH-18 has a set in which a byte of a character can be a delimiter");
+        }
+        if index == 0 && name == b"UTF8" && std::str::from_utf8(raw).is_err() {
+            return fault("MSH-18 says UTF-8 and the message is not");
+        }
+    }
+    Ok(())
+}
+
+/// The letters and digits of a set's name, without `UNICODE` before another name: senders differ in the rest.
+fn set_name(text: &[u8]) -> Vec<u8> {
+    let name: Vec<u8> = text.iter().filter(|c| c.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
+    name.strip_prefix(b"UNICODE").map(<[u8]>::to_vec).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -194,6 +211,11 @@ mod tests {
         assert_eq!(header(base).enhanced, None);
         assert_eq!(header(&format!("{base}|AL|")).enhanced, Some((Wish::Always, Wish::Never)));
         assert_eq!(header(&format!("{base}||ER")).enhanced, Some((Wish::Never, Wish::OnError)));
+        for nothing in [r#"|""|"""#, r#"|""|"#, r#"||"""#, "| | "] {
+            assert_eq!(header(&format!("{base}{nothing}")).enhanced, None, "{nothing}");
+        }
+        assert_eq!(header(&format!(r#"{base}|""| SU "#)).enhanced, Some((Wish::Never, Wish::OnSuccess)));
+        assert_eq!(header(&format!("{base}|NE|Y")).enhanced, Some((Wish::Never, Wish::Always)));
         assert!(Wish::OnError.for_result(false) && !Wish::OnError.for_result(true));
         assert!(Wish::OnSuccess.for_result(true) && !Wish::OnSuccess.for_result(false));
     }
@@ -205,5 +227,37 @@ mod tests {
         assert!(encoded(&utf8, b"J\xFCrgen").unwrap_err().0.detail.contains("UTF-8"));
         let latin = header("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5||||||8859/1");
         assert!(encoded(&latin, b"J\xFCrgen").is_ok());
+    }
+
+    #[test]
+    fn sets_whose_bytes_can_be_delimiters_are_refused() {
+        let said = |sets: &str| {
+            let header = header(&format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5||||||{sets}"));
+            encoded(&header, b"x").map_err(|(fault, number)| (fault.code, number))
+        };
+        let unreadable = Err((FaultCode::Hl7Unreadable, 102));
+        for sets in [
+            "~ISO IR87",
+            "ISO IR87",
+            "8859/1~ISO IR6~iso ir159",
+            "KS X 1001",
+            "CNS 11643-1992",
+            "BIG-5",
+            "Big5",
+            "GB 18030-2000",
+            "UNICODE UTF-16",
+            "unicode utf-16le",
+            "UTF-16",
+            "UTF-32",
+            "~UNICODE UTF-32^x",
+            &format!("{}ISO IR87", "~".repeat(FIELD)),
+        ] {
+            assert_eq!(said(sets), unreadable, "{sets}");
+        }
+        for sets in
+            ["", "\"\"", "ASCII", "8859/1", "8859/15~", "UNICODE UTF-8", "utf8", "UNICODE", "ISO IR14", "~ISO IR14"]
+        {
+            assert_eq!(said(sets), Ok(()), "{sets}");
+        }
     }
 }

@@ -225,11 +225,24 @@ async fn kept(intake: &dyn Intake, org: &OrgId, study: Option<&str>, file: Bytes
 
 /// The boundary, if this is `multipart/related` of DICOM instances (RFC 2387).
 fn boundary(headers: &HeaderMap) -> Option<String> {
-    let said: mime::Mime = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
-    let related = said.type_() == mime::MULTIPART && said.subtype() == "related";
+    let said = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let strict = said.parse::<mime::Mime>().ok();
+    let parameter = |name: &str| match &strict {
+        Some(mime) => mime.get_param(name).map(|v| v.as_str().to_owned()),
+        None => loose(said, name),
+    };
+    let related = said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/related");
     // Without `type`, the parts say what they are.
-    let dicom = said.get_param("type").is_none_or(|t| t.as_str().eq_ignore_ascii_case(DICOM));
-    (related && dicom).then(|| said.get_param(mime::BOUNDARY).map(|b| b.as_str().to_owned())).flatten()
+    let dicom = parameter("type").is_none_or(|t| t.eq_ignore_ascii_case(DICOM));
+    if related && dicom { parameter("boundary").filter(|b| !b.is_empty()) } else { None }
+}
+
+/// A parameter of a media type that is not written by the rules: many clients leave out the quotes that the slash in
+/// `type` needs (RFC 2045 5.1).
+fn loose(said: &str, name: &str) -> Option<String> {
+    let all = said.split(';').skip(1).filter_map(|p| p.split_once('='));
+    let mut named = all.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
 fn acceptable(headers: &HeaderMap) -> bool {
@@ -361,6 +374,29 @@ mod tests {
         let (status, said) = post(&intake, None, RELATED, multipart(&[cut, b"%PDF-1.4"])).await;
         assert_eq!((status, said["00081198"]["Value"].as_array().unwrap().len()), (409, 2));
         assert_eq!(intake.taken.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_type_without_quotes_is_read() {
+        let (ecg, _) = files();
+        let intake = InMemory::default();
+        for content_type in [
+            "multipart/related; type=application/dicom; boundary=b1",
+            "Multipart/Related;boundary=\"b1\";Type=application/dicom",
+            "multipart/related; type=application/dicom; boundary=b1;",
+        ] {
+            assert_eq!(post(&intake, None, content_type, multipart(&[&ecg])).await.0, 200, "{content_type}");
+        }
+        for content_type in [
+            "multipart/related; type=application/dicom+json; boundary=b1",
+            "multipart/form-data; type=application/dicom; boundary=b1",
+            "multipart/related; type=application/dicom; boundary=",
+            "multipart/related; type=application/dicom",
+        ] {
+            assert_eq!(post(&intake, None, content_type, multipart(&[&ecg])).await.0, 415, "{content_type}");
+        }
+        let equals = headers("multipart/related; type=application/dicom; boundary=----=_Part_1");
+        assert_eq!(boundary(&equals).as_deref(), Some("----=_Part_1"));
     }
 
     #[tokio::test]

@@ -181,6 +181,8 @@ async fn what_is_refused_is_not_kept() {
             Bytes::from_static(b"MSH|^~\\&|A|B|||1||ORU^R01|9|P|2.5||||||UNICODE UTF-8\r\xFF\r"),
             "MSA|AR|9|hl7.unreadable",
         ),
+        (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ORU^R01|9|P|2.5||||||~ISO IR87\r"), "MSA|AR|9|hl7.unreadable"),
+        (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ADT^A01|9|P|2.5|||NE|AL\r"), "MSA|AR|9|hl7.not_accepted"),
     ] {
         let told = said(&desk, raw).await;
         assert!(told.contains(says), "{told}");
