@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
@@ -24,6 +25,21 @@ pub struct Seen {
     pub number: u64,
     /// When that was, milliseconds since 1970.
     pub at_ms: u64,
+}
+
+impl Seen {
+    /// What holds after another one is written down. A lower number at an earlier time is late: signals of two gateways
+    /// may cross. At a later time the EHR counts from the start again; should it be a repeat all the same, what it hides
+    /// is a gap, and searched for.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        match next.number.cmp(&self.number) {
+            Ordering::Greater => next,
+            Ordering::Equal => Self { at_ms: next.at_ms.max(self.at_ms), ..next },
+            Ordering::Less if next.at_ms >= self.at_ms => next,
+            Ordering::Less => self,
+        }
+    }
 }
 
 /// One subscription.
@@ -58,12 +74,10 @@ impl FollowedSubscription {
         Ok(())
     }
 
-    /// Everything up to there was taken. Never goes back: signals of two gateways may cross.
+    /// Everything up to there was taken.
     #[signal]
     pub fn advance(&mut self, _ctx: &mut SyncWorkflowContext<Self>, seen: Seen) {
-        if seen.number >= self.seen.number {
-            self.seen = Seen { number: seen.number, at_ms: seen.at_ms.max(self.seen.at_ms) };
-        }
+        self.seen = self.seen.then(seen);
         self.steps += 1;
     }
 
@@ -71,5 +85,23 @@ impl FollowedSubscription {
     #[query]
     pub fn seen(&self, _ctx: &WorkflowContextView) -> Seen {
         self.seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_back_only_with_an_ehr_that_counts_from_the_start_again() {
+        let seen = |number, at_ms| Seen { number, at_ms };
+        assert_eq!(seen(0, 0).then(seen(3, 100)), seen(3, 100));
+        // An event that was told of late says nothing of what happened after it.
+        assert_eq!(seen(3, 100).then(seen(4, 90)), seen(4, 90));
+        assert_eq!(seen(3, 100).then(seen(3, 90)), seen(3, 100));
+        assert_eq!(seen(3, 100).then(seen(3, 200)), seen(3, 200));
+        assert_eq!(seen(3, 100).then(seen(2, 90)), seen(3, 100));
+        assert_eq!(seen(3, 100).then(seen(1, 100)), seen(1, 100));
+        assert_eq!(seen(3, 100).then(seen(0, 200)), seen(0, 200));
     }
 }

@@ -12,7 +12,7 @@ mod resource;
 pub use bundle::{Answered, response, transaction};
 pub use capability::capability_statement;
 pub use json::{Json, Unread};
-pub use notification::{Event, Kind, Notification, gap, notification};
+pub use notification::{Event, Kind, Notification, gap, named, notification};
 pub use outcome::{Issue, Problem, operation_outcome};
 pub use request::{Condition, Media, condition, media};
 pub use resource::{Attached, Create, KINDS, Source, binary, is_binary, read};

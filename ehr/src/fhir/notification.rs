@@ -27,6 +27,31 @@ pub struct Event {
     pub number: u64,
     /// The resource that it is about, e.g. `DocumentReference/123`; none where the server tells nothing.
     pub focus: Option<String>,
+    /// When it happened, as the server writes it.
+    pub timestamp: Option<String>,
+}
+
+impl Event {
+    /// Type and id of the resource that it is about, whatever version and address of the server it is named by; none
+    /// where they cannot be told.
+    #[must_use]
+    pub fn about(&self) -> Option<(&str, &str)> {
+        named(self.focus.as_deref()?)
+    }
+}
+
+/// Type and id in a reference (FHIR R4 section 2.3.0.1): `DocumentReference/1`, below any address, of any version.
+#[must_use]
+pub fn named(reference: &str) -> Option<(&str, &str)> {
+    let (current, _) = reference.split_once("/_history").unwrap_or((reference, ""));
+    let mut parts = current.trim_end_matches('/').rsplit('/');
+    let (id, kind) = (parts.next()?, parts.next()?);
+    let a_type = kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.bytes().all(|c| c.is_ascii_alphabetic());
+    // Dots alone would be a way to another folder.
+    let an_id = id.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
+        && id.bytes().any(|c| c.is_ascii_alphanumeric())
+        && !id.starts_with('_');
+    (a_type && an_id).then_some((kind, id))
 }
 
 /// A notification.
@@ -36,8 +61,10 @@ pub struct Notification {
     pub subscription: String,
     /// Why it was sent.
     pub kind: Kind,
-    /// How many events there were since the subscription started.
-    pub since_start: u64,
+    /// When, as the server writes it.
+    pub timestamp: Option<String>,
+    /// How many events there were since the subscription started; none where a handshake or heartbeat does not say.
+    pub since_start: Option<u64>,
     /// The events that it tells of, by number.
     pub events: Vec<Event>,
     /// Resources that it brings, with the address of each.
@@ -82,20 +109,23 @@ pub fn notification(raw: &[u8]) -> Result<Notification, Problem> {
             return Err(bad("an event has no number", place));
         };
         let focus = part("focus").and_then(|p| p.get("valueReference")?.text("reference")).map(str::to_owned);
-        events.push(Event { number, focus });
+        let timestamp = part("timestamp").and_then(time).map(str::to_owned);
+        events.push(Event { number, focus, timestamp });
     }
     events.sort_by_key(|e| e.number);
     let counted = value("events-since-subscription-start").and_then(number);
-    let last = events.last().map(|e| e.number);
-    let Some(since_start) = counted.or(last).or((kind != Kind::Event).then_some(0)) else {
+    // Not less than the last event that it tells of.
+    let since_start = counted.max(events.last().map(|e| e.number));
+    if since_start.is_none() && kind == Kind::Event {
         return Err(bad("events-since-subscription-start is missing", place));
-    };
+    }
     let resource = |e: &Json| Some((e.text("fullUrl").unwrap_or_default().to_owned(), e.get("resource")?.clone()));
     let resources = entries.iter().skip(1).filter_map(resource).collect();
     Ok(Notification {
         subscription: subscription.to_owned(),
         kind,
-        since_start: since_start.max(last.unwrap_or(0)),
+        timestamp: bundle.text("timestamp").map(str::to_owned),
+        since_start,
         events,
         resources,
     })
@@ -110,19 +140,26 @@ fn number(parameter: &Json) -> Option<u64> {
     }
 }
 
+/// An instant; some servers write a dateTime or a date.
+fn time(parameter: &Json) -> Option<&str> {
+    ["valueInstant", "valueDateTime", "valueDate"].into_iter().find_map(|name| parameter.text(name))
+}
+
 /// The events that are missing between those that were seen, up to number `seen`, and those of a notification, as the
 /// first and the last number; none where nothing is. `seen` is `None` before the first notification: what happened
-/// before nobody was told of is not missed, unless the server says that it told of it.
+/// before nobody was told of is not missed, unless the server says that it told of it. From 0 where the server counts
+/// less than was seen: it has begun again, and nobody knows how far it had come before.
 #[must_use]
 pub fn gap(seen: Option<u64>, notification: &Notification) -> Option<(u64, u64)> {
+    let last = notification.since_start?;
     let seen = match (seen, notification.kind) {
+        (Some(seen), _) if last < seen => return Some((0, last)),
         (Some(seen), _) => seen,
         (None, Kind::Handshake) => return None,
         (None, _) => 0,
     };
     let told = |number: &u64| notification.events.iter().any(|e| e.number == *number);
     // Numbers come from outside: those that a notification tells of bound the search, and not their distance.
-    let last = notification.since_start;
     let mut first = seen.saturating_add(1);
     while first <= last && told(&first) {
         first += 1;
@@ -163,13 +200,60 @@ mod tests {
         let found = read("event-notification", 3, &[3, 2]);
         assert_eq!(
             (found.subscription.as_str(), found.kind, found.since_start),
-            ("https://ehr/Subscription/9", Kind::Event, 3)
+            ("https://ehr/Subscription/9", Kind::Event, Some(3))
         );
-        assert_eq!(found.events[0], Event { number: 2, focus: Some("DocumentReference/2".into()) });
+        let event = Event { number: 2, focus: Some("DocumentReference/2".into()), timestamp: None };
+        assert_eq!(found.events[0], event);
         assert_eq!(read("handshake", 0, &[]).kind, Kind::Handshake);
         let old = r#"{"name":"events-since-subscription-start","valueUnsignedInt":7}"#;
         let found = notification(text("heartbeat", old, &[]).as_bytes()).unwrap();
-        assert_eq!((found.kind, found.since_start), (Kind::Heartbeat, 7));
+        assert_eq!((found.kind, found.since_start), (Kind::Heartbeat, Some(7)));
+        let found = notification(text("heartbeat", r#"{"name":"x"}"#, &[]).as_bytes()).unwrap();
+        assert_eq!((found.kind, found.since_start), (Kind::Heartbeat, None));
+    }
+
+    #[test]
+    fn a_focus_is_the_resource_whatever_version_and_address_it_is_named_by() {
+        for reference in [
+            "DocumentReference/1",
+            "DocumentReference/1/",
+            "/DocumentReference/1",
+            "DocumentReference/1/_history/2",
+            "https://ehr-public.example.org/fhir/DocumentReference/1",
+            "https://EHR.example.org:443/fhir/DocumentReference/1/_history/2",
+        ] {
+            assert_eq!(named(reference), Some(("DocumentReference", "1")), "{reference}");
+        }
+        assert_eq!(named("Patient/a-1.B_2"), Some(("Patient", "a-1.B_2")));
+        for reference in [
+            "",
+            "1",
+            "#1",
+            "urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+            "https://ehr.example.org/1",
+            "https://ehr.example.org/fhir/DocumentReference",
+            "DocumentReference/..",
+            "DocumentReference/_history/2",
+            "DocumentReference/_search",
+            "DocumentReference/1?x=y",
+            "DocumentReference/a b",
+            "document/1",
+        ] {
+            assert_eq!(named(reference), None, "{reference}");
+        }
+    }
+
+    #[test]
+    fn times_are_kept_as_they_are_written() {
+        let part = r#"{"name":"event-number","valueString":"1"}"#;
+        let body = text("event-notification", &since(1), &[1])
+            .replace(r#""type":"history""#, r#""type":"history","timestamp":"2026-03-01T10:00:00Z""#);
+        for name in ["valueInstant", "valueDateTime", "valueDate"] {
+            let more = format!(r#"{part},{{"name":"timestamp","{name}":"2026-03-01"}}"#);
+            let found = notification(body.replace(part, &more).as_bytes()).unwrap();
+            assert_eq!(found.timestamp.as_deref(), Some("2026-03-01T10:00:00Z"));
+            assert_eq!(found.events[0].timestamp.as_deref(), Some("2026-03-01"), "{name}");
+        }
     }
 
     #[test]
@@ -199,6 +283,12 @@ mod tests {
         assert_eq!(missing(None, "event-notification", 3, &[3]), Some((1, 2)));
         assert_eq!(missing(Some(1), "event-notification", 5, &[3]), Some((2, 5)));
         assert_eq!(missing(Some(0), "heartbeat", u64::MAX, &[]), Some((1, u64::MAX)));
-        assert_eq!(missing(Some(u64::MAX), "heartbeat", 3, &[]), None);
+        // It counts from the start again.
+        assert_eq!(missing(Some(u64::MAX), "heartbeat", 3, &[]), Some((0, 3)));
+        assert_eq!(missing(Some(7), "handshake", 0, &[]), Some((0, 0)));
+        assert_eq!(missing(Some(7), "event-notification", 1, &[1]), Some((0, 1)));
+        // It does not say.
+        let mute = notification(text("heartbeat", r#"{"name":"x"}"#, &[]).as_bytes()).unwrap();
+        assert_eq!((gap(Some(7), &mute), gap(None, &mute)), (None, None));
     }
 }

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Request, Response, body::Incoming};
 use leadline_domain::{Fault, FaultCode};
-use leadline_ehr::fhir::Json;
+use leadline_ehr::fhir::{Json, Unread};
 use leadline_ehr::hl7::Pointer;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -23,6 +23,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// Answers other than documents: tokens, resources, pages of searches.
 const SMALL: usize = 16 << 20;
+/// Resources on a page of a search; and where such a page is too long, because a server sends them whole.
+const COUNTS: [usize; 2] = [100, 1];
+/// Resources of one search.
+const MOST: usize = 100_000;
 /// A token is asked for again so long before it ends.
 const MARGIN: Duration = Duration::from_secs(60);
 /// How long an assertion is valid, seconds. Five minutes is the most that is allowed.
@@ -50,6 +54,8 @@ enum Key {
 /// A client of one EHR. Clones of tokens are not handed out.
 pub struct Ehr {
     base: String,
+    /// The same, taken apart.
+    at: Pointer,
     client_id: String,
     key: Key,
     key_id: Option<String>,
@@ -75,6 +81,28 @@ fn of_web(fault: Fault) -> Fault {
     }
 }
 
+fn too_long(limit: usize) -> Fault {
+    Fault::new(FaultCode::FileTooLarge, format!("the EHR sends more than {limit} bytes"))
+}
+
+/// A search, page by page.
+pub struct Search {
+    kind: String,
+    since: String,
+    /// Which of [`COUNTS`].
+    count: usize,
+    next: Option<String>,
+    pages: usize,
+}
+
+impl Search {
+    fn first(&self, base: &str) -> String {
+        let Self { kind, since, count, .. } = self;
+        let count = COUNTS[*count];
+        format!("{base}/{kind}?_lastUpdated=ge{since}&_sort=_lastUpdated&_elements=id&_count={count}")
+    }
+}
+
 impl Ehr {
     /// Reads the key.
     ///
@@ -84,9 +112,9 @@ impl Ehr {
         let bad = |why: &str| Fault::new(FaultCode::ConfigInvalid, format!("gateway.fhir: {why}"));
         let base = settings.base.trim_end_matches('/').to_owned();
         let hosts = BTreeSet::from([host(&base).ok_or_else(|| bad("base_url is no address"))?]);
-        if Pointer::read(&base, &hosts).is_err() {
+        let Ok(at @ Pointer::Web { .. }) = Pointer::read(&base, &hosts) else {
             return Err(bad("base_url is neither https nor a loopback address"));
-        }
+        };
         let der = PrivateKeyDer::from_pem_slice(&settings.key).map_err(|_| bad("the key is no PEM"))?;
         let curve = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
         let key = match EcdsaKeyPair::from_pkcs8(curve, der.secret_der()) {
@@ -97,13 +125,13 @@ impl Ehr {
             },
         };
         let Settings { client_id, key_id, limit, .. } = settings;
-        Ok(Self { base, client_id, key, key_id, limit, hosts, web, token: Mutex::default() })
+        Ok(Self { base, at, client_id, key, key_id, limit, hosts, web, token: Mutex::default() })
     }
 
     /// A resource by its type and id, e.g. `DocumentReference/1`, or by its address on the server.
     ///
     /// # Errors
-    /// `fhir.unresolved` for another server or what is not there; `ehr.*`.
+    /// `fhir.unresolved` for another server or what is not there, or not to be had; `file.too_large`; `ehr.*`.
     pub async fn read(&self, reference: &str) -> Result<Bytes, Fault> {
         self.get(&self.address(reference)?, "application/fhir+json", SMALL).await
     }
@@ -124,48 +152,82 @@ impl Ehr {
         }
     }
 
-    /// All resources of a type that were updated at or after a time (RFC 3339), over all pages up to 1,000.
+    /// A search for the resources of a type that were updated at or after a time (RFC 3339).
+    #[must_use]
+    pub fn updated_since(&self, kind: &str, since: &str) -> Search {
+        let since = since.replace('+', "%2B").replace(':', "%3A");
+        let mut search = Search { kind: kind.to_owned(), since, count: 0, next: None, pages: 0 };
+        search.next = Some(search.first(&self.base));
+        search
+    }
+
+    /// The ids on the next page of a search; none after the last one. Where a page is too long, the search begins again
+    /// with the shortest pages: ids come twice then.
     ///
     /// # Errors
     /// `ehr.*`.
-    pub async fn updated_since(&self, kind: &str, since: &str) -> Result<Vec<Json>, Fault> {
-        let time = since.replace('+', "%2B").replace(':', "%3A");
-        let mut next = Some(format!("{}/{kind}?_lastUpdated=ge{time}&_sort=_lastUpdated&_count=100", self.base));
-        let mut found = Vec::new();
-        let mut pages = 0;
-        while let Some(url) = next {
-            pages += 1;
-            if pages > 1_000 {
+    pub async fn page(&self, search: &mut Search) -> Result<Option<Vec<String>>, Fault> {
+        loop {
+            let Some(url) = &search.next else { return Ok(None) };
+            search.pages += 1;
+            if search.pages * COUNTS[search.count] > MOST {
                 return Err(unreachable("a search that does not end"));
             }
-            let raw = self.get(&self.address(&url)?, "application/fhir+json", SMALL).await?;
-            let bundle = Json::parse(&raw).map_err(|_| unreachable("the answer to a search is no JSON"))?;
-            next = bundle
-                .list("link")
-                .iter()
-                .find(|l| l.text("relation") == Some("next"))
-                .and_then(|l| Some(l.text("url")?.to_owned()));
+            let bundle = match self.found(url).await {
+                Err(fault) if fault.code == FaultCode::FileTooLarge && search.count + 1 < COUNTS.len() => {
+                    (search.count, search.pages) = (search.count + 1, 0);
+                    search.next = Some(search.first(&self.base));
+                    continue;
+                }
+                // Nothing of a search can be passed over: what is behind it would be lost.
+                Err(fault) if fault.code == FaultCode::FileTooLarge => {
+                    return Err(refused(format!("a page of one resource: {}", fault.detail)));
+                }
+                Err(fault) if fault.code == FaultCode::FhirUnresolved => return Err(unreachable(fault.detail)),
+                found => found?,
+            };
+            let links = bundle.list("link");
+            let next = links.iter().find(|l| l.text("relation") == Some("next"));
+            search.next = next.and_then(|l| Some(l.text("url")?.to_owned()));
             let resources = bundle.list("entry").iter().filter_map(|e| e.get("resource"));
-            found.extend(resources.filter(|r| r.text("resourceType") == Some(kind)).cloned());
+            let ours = resources.filter(|r| r.text("resourceType") == Some(search.kind.as_str()));
+            return Ok(Some(ours.filter_map(|r| r.text("id")).map(str::to_owned).collect()));
         }
-        Ok(found)
+    }
+
+    async fn found(&self, url: &str) -> Result<Json, Fault> {
+        let raw = self.get(&self.address(url)?, "application/fhir+json", SMALL).await?;
+        Json::parse(&raw).map_err(|unread| match unread {
+            Unread::Bounds(why) => Fault::new(FaultCode::FileTooLarge, why),
+            Unread::Syntax(..) => unreachable("the answer to a search is no JSON"),
+        })
     }
 
     /// An address below the server's base; nothing else is called with its token.
     fn address(&self, reference: &str) -> Result<Pointer, Fault> {
         let elsewhere = || Fault::new(FaultCode::FhirUnresolved, "it refers to another server than the configured one");
-        let url = match reference.strip_prefix(&self.base) {
-            Some(rest) if rest.starts_with(['/', '?']) => reference.to_owned(),
-            None if !reference.contains(':') && !reference.starts_with(['/', '#']) => {
-                format!("{}/{reference}", self.base)
-            }
-            _ => return Err(elsewhere()),
-        };
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        if path.split('/').any(|p| p == "..") {
+        let url = if reference.contains(':') {
+            reference.to_owned()
+        } else if reference.starts_with(['/', '#']) {
             return Err(elsewhere());
-        }
-        Pointer::read(&url, &self.hosts).map_err(|_| elsewhere())
+        } else {
+            format!("{}/{reference}", self.base)
+        };
+        let to = Pointer::read(&url, &self.hosts).map_err(|_| elsewhere())?;
+        if self.below(&to) { Ok(to) } else { Err(elsewhere()) }
+    }
+
+    /// Compared as read: hosts are the same in any case, and so is the usual port, named or not.
+    fn below(&self, to: &Pointer) -> bool {
+        let (Pointer::Web { tls, host, port, path }, Pointer::Web { tls: t, host: h, port: p, path: base }) =
+            (to, &self.at)
+        else {
+            return false;
+        };
+        let rest = path.strip_prefix(base.trim_end_matches('/'));
+        let inside = rest.is_some_and(|rest| rest.starts_with(['/', '?']));
+        let up = path.split('?').next().unwrap_or_default().split('/').any(|part| part == "..");
+        (tls, host, port) == (t, h, p) && inside && !up
     }
 
     async fn get(&self, to: &Pointer, accept: &str, limit: usize) -> Result<Bytes, Fault> {
@@ -175,11 +237,21 @@ impl Ehr {
                 Request::get(path(to)).header(ACCEPT, accept).header(AUTHORIZATION, format!("Bearer {token}"));
             let response = self.send(to, request.body(Full::default())).await?;
             match response.status().as_u16() {
-                200 => return body(response, limit).await.map_err(of_web),
+                200 => {
+                    return body(response, limit).await.map_err(|fault| match fault.code {
+                        FaultCode::PointerUnreachable => unreachable(fault.detail),
+                        _ => too_long(limit),
+                    });
+                }
                 // A token that was withdrawn, once.
                 401 if !fresh => {}
                 404 | 410 => return Err(Fault::new(FaultCode::FhirUnresolved, "the EHR does not have it")),
                 401 | 403 => return Err(refused("the EHR does not let us read: are the scopes granted?")),
+                // These pass; the other ones say the same however often they are asked.
+                status @ (407 | 408 | 425 | 429) => return Err(unreachable(format!("HTTP status {status}"))),
+                status @ 300..500 => {
+                    return Err(Fault::new(FaultCode::FhirUnresolved, format!("the EHR answers HTTP status {status}")));
+                }
                 status => return Err(unreachable(format!("HTTP status {status}"))),
             }
         }

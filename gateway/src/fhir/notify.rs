@@ -8,11 +8,13 @@ use super::Service;
 use super::ehr::Ehr;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use leadline_activities::engine::Engine;
-use leadline_domain::{Fault, FaultCode, OrgId};
+use leadline_activities::metrics::METRICS;
+use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use leadline_ehr::attachment;
 use leadline_ehr::fhir::{
-    Attached, Create, Issue, KINDS, Kind, Notification, Problem, Source, gap, notification, read,
+    Attached, Create, Issue, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
 };
 use leadline_workflows::subscription::Seen;
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ pub trait Subscriptions: Send + Sync {
     /// What its store fails with.
     async fn seen(&self, org: &OrgId, subscription: &str) -> Result<Option<Seen>, Fault>;
 
-    /// Writes down how far. Never goes back.
+    /// Writes down how far, as [`Seen::then`] has it.
     ///
     /// # Errors
     /// What its store fails with.
@@ -90,20 +92,24 @@ impl Follower {
         let seen = self.subscriptions.seen(org, &told.subscription).await?;
         if told.kind == Kind::Event {
             for event in &told.events {
-                if let Some(focus) = &event.focus {
-                    self.take(service, org, ehr, &told, focus).await?;
+                if let Some((kind, id)) = event.about() {
+                    self.take(service, org, ehr, &told, kind, id).await?;
                 }
             }
         }
-        // Events that come without a focus tell only that something happened.
-        let mute = told.events.iter().any(|e| e.focus.is_none());
+        // Events without a focus, or with one that says nothing here, tell only that something happened.
+        let mute = told.events.iter().any(|e| e.about().is_none());
         if mute || gap(seen.map(|s| s.number), &told).is_some() {
             let since = seen.map_or(0, |s| s.at_ms.saturating_sub(OVERLAP_MS));
             tracing::info!(%org, "FHIR notifications are missing: searching for what they told of");
             self.replay(service, org, ehr, since).await?;
         }
-        let number = told.since_start.max(seen.map_or(0, |s| s.number));
-        self.subscriptions.advance(org, &told.subscription, Seen { number, at_ms: now_ms }).await?;
+        let reached = match (told.since_start, seen) {
+            // What does not count says only that the EHR is alive.
+            (None, Some(seen)) => seen,
+            (number, _) => Seen { number: number.unwrap_or(0), at_ms: at_ms(&told, now_ms) },
+        };
+        self.subscriptions.advance(org, &told.subscription, reached).await?;
         Ok(())
     }
 
@@ -113,36 +119,48 @@ impl Follower {
         org: &OrgId,
         ehr: &Ehr,
         told: &Notification,
-        focus: &str,
+        kind: &str,
+        id: &str,
     ) -> Result<(), Problem> {
-        let mut parts = focus.trim_end_matches('/').rsplit('/');
-        let (id, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let Some(kind) = KINDS.into_iter().find(|k| *k == kind) else { return Ok(()) };
         let brought = told.resources.iter().find(|(url, resource)| {
-            url == focus
-                || url.ends_with(&format!("/{kind}/{id}"))
+            named(url) == Some((kind, id))
                 || (resource.text("resourceType") == Some(kind) && resource.text("id") == Some(id))
         });
-        let raw = match brought {
-            Some((_, resource)) => Bytes::from(serde_json::to_vec(resource).unwrap_or_default()),
-            None => match ehr.read(focus).await {
-                Ok(raw) => raw,
-                // Deleted since: there is nothing left to take.
-                Err(fault) if fault.code == FaultCode::FhirUnresolved => return Ok(()),
-                Err(fault) => return Err(fault.into()),
-            },
-        };
-        self.store(service, org, ehr, kind, &raw).await
+        match brought {
+            Some((_, resource)) => {
+                let raw = serde_json::to_vec(resource).unwrap_or_default();
+                self.store(service, org, ehr, kind, &raw).await
+            }
+            None => self.fetch(service, org, ehr, kind, id).await,
+        }
+    }
+
+    /// Pulls a resource and stores it. By its type and id: a server that is known by several addresses names its resources
+    /// by any of them, and is asked at the configured one. One that is not to be had is told of in the log, and passed
+    /// over: it was deleted since, or is longer than anything that is taken.
+    async fn fetch(&self, service: &Service, org: &OrgId, ehr: &Ehr, kind: &str, id: &str) -> Result<(), Problem> {
+        match ehr.read(&format!("{kind}/{id}")).await {
+            Ok(raw) => self.store(service, org, ehr, kind, &raw).await,
+            Err(fault) if fault.class() == FaultClass::Rejected => {
+                METRICS.fault(fault.code);
+                tracing::warn!(%org, code = %fault.code, detail = %fault.detail, kind, id, "a resource that the EHR told of is passed over");
+                Ok(())
+            }
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     async fn replay(&self, service: &Service, org: &OrgId, ehr: &Ehr, since_ms: u64) -> Result<(), Problem> {
         let seconds = i64::try_from(since_ms / 1_000).unwrap_or_default();
-        let since = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        let since = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         let since = since.format("%Y-%m-%dT%H:%M:%SZ").to_string();
         for kind in ["DocumentReference", "DiagnosticReport"] {
-            for resource in ehr.updated_since(kind, &since).await? {
-                let raw = serde_json::to_vec(&resource).unwrap_or_default();
-                self.store(service, org, ehr, kind, &raw).await?;
+            let mut search = ehr.updated_since(kind, &since);
+            while let Some(ids) = ehr.page(&mut search).await? {
+                for id in ids {
+                    self.fetch(service, org, ehr, kind, &id).await?;
+                }
             }
         }
         Ok(())
@@ -158,8 +176,8 @@ impl Follower {
         };
         match stored.await {
             Ok(_) => Ok(()),
-            Err(problem) if problem.fault.class() == leadline_domain::FaultClass::Rejected => {
-                leadline_activities::metrics::METRICS.fault(problem.fault.code);
+            Err(problem) if problem.fault.class() == FaultClass::Rejected => {
+                METRICS.fault(problem.fault.code);
                 let kept = service.keep_raw(org, "passed-over", Bytes::copy_from_slice(raw)).await?;
                 tracing::warn!(%org, code = %problem.fault.code, detail = %problem.fault.detail, %kept, "a resource of the EHR is passed over");
                 Ok(())
@@ -167,6 +185,28 @@ impl Follower {
             Err(problem) => Err(problem),
         }
     }
+}
+
+/// Up to when a notification tells of everything, milliseconds: it may have come late, and then says nothing of what
+/// happened between. Clocks that are ahead are not believed.
+fn at_ms(told: &Notification, now_ms: u64) -> u64 {
+    let events = told.events.iter().filter_map(|e| instant_ms(e.timestamp.as_deref()?)).max();
+    let at = events.or_else(|| instant_ms(told.timestamp.as_deref()?));
+    at.map_or(now_ms, |at| at.min(now_ms))
+}
+
+/// An instant of FHIR. Of one without a time or its zone, the day's start where it begins first.
+fn instant_ms(text: &str) -> Option<u64> {
+    /// Of the zone that is furthest ahead.
+    const AHEAD_MS: i64 = 14 * 3_600_000;
+    let ms = match DateTime::parse_from_rfc3339(text) {
+        Ok(at) => at.timestamp_millis(),
+        Err(_) => {
+            let day: NaiveDate = text.get(..10)?.parse().ok()?;
+            day.and_time(NaiveTime::MIN).and_utc().timestamp_millis() - AHEAD_MS
+        }
+    };
+    u64::try_from(ms).ok()
 }
 
 /// Brings in what a resource of the EHR refers to.

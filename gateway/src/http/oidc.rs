@@ -71,15 +71,17 @@ struct Known {
 pub struct Oidc {
     config: OidcConfig,
     fetch: Arc<dyn Fetch>,
-    // Held while the issuer is asked: once is enough for all who wait.
+    // Not held while the issuer is asked.
     known: Mutex<Known>,
+    // Held while the issuer is asked: once is enough for all who wait.
+    asking: Mutex<()>,
 }
 
 impl Oidc {
     /// Asks nothing yet.
     #[must_use]
     pub fn new(config: OidcConfig, fetch: Arc<dyn Fetch>) -> Self {
-        Self { config, fetch, known: Mutex::default() }
+        Self { config, fetch, known: Mutex::default(), asking: Mutex::default() }
     }
 
     /// Where people log on.
@@ -87,34 +89,72 @@ impl Oidc {
     /// # Errors
     /// `identity.unreachable`.
     pub async fn endpoints(&self) -> Result<Endpoints, Fault> {
-        let mut known = self.known.lock().await;
-        if known.endpoints.is_none() {
-            self.refresh(&mut known).await?;
+        if let Some(known) = self.logon().await {
+            return Ok(known);
         }
-        known.endpoints.clone().ok_or_else(|| unreachable("the issuer names no place to log on"))
+        let _one = self.asking.lock().await;
+        // Somebody else may have asked meanwhile.
+        if self.logon().await.is_none() && !self.rests().await {
+            self.refresh().await?;
+        }
+        let known = self.logon().await;
+        known.ok_or_else(|| unreachable("the issuer names no place to log on, or was asked a moment ago"))
+    }
+
+    async fn logon(&self) -> Option<Endpoints> {
+        self.known.lock().await.endpoints.clone()
     }
 
     /// The keys that may have signed a token with this key id and algorithm.
     async fn candidates(&self, kid: Option<&str>, alg: Algorithm) -> Result<Vec<Jwk>, Fault> {
-        let mut known = self.known.lock().await;
-        let age = known.fetched.map(|f| f.elapsed());
-        let found = matching(&known.keys, kid, alg);
-        if found.is_empty() || age.is_none_or(|a| a > FRESH) {
-            let rests = known.asked.is_some_and(|a| a.elapsed() < ASK_AGAIN);
-            let usable = age.is_some_and(|a| a < STALE);
-            match if rests { None } else { Some(self.refresh(&mut known).await) } {
-                Some(Err(f)) if !usable => return Err(f),
-                Some(Err(f)) => tracing::warn!(fault = %f, "the issuer's keys were not refreshed"),
-                None if !usable => return Err(unreachable("the issuer was asked for its keys a moment ago")),
-                Some(Ok(())) | None => {}
-            }
-            return Ok(matching(&known.keys, kid, alg));
+        let (found, age) = self.found(kid, alg).await;
+        if !found.is_empty() && age.is_some_and(|a| a <= FRESH) {
+            return Ok(found);
         }
-        Ok(found)
+        let _one = if !found.is_empty() && age.is_some_and(|a| a < STALE) {
+            // Whoever has a key does not wait for what another one asks: the issuer may hang.
+            let Ok(one) = self.asking.try_lock() else { return Ok(found) };
+            one
+        } else {
+            self.asking.lock().await
+        };
+        let (found, age) = self.found(kid, alg).await;
+        if !found.is_empty() && age.is_some_and(|a| a <= FRESH) {
+            return Ok(found);
+        }
+        let usable = age.is_some_and(|a| a < STALE);
+        match if self.rests().await { None } else { Some(self.refresh().await) } {
+            Some(Err(f)) if !usable => return Err(f),
+            Some(Err(f)) => tracing::warn!(fault = %f, "the issuer's keys were not refreshed"),
+            None if !usable => return Err(unreachable("the issuer was asked for its keys a moment ago")),
+            Some(Ok(())) | None => {}
+        }
+        Ok(self.found(kid, alg).await.0)
     }
 
-    async fn refresh(&self, known: &mut Known) -> Result<(), Fault> {
+    /// What is known that fits, and how old it is.
+    async fn found(&self, kid: Option<&str>, alg: Algorithm) -> (Vec<Jwk>, Option<Duration>) {
+        let known = self.known.lock().await;
+        (matching(&known.keys, kid, alg), known.fetched.map(|f| f.elapsed()))
+    }
+
+    async fn rests(&self) -> bool {
+        self.known.lock().await.asked.is_some_and(|a| a.elapsed() < ASK_AGAIN)
+    }
+
+    async fn refresh(&self) -> Result<(), Fault> {
+        // Before, too: the caller may leave in the middle.
+        self.known.lock().await.asked = Some(Instant::now());
+        let told = self.ask().await;
+        let mut known = self.known.lock().await;
+        // It may have taken longer than the rest does.
         known.asked = Some(Instant::now());
+        (known.keys, known.endpoints) = told?;
+        known.fetched = known.asked;
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<(Vec<Jwk>, Option<Endpoints>), Fault> {
         let at = format!("{}/.well-known/openid-configuration", self.config.issuer.trim_end_matches('/'));
         let doc = self.fetch.json(&at).await?;
         // Discovery section 4.3: it must be the issuer it was asked as.
@@ -125,10 +165,8 @@ impl Oidc {
         let set = self.fetch.json(keys).await?;
         let set = set["keys"].as_array().ok_or_else(|| unreachable("no keys in the key set"))?;
         // Each by itself: a kind of key that is not known here does not make the others useless (RFC 7517 section 5).
-        known.keys = set.iter().filter_map(|k| serde_json::from_value(k.clone()).ok()).collect();
-        known.endpoints = endpoints(&doc);
-        known.fetched = Some(Instant::now());
-        Ok(())
+        let keys = set.iter().filter_map(|k| serde_json::from_value(k.clone()).ok()).collect();
+        Ok((keys, endpoints(&doc)))
     }
 }
 

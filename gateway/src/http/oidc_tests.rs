@@ -4,11 +4,13 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// An issuer that is asked without a network, counts, and can be away.
+/// An issuer that is asked without a network, counts, and can be away, or hang until it is let go.
 struct Direct {
     issuer: std::sync::Mutex<Issuer>,
     asked: AtomicUsize,
     away: std::sync::atomic::AtomicBool,
+    hangs: std::sync::atomic::AtomicBool,
+    go: tokio::sync::Notify,
     as_url: String,
 }
 
@@ -16,6 +18,9 @@ struct Direct {
 impl Fetch for Direct {
     async fn json(&self, url: &str) -> Result<Value, Fault> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.hangs.load(Ordering::SeqCst) {
+            self.go.notified().await;
+        }
         if self.away.load(Ordering::SeqCst) {
             return Err(unreachable("away"));
         }
@@ -52,6 +57,8 @@ async fn world() -> (Issuer, Arc<Direct>, Oidc) {
         issuer: std::sync::Mutex::new(i.clone()),
         asked: AtomicUsize::new(0),
         away: false.into(),
+        hangs: false.into(),
+        go: tokio::sync::Notify::new(),
     });
     let config = OidcConfig {
         issuer: i.url().to_owned(),
@@ -172,6 +179,8 @@ async fn a_discovery_document_of_another_issuer_is_refused() {
         issuer: std::sync::Mutex::new(i.clone()),
         asked: AtomicUsize::new(0),
         away: false.into(),
+        hangs: false.into(),
+        go: tokio::sync::Notify::new(),
     };
     let config = OidcConfig {
         issuer: i.url().to_owned(),
@@ -194,4 +203,63 @@ async fn the_local_issuer_is_for_this_machine() {
         redirects: vec![],
     };
     assert!(bind("0.0.0.0:0".parse().unwrap(), config).await.is_err());
+}
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(5), work).await.expect("it does not wait")
+}
+
+fn ago(time: Duration) -> Option<Instant> {
+    Some(Instant::now().checked_sub(time).unwrap())
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() {
+    let (i, direct, oidc) = world().await;
+    let (oidc, good) = (Arc::new(oidc), i.token("alice", &north()));
+    oidc.caller(&good).await.unwrap();
+    for (token, fetched) in [
+        // Somebody with a key that nobody has, and somebody who finds the keys old.
+        (issuer().await.token("mallory", &north()), Duration::ZERO),
+        (good.clone(), FRESH + Duration::from_secs(1)),
+    ] {
+        direct.hangs.store(true, Ordering::SeqCst);
+        direct.away.store(true, Ordering::SeqCst);
+        {
+            let mut known = oidc.known.lock().await;
+            (known.fetched, known.asked) = (ago(fetched), None);
+        }
+        let before = direct.asked.load(Ordering::SeqCst);
+        let first = tokio::spawn({
+            let (oidc, token) = (Arc::clone(&oidc), token.clone());
+            async move { oidc.caller(&token).await.map(|c| c.subject) }
+        });
+        while direct.asked.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            soon(oidc.caller(&good)).await.unwrap();
+        }
+        // It hung for longer than the rest is: the rest begins with its end.
+        oidc.known.lock().await.asked = ago(ASK_AGAIN * 2);
+        direct.go.notify_one();
+        assert_eq!(soon(first).await.unwrap().is_ok(), token == good);
+        soon(oidc.caller(&good)).await.unwrap();
+        let unknown = issuer().await.token("mallory", &north());
+        assert_eq!(soon(code(&oidc, &unknown)).await, FaultCode::RequestUnauthenticated);
+        assert_eq!(direct.asked.load(Ordering::SeqCst), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_places_to_log_on_are_asked_for_with_rests_too() {
+    let (_, direct, oidc) = world().await;
+    direct.away.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(oidc.endpoints().await.unwrap_err().code, FaultCode::IdentityUnreachable);
+    }
+    assert_eq!(direct.asked.load(Ordering::SeqCst), 1);
+    direct.away.store(false, Ordering::SeqCst);
+    oidc.known.lock().await.asked = None;
+    oidc.endpoints().await.unwrap();
 }

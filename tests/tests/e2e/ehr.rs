@@ -248,7 +248,7 @@ async fn curl_creates_resources_and_hears_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_is_remembered_and_never_goes_back() {
+async fn a_subscription_is_remembered() {
     let ways = ways("ehr-seen").await;
     let remembered = Remembered::new(ways.rig.engine.clone(), ways.rig.queue.clone());
     let org = ways.lane().org.clone();

@@ -19,6 +19,10 @@ pub(in crate::fhir) struct Hospital {
     pub(in crate::fhir) tokens: Lock<u32>,
     pub(in crate::fhir) withdrawn: Lock<bool>,
     pub(in crate::fhir) searches: Lock<Vec<String>>,
+    /// What is answered with another status.
+    pub(in crate::fhir) statuses: Lock<std::collections::BTreeMap<String, u16>>,
+    /// Sends resources whole, so that pages with many of them are too long.
+    pub(in crate::fhir) whole: Lock<bool>,
     public_key: Lock<(&'static str, Vec<u8>)>,
     used: Lock<HashSet<String>>,
 }
@@ -73,10 +77,17 @@ async fn resource(
     if token != newest || std::mem::take(&mut *h.withdrawn.lock().unwrap()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    let asked = query.as_ref().map_or_else(|| path.clone(), |q| format!("{path}?{q}"));
+    if let Some(status) = h.statuses.lock().unwrap().get(&asked) {
+        return StatusCode::from_u16(*status).unwrap().into_response();
+    }
     let resources = h.resources.lock().unwrap();
     if let Some(query) = query {
         // Pages of one resource each.
-        h.searches.lock().unwrap().push(format!("{path}?{query}"));
+        h.searches.lock().unwrap().push(asked);
+        if *h.whole.lock().unwrap() && query.contains("_count=100") {
+            return json_answer(" ".repeat(SMALL + 1));
+        }
         let found: Vec<&String> =
             resources.iter().filter(|(k, _)| k.starts_with(&format!("{path}/"))).map(|(_, v)| v).collect();
         let page: usize = query.split("page=").nth(1).map_or(0, |p| p.parse().unwrap());
@@ -182,8 +193,83 @@ async fn searches_follow_their_pages() {
         hospital
             .put(&format!("DocumentReference/{i}"), &format!(r#"{{"resourceType":"DocumentReference","id":"{i}"}}"#));
     }
-    let found = ehr.updated_since("DocumentReference", "2026-01-01T00:00:00Z").await.unwrap();
-    let ids: Vec<&str> = found.iter().filter_map(|r| r.text("id")).collect();
-    assert_eq!(ids, ["1", "2", "3"]);
-    assert!(hospital.searches.lock().unwrap()[0].contains("_lastUpdated=ge2026-01-01T00%3A00%3A00Z"));
+    for whole in [false, true] {
+        *hospital.whole.lock().unwrap() = whole;
+        let mut search = ehr.updated_since("DocumentReference", "2026-01-01T00:00:00Z");
+        let mut ids = Vec::new();
+        while let Some(page) = ehr.page(&mut search).await.unwrap() {
+            ids.extend(page);
+        }
+        assert_eq!(ids, ["1", "2", "3"]);
+    }
+    let searches = hospital.searches.lock().unwrap().clone();
+    assert!(searches[0].contains("_lastUpdated=ge2026-01-01T00%3A00%3A00Z"));
+    assert!(searches[0].contains("_elements=id&_count=100"));
+    // Pages that are too long are asked for again, shorter.
+    assert!(searches[4].ends_with("_count=1"), "{searches:?}");
+}
+
+#[tokio::test]
+async fn a_search_is_never_passed_over() {
+    let (hospital, ehr) = hospital(false).await;
+    let query = "DocumentReference?_lastUpdated=ge2026&_sort=_lastUpdated&_elements=id&_count=100";
+    for status in [400, 404, 410, 500] {
+        hospital.statuses.lock().unwrap().insert(query.into(), status);
+        let fault = ehr.page(&mut ehr.updated_since("DocumentReference", "2026")).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::EhrUnreachable, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_the_resources_own_affair() {
+    let (hospital, ehr) = hospital(false).await;
+    for (status, code) in [
+        (302, FaultCode::FhirUnresolved),
+        (400, FaultCode::FhirUnresolved),
+        (404, FaultCode::FhirUnresolved),
+        (406, FaultCode::FhirUnresolved),
+        (410, FaultCode::FhirUnresolved),
+        (451, FaultCode::FhirUnresolved),
+        (403, FaultCode::EhrRefused),
+        (407, FaultCode::EhrUnreachable),
+        (408, FaultCode::EhrUnreachable),
+        (425, FaultCode::EhrUnreachable),
+        (429, FaultCode::EhrUnreachable),
+        (503, FaultCode::EhrUnreachable),
+    ] {
+        hospital.statuses.lock().unwrap().insert("Binary/1".into(), status);
+        assert_eq!(ehr.document("Binary/1").await.unwrap_err().code, code, "{status}");
+    }
+    // The documents' limit here is 1 MiB.
+    hospital.put("Binary/2", &"x".repeat((1 << 20) + 1));
+    assert_eq!(ehr.document("Binary/2").await.unwrap_err().code, FaultCode::FileTooLarge);
+    hospital.put("DocumentReference/2", &" ".repeat(SMALL + 1));
+    assert_eq!(ehr.read("DocumentReference/2").await.unwrap_err().code, FaultCode::FileTooLarge);
+}
+
+#[tokio::test]
+async fn one_server_may_be_written_in_several_ways() {
+    let (_, mut ehr) = hospital(false).await;
+    let to = |base: &str| {
+        let hosts = BTreeSet::from([host(base).unwrap()]);
+        (base.to_owned(), Pointer::read(base, &hosts).unwrap(), hosts)
+    };
+    (ehr.base, ehr.at, ehr.hosts) = to("https://ehr.example.org/fhir");
+    for same in ["https://ehr.example.org/fhir/Binary/1", "https://EHR.example.org:443/fhir/Binary/1", "Binary/1"] {
+        let expected =
+            Pointer::Web { tls: true, host: "ehr.example.org".into(), port: 443, path: "/fhir/Binary/1".into() };
+        assert_eq!(ehr.address(same).unwrap(), expected, "{same}");
+    }
+    assert!(ehr.address("https://ehr.example.org/fhir?_getpages=1").is_ok());
+    for other in [
+        "https://ehr-public.example.org/fhir/Binary/1",
+        "https://ehr.example.org:8443/fhir/Binary/1",
+        "https://ehr.example.org/fhirs/Binary/1",
+        "https://ehr.example.org/Binary/1",
+        "https://ehr.example.org/fhir/../Binary/1",
+        "http://ehr.example.org:443/fhir/Binary/1",
+        "file://ehr.example.org/fhir/Binary/1",
+    ] {
+        assert_eq!(ehr.address(other).unwrap_err().code, FaultCode::FhirUnresolved, "{other}");
+    }
 }

@@ -1,6 +1,6 @@
 use super::super::ehr::tests::{Hospital, hospital};
 use super::*;
-use crate::double::Memory;
+use crate::double::{Memory, counted};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
@@ -12,7 +12,9 @@ impl Subscriptions for Notebook {
         Ok(self.0.lock().unwrap().get(subscription).copied())
     }
     async fn advance(&self, _: &OrgId, subscription: &str, seen: Seen) -> Result<(), Fault> {
-        self.0.lock().unwrap().insert(subscription.to_owned(), seen);
+        let mut all = self.0.lock().unwrap();
+        let before = all.get(subscription).copied().unwrap_or_default();
+        all.insert(subscription.to_owned(), before.then(seen));
         Ok(())
     }
 }
@@ -45,14 +47,13 @@ impl Rig {
     }
 
     async fn told(&self, kind: &str, since: u64, events: &[u64], more: &str) -> Result<(), Problem> {
-        let event = |n: &u64| {
-            format!(
-                r#",{{"name":"notification-event","part":[{{"name":"event-number","valueString":"{n}"}},{{"name":"focus","valueReference":{{"reference":"DocumentReference/{n}"}}}}]}}"#
-            )
-        };
-        let events: String = events.iter().map(event).collect();
+        let events: String = events.iter().map(|n| event(*n, &format!("DocumentReference/{n}"), "")).collect();
+        self.sent(kind, &counts(since), &events, more).await
+    }
+
+    async fn sent(&self, kind: &str, counts: &str, events: &str, more: &str) -> Result<(), Problem> {
         let raw = format!(
-            r#"{{"resourceType":"Bundle","type":"history","entry":[{{"resource":{{"resourceType":"Parameters","parameter":[{{"name":"subscription","valueReference":{{"reference":"Subscription/9"}}}},{{"name":"type","valueCode":"{kind}"}},{{"name":"events-since-subscription-start","valueString":"{since}"}}{events}]}}}}{more}]}}"#
+            r#"{{"resourceType":"Bundle","type":"history","entry":[{{"resource":{{"resourceType":"Parameters","parameter":[{{"name":"subscription","valueReference":{{"reference":"Subscription/9"}}}},{{"name":"type","valueCode":"{kind}"}}{counts}{events}]}}}}{more}]}}"#
         );
         self.follower.notified(&self.service, &org(), raw.into()).await
     }
@@ -63,13 +64,32 @@ impl Rig {
         all
     }
 
+    fn seen(&self) -> Seen {
+        self.notebook.0.lock().unwrap()["Subscription/9"]
+    }
+
     fn number(&self) -> u64 {
-        self.notebook.0.lock().unwrap()["Subscription/9"].number
+        self.seen().number
     }
 
     fn searches(&self) -> usize {
         self.hospital.searches.lock().unwrap().len()
     }
+}
+
+fn counts(since: u64) -> String {
+    format!(r#",{{"name":"events-since-subscription-start","valueString":"{since}"}}"#)
+}
+
+/// An event; without a time if that is empty.
+fn event(number: u64, focus: &str, at: &str) -> String {
+    let at = match at {
+        "" => String::new(),
+        at => format!(r#",{{"name":"timestamp","valueInstant":"{at}"}}"#),
+    };
+    format!(
+        r#",{{"name":"notification-event","part":[{{"name":"event-number","valueString":"{number}"}},{{"name":"focus","valueReference":{{"reference":"{focus}"}}}}{at}]}}"#
+    )
 }
 
 fn document(id: u64) -> String {
@@ -141,4 +161,125 @@ async fn what_is_wrong_in_itself_is_kept_and_does_not_hold_up_the_others() {
     let other = OrgId::parse("south").unwrap();
     let raw = Bytes::from_static(b"{}");
     assert_eq!(rig.follower.notified(&rig.service, &other, raw).await.unwrap_err().status, 400);
+}
+
+#[tokio::test]
+async fn a_focus_of_a_version_or_by_another_address_is_pulled_from_the_configured_server() {
+    for focus in [
+        "DocumentReference/1/_history/2",
+        "https://ehr-public.example.org/fhir/DocumentReference/1",
+        "https://EHR.example.org:443/fhir/DocumentReference/1/_history/2",
+    ] {
+        let rig = rig().await;
+        rig.has(1);
+        rig.sent("event-notification", &counts(1), &event(1, focus, ""), "").await.unwrap();
+        assert_eq!((rig.taken(), rig.number(), rig.searches()), (vec!["1,1\n".to_owned()], 1, 0), "{focus}");
+    }
+}
+
+#[tokio::test]
+async fn a_focus_that_says_nothing_here_is_searched_for() {
+    let rig = rig().await;
+    rig.has(1);
+    rig.sent("event-notification", &counts(1), &event(1, "urn:uuid:1", ""), "").await.unwrap();
+    assert_eq!((rig.taken(), rig.number()), (vec!["1,1\n".to_owned()], 1));
+    // Of another type: not ours.
+    let before = rig.searches();
+    rig.sent("event-notification", &counts(2), &event(2, "Patient/1", ""), "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number(), rig.searches()), (1, 2, before));
+}
+
+#[tokio::test]
+async fn what_was_deleted_since_is_counted_and_passed_over() {
+    let rig = rig().await;
+    let before = counted(FaultCode::FhirUnresolved);
+    rig.told("event-notification", 1, &[1], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number(), rig.searches()), (0, 1, 0));
+    assert!(counted(FaultCode::FhirUnresolved) > before);
+}
+
+#[tokio::test]
+async fn what_is_too_long_or_not_to_be_had_does_not_hold_up_the_others() {
+    let rig = rig().await;
+    (1..=4).for_each(|i| rig.has(i));
+    rig.hospital.put("Binary/1", &"1,2\n".repeat(1 << 19));
+    rig.hospital.put("DocumentReference/2", &" ".repeat((16 << 20) + 1));
+    rig.hospital.statuses.lock().unwrap().insert("DocumentReference/3".into(), 406);
+    let before = counted(FaultCode::FileTooLarge);
+    rig.told("event-notification", 4, &[1, 2, 3, 4], "").await.unwrap();
+    assert_eq!((rig.taken(), rig.number()), (vec!["4,4\n".to_owned()], 4));
+    assert!(counted(FaultCode::FileTooLarge) >= before + 2);
+    // What does pass is waited for.
+    rig.hospital.statuses.lock().unwrap().insert("DocumentReference/5".into(), 429);
+    assert_eq!(rig.told("event-notification", 5, &[5], "").await.unwrap_err().status, 503);
+    assert_eq!(rig.number(), 4);
+}
+
+#[tokio::test]
+async fn a_page_of_a_search_is_stored_before_the_next_one_is_asked_for() {
+    let rig = rig().await;
+    rig.told("handshake", 0, &[], "").await.unwrap();
+    (1..=2).for_each(|i| rig.has(i));
+    rig.hospital.statuses.lock().unwrap().insert("DocumentReference?page=1".into(), 500);
+    assert_eq!(rig.told("heartbeat", 2, &[], "").await.unwrap_err().status, 503);
+    assert_eq!((rig.taken(), rig.number()), (vec!["1,1\n".to_owned()], 0));
+    rig.hospital.statuses.lock().unwrap().clear();
+    rig.told("heartbeat", 2, &[], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number()), (2, 2));
+}
+
+#[tokio::test]
+async fn what_comes_late_does_not_hide_what_happened_before() {
+    let rig = rig().await;
+    (1..=3).for_each(|i| rig.has(i));
+    rig.told("handshake", 0, &[], "").await.unwrap();
+    let told = event(1, "DocumentReference/1", "2026-01-01T10:00:00Z")
+        + &event(2, "DocumentReference/2", "2026-01-01T12:30:00+02:00");
+    rig.sent("event-notification", &counts(2), &told, "").await.unwrap();
+    assert_eq!(rig.seen(), Seen { number: 2, at_ms: instant_ms("2026-01-01T10:30:00Z").unwrap() });
+    rig.told("heartbeat", 3, &[], "").await.unwrap();
+    assert!(rig.hospital.searches.lock().unwrap()[0].contains("ge2026-01-01T10%3A25%3A00Z"));
+    // One that does not count moves nothing.
+    let seen = rig.seen();
+    rig.sent("heartbeat", "", "", "").await.unwrap();
+    assert_eq!(rig.seen(), seen);
+}
+
+#[test]
+fn a_notification_is_as_late_as_its_newest_event_says() {
+    let at = |bundle: &str, events: &[&str]| {
+        let status = r#"{"name":"subscription","valueReference":{"reference":"Subscription/9"}},{"name":"type","valueCode":"event-notification"}"#;
+        let events: String = events.iter().map(|at| event(1, "DocumentReference/1", at)).collect();
+        let raw = format!(
+            r#"{{"resourceType":"Bundle","type":"history","timestamp":"{bundle}","entry":[{{"resource":{{"resourceType":"Parameters","parameter":[{status}{events}]}}}}]}}"#
+        );
+        at_ms(&notification(raw.as_bytes()).unwrap(), 2_000_000_000_000)
+    };
+    let ms = |text| u64::try_from(DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis()).unwrap();
+    let bundle = "2026-03-01T10:00:00Z";
+    assert_eq!(at(bundle, &["2026-02-01T10:00:00.5Z", "2026-02-01T09:00:00Z"]), ms("2026-02-01T10:00:00.5Z"));
+    assert_eq!(at(bundle, &[""]), ms(bundle));
+    assert_eq!(at(bundle, &["yesterday"]), ms(bundle));
+    assert_eq!(at("", &[""]), 2_000_000_000_000);
+    assert_eq!(at(bundle, &["2099-01-01T00:00:00Z"]), 2_000_000_000_000);
+    // The day begins first at +14:00.
+    assert_eq!(at(bundle, &["2026-02-01"]), ms("2026-02-01T00:00:00+14:00"));
+    assert_eq!(at(bundle, &["2026-02-01T10:00"]), ms("2026-02-01T00:00:00+14:00"));
+}
+
+#[tokio::test]
+async fn an_ehr_that_counts_from_the_start_again_is_followed() {
+    let rig = rig().await;
+    rig.told("handshake", 7, &[], "").await.unwrap();
+    (1..=4).for_each(|i| rig.has(i));
+    rig.told("event-notification", 2, &[2], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number(), rig.searches() > 0), (4, 2, true));
+    // Its gaps are seen again.
+    let before = rig.searches();
+    rig.has(5);
+    rig.told("heartbeat", 3, &[], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number(), rig.searches() > before), (5, 3, true));
+    let before = rig.searches();
+    rig.told("heartbeat", 3, &[], "").await.unwrap();
+    assert_eq!(rig.searches(), before);
 }
