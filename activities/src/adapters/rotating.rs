@@ -192,6 +192,10 @@ impl Share for RotatingShare {
         self.run(|s| async move { s.observe(path).await }).await
     }
 
+    async fn observe_listed(&self, path: &SharePath) -> Result<Observation, Fault> {
+        self.run(|s| async move { s.observe_listed(path).await }).await
+    }
+
     async fn read(&self, path: &SharePath, size: u64) -> Result<Bytes, Fault> {
         self.run(|s| async move { s.read(path, size).await }).await
     }

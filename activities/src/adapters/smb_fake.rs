@@ -369,6 +369,12 @@ impl Share for FakeShare {
         })
     }
 
+    async fn observe_listed(&self, path: &SharePath) -> Result<Observation, Fault> {
+        let seen = self.observe(path).await?;
+        let d = self.disk();
+        if d.find(path).is_ok_and(|n| d.nodes[n].hidden) { Err(fault(FaultCode::ShareFileGone)) } else { Ok(seen) }
+    }
+
     async fn read(&self, path: &SharePath, size: u64) -> Result<Bytes, Fault> {
         self.call("read", |d| {
             let data = &d.nodes[d.find(path)?].data;

@@ -88,6 +88,14 @@ pub trait Share: Send + Sync {
     /// `share.file_gone` when there is no such file, `share.access_denied`, and the connection faults.
     async fn observe(&self, path: &SharePath) -> Result<Observation, Fault>;
 
+    /// The same, of what a listing would show: a file that the server marks hidden or system is not there.
+    ///
+    /// # Errors
+    /// As for [`Share::observe`].
+    async fn observe_listed(&self, path: &SharePath) -> Result<Observation, Fault> {
+        self.observe(path).await
+    }
+
     /// Reads the first `size` bytes of a small file, which is all of it unless it grew meanwhile, in as few round
     /// trips as the server allows. Fewer bytes come back from a file that was cut meanwhile.
     ///

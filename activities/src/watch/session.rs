@@ -13,8 +13,8 @@ use futures::StreamExt;
 use leadline_domain::{ArchiveRule, Fault, FaultCode, Fingerprint, Observation, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
-use leadline_workflows::ingest_batch::MAX_FILES;
-use std::collections::BTreeMap;
+use leadline_workflows::ingest_batch::{BatchItem, MAX_FILES};
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -49,7 +49,12 @@ pub(super) struct State {
     tracker: Tracker,
     starts: Starts,
     units: Units,
+    own: Own,
 }
+
+/// Ids of the lifecycles of files that an earlier life of the watch began, or that ended too soon: their files go to them
+/// again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
+type Own = BTreeSet<String>;
 
 /// Runs until a fault ends it.
 pub(super) async fn run(
@@ -64,19 +69,20 @@ pub(super) async fn run(
     // Subscribed before listing: what happens in between is told twice rather than never.
     let mut hints = subscribe(share.as_ref(), &config.folder).await?;
     let seen = seen_before(deps, input, &config).await?;
-    if state.is_none() {
-        wait_for_batches(engine, input).await?;
-    }
     let queue = deps.registry.env().task_queue(&config.group);
-    let State { tracker, starts, units } = state.get_or_insert_with(|| State {
-        tracker: Tracker::new(&config.settle),
-        starts: Starts::new(engine.clone(), input.clone(), config.clone(), queue.clone()),
-        units: Units::default(),
-    });
+    let State { tracker, starts, units, own } = match state {
+        Some(s) => s,
+        None => state.insert(State {
+            own: under_way(engine, input).await?,
+            tracker: Tracker::new(&config.settle),
+            starts: Starts::new(engine.clone(), input.clone(), config.clone(), queue.clone()),
+            units: Units::default(),
+        }),
+    };
     starts.configure(&config, &queue);
     tracker.configure(&config.settle);
     let clock = Clock(*EPOCH.get_or_init(Instant::now));
-    let mut s = Session { deps, engine, input, status, config, share, seen, tracker, starts, units, clock };
+    let mut s = Session { deps, engine, input, status, config, share, seen, tracker, starts, units, own, clock };
     update(status, |s| s.fault = None);
     s.reconcile().await?;
     let mut next_list = clock.now() + s.config.reconcile_ms;
@@ -124,21 +130,57 @@ async fn subscribe(share: &dyn Share, folder: &SharePath) -> Result<mpsc::Receiv
     Ok(rx)
 }
 
-/// Versions that were dealt with and left in place, by file key.
-async fn seen_before(deps: &Deps, input: &WatchInput, config: &ShareConfig) -> Result<BTreeMap<String, String>, Fault> {
-    if config.archive != ArchiveRule::Leave {
-        return Ok(BTreeMap::new());
+/// Versions that were dealt with and left in place: file key and version key. There may be several of one file.
+#[derive(Debug, Default)]
+struct SeenBefore(BTreeSet<(String, String)>);
+
+impl SeenBefore {
+    fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {
+        let (key, version) = (file.file_key(&input.org, &input.share), file.version_key(&input.org, &input.share));
+        self.0.contains(&(key.to_string(), version.to_string()))
     }
-    let store = deps.store(&input.org).await?;
-    Ok(store.list_seen(input.share.as_str()).await?.into_iter().collect())
 }
 
-/// A batch of an earlier life of the watch takes care of its files until it ends, which it does: nothing waits in it.
-async fn wait_for_batches(engine: &Engine, input: &WatchInput) -> Result<(), Fault> {
-    for id in engine.running_batches(&input.org, &input.share).await? {
-        engine.batch_result(&id).await?;
+async fn seen_before(deps: &Deps, input: &WatchInput, config: &ShareConfig) -> Result<SeenBefore, Fault> {
+    if config.archive != ArchiveRule::Leave {
+        return Ok(SeenBefore::default());
     }
-    Ok(())
+    let store = deps.store(&input.org).await?;
+    Ok(SeenBefore(store.list_seen(input.share.as_str()).await?.into_iter().collect()))
+}
+
+/// What an earlier life of the watch has left. A batch takes care of its files until it ends, which it does: nothing
+/// waits in it. What has left a batch, or began alone, is in a lifecycle.
+async fn under_way(engine: &Engine, input: &WatchInput) -> Result<Own, Fault> {
+    let mut own = Own::new();
+    for id in engine.running_batches(&input.org, &input.share).await? {
+        own.extend(left(engine.batch_result(&id).await?));
+    }
+    own.extend(engine.running("RecordingLifecycle", &input.org, &input.share).await?);
+    Ok(own)
+}
+
+/// The lifecycles that files of a batch went to. Temporal's list may not have them yet.
+fn left(items: Vec<BatchItem>) -> impl Iterator<Item = String> {
+    items.into_iter().filter_map(|i| match i {
+        BatchItem::Left { workflow_id } => Some(workflow_id),
+        BatchItem::Done(_) | BatchItem::Running(_) => None,
+    })
+}
+
+fn lifecycle_id(input: &WatchInput, file: &Fingerprint) -> String {
+    ids::lifecycle(&input.org, &input.share, &file.file_key(&input.org, &input.share))
+}
+
+/// Parts what goes into batches from what gets a lifecycle each.
+fn parted(input: &WatchInput, small_bytes: u64, own: &mut Own, ready: Vec<Ready>) -> (Vec<Ready>, Vec<Ready>) {
+    let (mut batch, mut single): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|r| {
+        !own.remove(&lifecycle_id(input, &r.fingerprint)) && r.at_rest && r.fingerprint.stat.size <= small_bytes
+    });
+    if batch.len() < BATCH_MIN {
+        single.append(&mut batch);
+    }
+    (batch, single)
 }
 
 /// What came of some looks.
@@ -158,9 +200,10 @@ fn taken(tracker: &mut Tracker, looks: Vec<(SharePath, Result<Observation, Fault
             Ok(l) => Some(l),
             // A folder answers an open for reading data with an error of its own: nothing to deliver.
             Err(f) if matches!(f.code, FaultCode::ShareFileGone | FaultCode::ShareFolderMissing) => None,
-            // One file that may not be opened is not the end of the share: its lifecycle waits and says so.
-            Err(f) if f.code == FaultCode::ShareAccessDenied => {
-                tracing::warn!(fault = %f, "a file may not be opened");
+            // One file that may not be opened, or is answered with a status that says nothing, is not the end of the
+            // share: its lifecycle waits and says so. A connection that was lost has another code.
+            Err(f) if matches!(f.code, FaultCode::ShareAccessDenied | FaultCode::ShareProtocol) => {
+                tracing::warn!(fault = %f, "a file cannot be opened");
                 t.ready.extend(tracker.refused(&path, now));
                 continue;
             }
@@ -185,10 +228,11 @@ struct Session<'a> {
     status: &'a Status,
     config: ShareConfig,
     share: Arc<dyn Share>,
-    seen: BTreeMap<String, String>,
+    seen: SeenBefore,
     tracker: &'a mut Tracker,
     starts: &'a mut Starts,
     units: &'a mut Units,
+    own: &'a mut Own,
     clock: Clock,
 }
 
@@ -211,9 +255,7 @@ impl Session<'_> {
         let now = self.clock.now();
         for e in &files {
             let fp = Fingerprint { path: e.path.clone(), stat: e.stat.clone() };
-            let (key, version) =
-                (fp.file_key(&self.input.org, &self.input.share), fp.version_key(&self.input.org, &self.input.share));
-            if self.seen.get(key.as_str()).is_some_and(|v| v == version.as_str()) {
+            if self.seen.has(self.input, &fp) {
                 self.tracker.closed(&e.path, &e.stat);
                 if let Some(place) = self.config.place(&e.path) {
                     self.units.insert(place.unit, e.path.clone());
@@ -254,7 +296,7 @@ impl Session<'_> {
     /// Lifecycles whose file is still there may have ended without moving it.
     async fn check_open(&mut self) -> Result<(), Fault> {
         let mut sets = BTreeMap::new();
-        for f in self.tracker.open().into_iter().take(CHECKS) {
+        for f in self.tracker.open(CHECKS) {
             if let Some(place) = self.config.place(&f.path) {
                 let id = members::id(self.input, &place.unit);
                 if !sets.contains_key(&id) {
@@ -268,9 +310,7 @@ impl Session<'_> {
                 }
                 continue;
             }
-            let id =
-                ids::lifecycle(&self.input.org, &self.input.share, &f.file_key(&self.input.org, &self.input.share));
-            let Started::Ended(report) = self.engine.how_ended(&id).await? else { continue };
+            let Started::Ended(report) = self.engine.how_ended(&lifecycle_id(self.input, &f)).await? else { continue };
             match report.as_ref().and_then(|r| Some((r.outcome()?, &r.lifecycle))) {
                 Some((outcome, l)) => self.tracker.ended(&f.path, &l.stat, outcome, l.archive),
                 None => self.tracker.forgotten(&f.path),
@@ -300,7 +340,7 @@ impl Session<'_> {
         let share = &self.share;
         let looks: Vec<_> = futures::stream::iter(due)
             .map(|p| async move {
-                let r = share.observe(&p).await;
+                let r = share.observe_listed(&p).await;
                 (p, r)
             })
             .buffer_unordered(LOOKS)
@@ -329,11 +369,7 @@ impl Session<'_> {
             self.starts.set(unit);
             update(self.status, |s| s.lifecycles += 1);
         }
-        let (mut batch, mut single): (Vec<Ready>, Vec<Ready>) =
-            ready.into_iter().partition(|r| r.at_rest && r.fingerprint.stat.size <= self.config.small_bytes);
-        if batch.len() < BATCH_MIN {
-            single.append(&mut batch);
-        }
+        let (mut batch, single) = parted(self.input, self.config.small_bytes, self.own, ready);
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(MAX_FILES));
             self.starts.batch(std::mem::replace(&mut batch, rest));
@@ -350,6 +386,10 @@ impl Session<'_> {
             match r {
                 Report::Opened { path, stat, at_rest } => self.tracker.opened(&path, &stat, at_rest, self.clock.now()),
                 Report::Ended { path, stat, outcome, archive } => self.tracker.ended(&path, &stat, &outcome, archive),
+                Report::Missed { file } => {
+                    self.own.insert(lifecycle_id(self.input, &file));
+                    self.tracker.rejoin(&file.path, self.clock.now());
+                }
                 Report::Begun { unit, with } => {
                     for path in self.units.others(&unit, &with) {
                         self.tracker.rejoin(&path, self.clock.now());
@@ -363,7 +403,69 @@ impl Session<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leadline_domain::{FileStat, SettleRule, Writer};
+    use crate::adapters::smb_fake::FakeShare;
+    use leadline_domain::{FileStat, OrgId, SettleRule, ShareId, Writer};
+
+    fn input() -> WatchInput {
+        WatchInput { org: OrgId::parse("st-mary").unwrap(), share: ShareId::parse("ward").unwrap() }
+    }
+
+    fn file(n: u64, modified: u64) -> Fingerprint {
+        let stat = FileStat { file_id: n, size: 1, modified, changed: modified };
+        Fingerprint { path: SharePath::new(format!("in/{n}")), stat }
+    }
+
+    #[test]
+    fn each_version_that_was_dealt_with_is_known() {
+        let keys = |f: &Fingerprint| {
+            let (org, share) = (input().org, input().share);
+            (f.file_key(&org, &share).to_string(), f.version_key(&org, &share).to_string())
+        };
+        let seen = SeenBefore([file(1, 5), file(1, 9), file(2, 5)].iter().map(keys).collect());
+        assert!(seen.has(&input(), &file(1, 5)) && seen.has(&input(), &file(1, 9)));
+        assert!(!seen.has(&input(), &file(1, 7)) && !seen.has(&input(), &file(2, 9)));
+    }
+
+    #[test]
+    fn what_a_lifecycle_of_its_own_has_is_kept_out_of_batches_once() {
+        let ready = || (0..20).map(|n| Ready { fingerprint: file(n, 5), quiet_ms: 9, at_rest: true }).collect();
+        // One began alone, one left its batch.
+        let items = vec![BatchItem::Left { workflow_id: lifecycle_id(&input(), &file(4, 1)) }];
+        let mut own: Own = left(items).chain([lifecycle_id(&input(), &file(3, 1))]).collect();
+        let (batch, single) = parted(&input(), 10, &mut own, ready());
+        assert_eq!(single.iter().map(|r| r.fingerprint.stat.file_id).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(batch.len(), 18);
+        let (batch, single) = parted(&input(), 10, &mut own, ready());
+        assert_eq!((batch.len(), single.len()), (20, 0));
+        let (batch, single) = parted(&input(), 0, &mut own, ready());
+        assert_eq!((batch.len(), single.len()), (0, 20), "large ones go alone");
+    }
+
+    #[test]
+    fn a_file_that_the_server_does_not_give_out_is_not_the_end_of_the_share() {
+        for code in [FaultCode::ShareAccessDenied, FaultCode::ShareProtocol] {
+            let mut tracker = Tracker::new(&SettleRule::default());
+            let path = SharePath::new("in/a");
+            tracker.touched(path.clone(), 0);
+            let t = taken(&mut tracker, vec![(path.clone(), Err(Fault::new(code, "test")))], 0);
+            assert!(t.lost.is_none(), "{code}");
+            assert_eq!(t.ready.iter().map(|r| (&r.fingerprint.path, r.at_rest)).collect::<Vec<_>>(), [(&path, false)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hidden_file_is_taken_up_by_hints_as_little_as_by_listings() {
+        let (share, mut tracker, path) =
+            (FakeShare::new(), Tracker::new(&SettleRule::default()), SharePath::new("in/a"));
+        share.put("in/a", b"abc");
+        tracker.touched(path.clone(), 0);
+        taken(&mut tracker, vec![(path.clone(), share.observe_listed(&path).await)], 0);
+        assert_eq!(tracker.pending(), 1);
+        share.hide("in/a");
+        taken(&mut tracker, vec![(path.clone(), share.observe_listed(&path).await)], 10);
+        assert_eq!(tracker.pending(), 0);
+        assert!(share.observe(&path).await.is_ok(), "who has it already goes on with it");
+    }
 
     #[test]
     fn a_look_that_fails_holds_up_no_other_file() {

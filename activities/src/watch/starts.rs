@@ -2,7 +2,7 @@
 
 use super::members::{self, Unit, ended, member, spec};
 use super::tracker::Ready;
-use crate::engine::{Engine, Started};
+use crate::engine::{Again, Engine, Started};
 use crate::registry::ShareConfig;
 use leadline_domain::lifecycle::{ArchiveState, Intake, Outcome};
 use leadline_domain::set::Member;
@@ -29,6 +29,8 @@ pub(super) enum Report {
     Opened { path: SharePath, stat: FileStat, at_rest: bool },
     /// It has ended.
     Ended { path: SharePath, stat: FileStat, outcome: Outcome, archive: ArchiveState },
+    /// It had ended before it could be told of this version.
+    Missed { file: Fingerprint },
     /// A set has begun, with these files: what else is there of it belongs to it too.
     Begun { unit: String, with: Vec<SharePath> },
 }
@@ -119,8 +121,8 @@ impl Starts {
         let job = Arc::clone(&self.job);
         self.begin(Vec::new(), async move {
             let (i, e) = (&job.input, &job.engine);
-            until_done("nudge", || e.nudge(&i.org, &i.share, &file)).await;
-            Vec::new()
+            let runs = until_done("nudge", || e.nudge(&i.org, &i.share, &file)).await;
+            nudged(file, runs)
         });
     }
 }
@@ -149,7 +151,7 @@ impl Job {
             let intake = &intake;
             move || self.engine.start_lifecycle(&self.queue, intake, again)
         };
-        match until_done("start lifecycle", start(false)).await {
+        match until_done("start lifecycle", start(Again::Never)).await {
             Started::Running => Report::Opened { path, stat, at_rest: ready.at_rest },
             Started::Ended(Some(r)) if r.lifecycle.stat == stat && stays_ended(r.outcome()) => {
                 let archive = r.lifecycle.archive;
@@ -160,7 +162,7 @@ impl Job {
             }
             // Another version of the file, or one that went away and came back: a life of its own.
             Started::Ended(_) => {
-                until_done("start lifecycle again", start(true)).await;
+                until_done("start lifecycle again", start(Again::Always)).await;
                 Report::Opened { path, stat, at_rest: ready.at_rest }
             }
         }
@@ -203,6 +205,7 @@ impl Job {
             share: share.clone(),
             spec: spec(&self.config.sets, unit.rule),
             settle: self.config.settle.clone(),
+            resume: None,
         };
         until_done("start set", || self.engine.start_set(&self.queue, &id, &input, &joining)).await;
         let with = unit.files.iter().map(|(_, r)| r.fingerprint.path.clone()).collect();
@@ -257,6 +260,11 @@ fn forgotten(path: SharePath, stat: FileStat) -> Report {
     Report::Ended { path, stat, outcome, archive: ArchiveState::Untouched }
 }
 
+/// What came of a nudge: a lifecycle that has ended sees nothing more of its file.
+fn nudged(file: Fingerprint, runs: bool) -> Vec<Report> {
+    if runs { Vec::new() } else { vec![Report::Missed { file }] }
+}
+
 /// A file that went away before it was judged has not ended for good if it is there.
 pub(super) fn stays_ended(o: Option<&Outcome>) -> bool {
     !matches!(o, None | Some(Outcome::Withdrawn { .. }))
@@ -272,5 +280,18 @@ async fn until_done<T, F: Future<Output = Result<T, Fault>>>(what: &'static str,
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nudge_that_comes_too_late_is_told() {
+        let stat = FileStat { file_id: 1, size: 2, modified: 3, changed: 4 };
+        let file = Fingerprint { path: SharePath::new("in/a"), stat };
+        assert!(nudged(file.clone(), true).is_empty());
+        assert!(matches!(&nudged(file.clone(), false)[..], [Report::Missed { file: f }] if *f == file));
     }
 }

@@ -30,6 +30,15 @@ mod status {
     pub(super) const CANNOT_DELETE: NtStatus = NtStatus(0xC000_0121);
     pub(super) const IO_TIMEOUT: NtStatus = NtStatus(0xC000_00B5);
     pub(super) const NOTIFY_CLEANUP: NtStatus = NtStatus(0x0000_010B);
+    pub(super) const FILE_CORRUPT_ERROR: NtStatus = NtStatus(0xC000_0102);
+    pub(super) const FILE_IS_OFFLINE: NtStatus = NtStatus(0xC000_0267);
+    pub(super) const VIRUS_INFECTED: NtStatus = NtStatus(0xC000_0906);
+    pub(super) const VIRUS_DELETED: NtStatus = NtStatus(0xC000_0907);
+
+    /// STATUS_CLOUD_FILE_*: what lies at a provider of the clinic's and is not to be had from there.
+    pub(super) fn is_cloud_file(s: NtStatus) -> bool {
+        s.0 & 0xFFFF_FF00 == 0xC000_CF00
+    }
 }
 
 pub(super) fn fault(doing: Doing, e: &Error) -> Fault {
@@ -49,6 +58,11 @@ fn code(doing: Doing, e: &Error) -> FaultCode {
         Some(NtStatus::DELETE_PENDING | status::STOPPED_ON_SYMLINK) => return FaultCode::ShareFileGone,
         Some(status::QUOTA_EXCEEDED | status::DISK_QUOTA_EXCEEDED) => return FaultCode::ShareFull,
         Some(status::MEDIA_WRITE_PROTECTED | status::CANNOT_DELETE) => return FaultCode::ShareAccessDenied,
+        // The server has the file and does not give it out: someone at the clinic has to see to it.
+        Some(status::FILE_CORRUPT_ERROR | status::FILE_IS_OFFLINE | status::VIRUS_INFECTED | status::VIRUS_DELETED) => {
+            return FaultCode::ShareAccessDenied;
+        }
+        Some(s) if status::is_cloud_file(s) => return FaultCode::ShareAccessDenied,
         Some(status::IO_TIMEOUT) => return FaultCode::ShareTimeout,
         _ => {}
     }
@@ -109,6 +123,11 @@ mod tests {
             (Doing::LogOn, NtStatus::ACCOUNT_LOCKED_OUT, FaultCode::ShareLogonRefused),
             (Doing::ConnectShare, NtStatus::BAD_NETWORK_NAME, FaultCode::ShareMissing),
             (Doing::Look, NtStatus::ACCESS_DENIED, FaultCode::ShareAccessDenied),
+            (Doing::Look, status::VIRUS_INFECTED, FaultCode::ShareAccessDenied),
+            (Doing::Read, status::FILE_IS_OFFLINE, FaultCode::ShareAccessDenied),
+            (Doing::Look, status::FILE_CORRUPT_ERROR, FaultCode::ShareAccessDenied),
+            (Doing::Look, NtStatus(0xC000_CF01), FaultCode::ShareAccessDenied),
+            (Doing::Look, NtStatus(0xC000_D000), FaultCode::ShareProtocol),
             (Doing::Look, NtStatus::OBJECT_NAME_NOT_FOUND, FaultCode::ShareFileGone),
             (Doing::List, NtStatus::OBJECT_PATH_NOT_FOUND, FaultCode::ShareFolderMissing),
             (Doing::Rename, NtStatus::OBJECT_NAME_COLLISION, FaultCode::ShareNameTaken),

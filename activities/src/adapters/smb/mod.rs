@@ -130,7 +130,12 @@ impl Share for SmbShare {
     }
 
     async fn observe(&self, path: &SharePath) -> Result<Observation, Fault> {
-        self.run(Doing::Look, true, |l| async move { look::observe(&l, path.expose()).await }).await
+        self.run(Doing::Look, true, |l| async move { look::observe(&l, path.expose()).await.map(|s| s.look) }).await
+    }
+
+    async fn observe_listed(&self, path: &SharePath) -> Result<Observation, Fault> {
+        let seen = self.run(Doing::Look, true, |l| async move { look::observe(&l, path.expose()).await }).await?;
+        seen.listed().ok_or_else(|| Fault::new(FaultCode::ShareFileGone, "Look: a listing passes over it"))
     }
 
     async fn read(&self, path: &SharePath, size: u64) -> Result<Bytes, Fault> {

@@ -11,11 +11,16 @@ pub(super) fn skip(e: &DirectoryEntry) -> Option<Skipped> {
         Some(Skipped::Link)
     } else if SharePath::new(e.name.as_str()).is_temporary() {
         Some(Skipped::TemporaryName)
-    } else if e.attributes.contains(FileAttributes::HIDDEN) || e.attributes.contains(FileAttributes::SYSTEM) {
+    } else if hidden(e.attributes) {
         Some(Skipped::Hidden)
     } else {
         None
     }
+}
+
+/// Whether the server marks a file or folder as one that is not for its users.
+pub(super) fn hidden(a: FileAttributes) -> bool {
+    a.contains(FileAttributes::HIDDEN) || a.contains(FileAttributes::SYSTEM)
 }
 
 /// Whether a listing would pass over this path, given below the folder that is watched, because of a name in it.
