@@ -37,6 +37,18 @@ pub struct Engine {
     client: Client,
 }
 
+/// When something is started whose workflow id ran before and has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Not: how it ended is told.
+    Never,
+    /// If it came to no end of its own: it failed, or somebody ended it. Two who send the same at the same time have it
+    /// carried once, even if the first is done before the second begins.
+    IfFailed,
+    /// Always.
+    Always,
+}
+
 impl Engine {
     /// Works through this client.
     #[must_use]
@@ -50,8 +62,12 @@ impl Engine {
         &self.client
     }
 
-    fn options(task_queue: &str, id: &str, org: &OrgId, share: &ShareId, again: bool) -> WorkflowStartOptions {
-        let reuse = if again { WorkflowIdReusePolicy::AllowDuplicate } else { WorkflowIdReusePolicy::RejectDuplicate };
+    fn options(task_queue: &str, id: &str, org: &OrgId, share: &ShareId, again: Again) -> WorkflowStartOptions {
+        let reuse = match again {
+            Again::Never => WorkflowIdReusePolicy::RejectDuplicate,
+            Again::IfFailed => WorkflowIdReusePolicy::AllowDuplicateFailedOnly,
+            Again::Always => WorkflowIdReusePolicy::AllowDuplicate,
+        };
         WorkflowStartOptions::new(task_queue, id)
             .id_reuse_policy(reuse)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
@@ -62,7 +78,7 @@ impl Engine {
             .build()
     }
 
-    /// Starts the lifecycle of a file. `again`: also if one of this id has ended.
+    /// Starts the lifecycle of a file.
     ///
     /// # Errors
     /// `engine.*`.
@@ -70,7 +86,7 @@ impl Engine {
         &self,
         queue: &str,
         intake: &Intake,
-        again: bool,
+        again: Again,
     ) -> Result<Started<FileReport>, Fault> {
         let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
         let options = Self::options(queue, &id, &intake.org, &intake.share, again);
@@ -104,12 +120,12 @@ impl Engine {
         }
     }
 
-    /// Tells a waiting lifecycle to look now. One that has ended needs no nudge.
+    /// Tells a waiting lifecycle to look now. `false`: it has ended.
     ///
     /// # Errors
     /// `engine.*`.
-    pub async fn nudge(&self, org: &OrgId, share: &ShareId, file: &Fingerprint) -> Result<(), Fault> {
-        self.nudge_id(&ids::lifecycle(org, share, &file.file_key(org, share))).await.map(drop)
+    pub async fn nudge(&self, org: &OrgId, share: &ShareId, file: &Fingerprint) -> Result<bool, Fault> {
+        self.nudge_id(&ids::lifecycle(org, share, &file.file_key(org, share))).await
     }
 
     /// `false`: it has ended.
@@ -140,7 +156,7 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn start_set(&self, queue: &str, id: &str, input: &SetInput, members: &[Member]) -> Result<(), Fault> {
-        let mut options = Self::options(queue, id, &input.org, &input.share, true);
+        let mut options = Self::options(queue, id, &input.org, &input.share, Again::Always);
         options.id_conflict_policy = WorkflowIdConflictPolicy::UseExisting;
         let (run, join) = (SetLifecycle::run, SetLifecycle::join);
         let started = self.client.signal_with_start_workflow(run, input.clone(), join, members.to_vec(), options).await;
@@ -176,7 +192,7 @@ impl Engine {
     /// `engine.*`.
     pub async fn start_batch(&self, queue: &str, id: &str, files: &[Intake]) -> Result<Started<()>, Fault> {
         let Some(first) = files.first() else { return Ok(Started::Ended(None)) };
-        let options = Self::options(queue, id, &first.org, &first.share, false);
+        let options = Self::options(queue, id, &first.org, &first.share, Again::Never);
         match self.client.start_workflow(IngestBatch::run, files.to_vec(), options).await {
             Ok(_) => Ok(Started::Running),
             Err(WorkflowStartError::AlreadyStarted { .. }) => {

@@ -108,6 +108,8 @@ codes! {
     StoreChecksumMismatch = "store.checksum_mismatch", Transient;
     /// The store does not know the multipart upload any more (NoSuchUpload).
     StoreUploadLost = "store.upload_lost", Transient;
+    /// What was received and taken is not in staging any more, and was not delivered.
+    StoreStagedGone = "store.staged_gone", Blocked;
     /// The store calls the request itself wrong.
     StoreRefused = "store.refused", Bug;
     /// The queue does not answer.

@@ -82,6 +82,8 @@ impl Default for SettleRule {
 pub struct Looked<'a> {
     /// For how long this version has been seen unchanged, by a monotonic clock of ours.
     pub quiet_ms: u64,
+    /// For how long the file has been looked at, whatever its version.
+    pub age_ms: u64,
     /// How many looks saw this version.
     pub looks: u32,
     /// What the deny-write open said last.
@@ -160,10 +162,16 @@ pub enum Settling {
 const LOOK_MIN_MS: u64 = 250;
 const LOOK_MAX_MS: u64 = 15 * 60_000;
 
-/// Looks get rarer as nothing happens: after half of the time it has been quiet, but in time for the deadline.
-fn next_look(quiet_ms: u64, deadline_ms: u64) -> u64 {
+/// The most that its age keeps a file waiting that changes again and again. The watch nudges when such a file comes to
+/// rest, but not one that comes to rest while the watch itself begins anew.
+const GROWING_MAX_MS: u64 = 5_000;
+
+/// Looks get rarer as nothing happens, after half of the time it has been quiet; and as the file grows, after an eighth of
+/// the time it has been looked at. But in time for the deadline.
+fn next_look(quiet_ms: u64, age_ms: u64, deadline_ms: u64) -> u64 {
     let left = deadline_ms.saturating_sub(quiet_ms);
-    (quiet_ms / 2).clamp(LOOK_MIN_MS, LOOK_MAX_MS).min(left.max(1))
+    let growing = (age_ms / 8).min(GROWING_MAX_MS);
+    (quiet_ms / 2).max(growing).clamp(LOOK_MIN_MS, LOOK_MAX_MS).min(left.max(1))
 }
 
 /// Decides whether a file is done.
@@ -177,7 +185,7 @@ pub fn decide(rule: &SettleRule, seen: &Looked<'_>) -> Settling {
         _ if quiet >= limit => then,
         // Only the rest of the quiet time is missing: a look before its end could change nothing.
         Settling::Settled(_) => Settling::Wait { ms: (limit - quiet).min(LOOK_MAX_MS), why },
-        _ => Settling::Wait { ms: next_look(quiet, limit), why },
+        _ => Settling::Wait { ms: next_look(quiet, seen.age_ms, limit), why },
     };
     if seen.writer == Writer::Present {
         return wait_or(rule.stalled_after_ms, WaitReason::WriterPresent, Settling::Quarantine(FaultCode::FileStalled));
@@ -252,7 +260,7 @@ mod tests {
     }
 
     fn seen(quiet_ms: u64, writer: Writer, s: Option<&Structure>) -> Looked<'_> {
-        Looked { quiet_ms, looks: 2, writer, size: 10, structure: s }
+        Looked { quiet_ms, age_ms: quiet_ms, looks: 2, writer, size: 10, structure: s }
     }
 
     #[test]
@@ -306,14 +314,36 @@ mod tests {
         assert_eq!(wait, Settling::Wait { ms: 29_000, why: WaitReason::Quiet });
     }
 
+    /// A file that grows for hours must not be looked at four times a second; one that is at rest must not wait for it.
+    #[test]
+    fn the_longer_a_file_grows_the_rarer_it_is_looked_at() {
+        let (rule, partial) = (SettleRule::default(), structure(StructureVerdict::Partial));
+        let ms = |age_ms, quiet_ms, writer| {
+            let seen = Looked { age_ms, looks: 1, ..seen(quiet_ms, writer, Some(&partial)) };
+            match decide(&rule, &seen) {
+                Settling::Wait { ms, .. } => ms,
+                other => panic!("{other:?}"),
+            }
+        };
+        for writer in [Writer::Present, Writer::Absent] {
+            let waits = [0, 2_000, 8_000, 40_000, 86_400_000].map(|age| ms(age, 0, writer));
+            assert_eq!(waits, [250, 250, 1_000, 5_000, 5_000]);
+            assert_eq!(ms(3_600_000, 60_000, writer), 30_000, "rarer still once it is quiet");
+            assert_eq!(ms(90_000_000, rule.stalled_after_ms - 10, writer), 10, "in time for the deadline");
+        }
+        let c = structure(StructureVerdict::Complete);
+        let whole = Looked { age_ms: 86_400_000, looks: 1, ..seen(0, Writer::Absent, Some(&c)) };
+        assert_eq!(decide(&rule, &whole), Settling::Wait { ms: 200, why: WaitReason::Fresh });
+    }
+
     proptest! {
         #[test]
         fn never_settles_against_the_evidence(
-            quiet: u64, looks in 0u32..4, held: bool, size in 0u64..3, v in proptest::option::of(any_verdict()),
+            quiet: u64, age: u64, looks in 0u32..4, held: bool, size in 0u64..3, v in proptest::option::of(any_verdict()),
         ) {
             let s = v.map(structure);
             let writer = if held { Writer::Present } else { Writer::Absent };
-            let d = decide(&SettleRule::default(), &Looked { quiet_ms: quiet, looks, writer, size, structure: s.as_ref() });
+            let d = decide(&SettleRule::default(), &Looked { quiet_ms: quiet, age_ms: age, looks, writer, size, structure: s.as_ref() });
             if let Settling::Settled(_) = d {
                 prop_assert!(!held && looks >= 2 && size > 0);
                 prop_assert!(matches!(v, Some(StructureVerdict::Complete | StructureVerdict::Unverifiable)));

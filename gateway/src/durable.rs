@@ -4,7 +4,7 @@ use crate::intake::{Content, Intake, Kept, Received};
 use async_trait::async_trait;
 use bytes::Bytes;
 use leadline_activities::deps::Deps;
-use leadline_activities::engine::{Engine, Started};
+use leadline_activities::engine::{Again, Engine, Started};
 use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{OrgStore, Put};
 use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, Ingress, OrgId, StagedName, WorkerGroup, intake};
@@ -66,7 +66,7 @@ impl Intake for DurableIntake {
             self.store(&r.org).await?.stage(r.name.as_str(), bytes, &digest).await?;
         }
         let queue = self.deps.registry.env().task_queue(&WorkerGroup::main());
-        match self.engine.start_lifecycle(&queue, &begun, true).await? {
+        match self.engine.start_lifecycle(&queue, &begun, Again::IfFailed).await? {
             Started::Running => Ok(None),
             Started::Ended(report) => Ok(report),
         }

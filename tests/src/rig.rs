@@ -13,7 +13,7 @@ use leadline_activities::alarms::Alarming;
 use leadline_activities::codec::{data_converter, parse_keys, random_keys};
 use leadline_activities::content_cache::ContentCache;
 use leadline_activities::deps::{Deps, Shares};
-use leadline_activities::engine::{Engine, Started};
+use leadline_activities::engine::{Again, Engine, Started};
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::queue::{Incoming, Outgoing, Queue};
 use leadline_activities::ports::share::Share;
@@ -216,7 +216,7 @@ impl Rig {
     /// # Panics
     /// When Temporal does not take it, or one runs or ran already.
     pub async fn begin(&self, intake: &Intake) -> String {
-        let started = self.engine.start_lifecycle(&self.queue, intake, false).await.expect("started");
+        let started = self.engine.start_lifecycle(&self.queue, intake, Again::Never).await.expect("started");
         assert_eq!(started, Started::Running);
         ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
     }

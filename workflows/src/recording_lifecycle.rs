@@ -12,7 +12,9 @@ use leadline_domain::{Fault, FaultCode, Ingress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select};
+use temporalio_workflow::{
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
+};
 
 /// How a file's lifecycle ended, or where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,10 @@ impl RecordingLifecycle {
                         _ = ctx.wait_condition(|s| s.nudged) => {}
                     }
                     ctx.state_mut(|s| s.nudged = false);
+                    if long_history(ctx) {
+                        let next = Intake { resume: Some(Box::new(l)), ..intake };
+                        match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
+                    }
                     Event::Woken
                 }
                 Command::Archive if l.retry.is_none() && !l.recorded_early => {
@@ -121,6 +127,12 @@ fn archive_input(intake: &Intake, l: &Lifecycle) -> ArchiveInput {
 /// withdrawn.
 pub(crate) async fn record_so_far<W: 'static>(ctx: &WorkflowContext<W>) {
     ctx.timer(Duration::from_millis(1)).await;
+}
+
+/// Whether a workflow that waits again and again has to go on with a fresh history: the server says so by the number of
+/// events and their size, long before it would end it. One that had a long history before this was asked keeps it.
+pub(crate) fn long_history<W: 'static>(ctx: &WorkflowContext<W>) -> bool {
+    ctx.continue_as_new_suggested() && ctx.patched("fresh-history")
 }
 
 /// The workflow's time in milliseconds since 1970.
@@ -206,6 +218,7 @@ pub(crate) async fn store<W: 'static>(
         expected: l.digest,
         declared: intake.declared,
         set,
+        had: l.had.clone(),
     };
     let stored = if large {
         ctx.execute_activity(Ingest::store_large, input, upload()).await

@@ -3,11 +3,11 @@
 
 use crate::contracts::{InSet, JudgedMember, Summed};
 use crate::recording_lifecycle::FileReport;
-use crate::set_lifecycle::{MemberReport, SetInput};
-use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Lifecycle, Outcome, Phase};
+use crate::set_lifecycle::{MemberReport, SetInput, SetSoFar};
+use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::set::{Member, MemberRole, SetKind, SetObject, SetSeen, Standing, claim};
 use leadline_domain::settle::{StructureVerdict, WaitReason};
-use leadline_domain::{Digest, FaultCode, FileKey, FileStat};
+use leadline_domain::{Digest, FaultCode, FileKey, FileStat, RecordingId};
 
 /// One member on its way.
 pub(crate) struct Lane {
@@ -25,7 +25,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    fn new(input: &SetInput, member: Member, now: i64) -> Self {
+    fn new(input: &SetInput, mut member: Member, now: i64) -> Self {
         // Samples and annotations say nothing by themselves; now and then they look like something else.
         let vouched = input.spec.kind == SetKind::Wfdb && member.role != MemberRole::Primary;
         if member.role == MemberRole::Marker {
@@ -33,6 +33,7 @@ impl Lane {
             return Self::with(member, lifecycle, Command::Store { large: false }, now, vouched);
         }
         let (mut lifecycle, event) = Lifecycle::begin(&member.intake, now);
+        member.intake.resume = None;
         let next = lifecycle.step(&member.intake, event, now);
         Self::with(member, lifecycle, next, now, vouched)
     }
@@ -141,6 +142,28 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn new(now: i64) -> Self {
         Self { lanes: Vec::new(), over: Vec::new(), joined_ms: now }
+    }
+
+    /// Whether nobody is between an outcome and the recording of it, but for those who wait to try it again.
+    pub(crate) fn rest(&self) -> bool {
+        self.lanes.iter().all(|l| l.lifecycle.outcome.is_none() || matches!(l.next, Command::Wait { .. }))
+    }
+
+    /// For a fresh history. Whoever has no outcome yet is looked at again there.
+    pub(crate) fn so_far(&mut self, recording: Option<RecordingId>) -> SetSoFar {
+        let under_way = std::mem::take(&mut self.lanes).into_iter().map(|mut lane| {
+            lane.look_again();
+            let resume = (!lane.is_marker()).then(|| Box::new(lane.lifecycle));
+            Member { intake: Intake { resume, ..lane.member.intake }, ..lane.member }
+        });
+        let members = under_way.collect();
+        SetSoFar { members, over: std::mem::take(&mut self.over), joined_ms: self.joined_ms, recording }
+    }
+
+    /// Goes on from there.
+    pub(crate) fn resumed(input: &SetInput, so_far: SetSoFar, now: i64) -> Self {
+        let lanes = so_far.members.into_iter().map(|m| Lane::new(input, m, now)).collect();
+        Self { lanes, over: so_far.over, joined_ms: so_far.joined_ms }
     }
 
     /// A file that the watch has seen. One that is under way is looked at again if it is not what it was. `false`: a

@@ -9,7 +9,7 @@ use crate::contracts::{
     AddUpInput, AddedUp, ClaimInput, EnqueueInput, Ingest, JudgeMember, JudgedMember, Judgement, SetClaim,
 };
 use crate::options::{fault_of, short, upload};
-use crate::recording_lifecycle::{FileReport, carry_out, file_ref, now_ms, record_so_far, store};
+use crate::recording_lifecycle::{FileReport, carry_out, file_ref, long_history, now_ms, record_so_far, store};
 use crate::set_lane::{Lane, Lanes};
 use leadline_domain::lifecycle::{Command, Outcome};
 use leadline_domain::message::{Delivery, SET};
@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    SyncWorkflowContext, TimerResult, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
-    join_all, select,
+    ContinueAsNewOptions, SyncWorkflowContext, TimerResult, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination, join_all, select,
 };
 
 /// What a set begins with; its members join by signal.
@@ -35,6 +35,22 @@ pub struct SetInput {
     pub spec: SetSpec,
     /// When it is done waiting.
     pub settle: SettleRule,
+    /// What to go on from, of a set that goes on with a fresh history; absent for one that begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Box<SetSoFar>>,
+}
+
+/// Where a set stands between two histories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetSoFar {
+    /// Members under way, each with its state.
+    pub members: Vec<Member>,
+    /// Those that are over, the latest of each file.
+    pub over: Vec<MemberReport>,
+    /// When a member last joined, workflow time.
+    pub joined_ms: i64,
+    /// The recording that the set became last.
+    pub recording: Option<RecordingId>,
 }
 
 /// One member: how it ended, or where it stands.
@@ -86,9 +102,14 @@ impl SetLifecycle {
     /// Runs until every member has an outcome and no further one has joined.
     #[run(name = "SetLifecycle")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<SetReport> {
-        let input = ctx.state(|s| s.input.clone());
-        ctx.wait_condition(|s| !s.joins.is_empty()).await?;
-        let mut set = Set { lanes: Lanes::new(now_ms(ctx)), judged: None, recording: None };
+        let mut input = ctx.state_mut(|s| SetInput { resume: s.input.resume.take(), ..s.input.clone() });
+        let mut set = match input.resume.take() {
+            Some(so_far) => Set::resumed(&input, *so_far, now_ms(ctx)),
+            None => {
+                ctx.wait_condition(|s| !s.joins.is_empty()).await?;
+                Set { lanes: Lanes::new(now_ms(ctx)), judged: None, recording: None }
+            }
+        };
         set.joined(ctx, &input);
         loop {
             if let Some(complete) = set.gather(ctx, &input).await? {
@@ -153,6 +174,11 @@ struct Set {
 }
 
 impl Set {
+    fn resumed(input: &SetInput, so_far: SetSoFar, now: i64) -> Self {
+        let recording = so_far.recording.clone();
+        Self { lanes: Lanes::resumed(input, so_far, now), judged: None, recording }
+    }
+
     /// Takes what has joined; `true`: something has that is not a mere repeat.
     fn joined(&mut self, ctx: &Context, input: &SetInput) -> bool {
         let now = now_ms(ctx);
@@ -172,6 +198,11 @@ impl Set {
         let mut last_look = false;
         loop {
             self.joined(ctx, input);
+            if self.lanes.rest() && long_history(ctx) {
+                let resume = Some(Box::new(self.lanes.so_far(self.recording.clone())));
+                let next = SetInput { resume, ..input.clone() };
+                match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
+            }
             self.lanes.wake(now_ms(ctx), false);
             self.advance(ctx, |c| !matches!(c, Command::Store { .. } | Command::Enqueue(_))).await;
             self.lanes.sweep();
@@ -220,8 +251,8 @@ impl Set {
                 }
             };
             let wait = [ms, self.lanes.next_wake(now)].into_iter().flatten().min();
-            let nudged = pause(ctx, wait, true).await?;
-            self.lanes.wake(now_ms(ctx), nudged);
+            let (now, nudged) = pause(ctx, wait, true).await?;
+            self.lanes.wake(now, nudged);
         }
     }
 
@@ -329,8 +360,8 @@ impl Set {
                 _ => {
                     let wait = self.lanes.next_wake(now_ms(ctx));
                     self.publish(ctx, None, None);
-                    let nudged = pause(ctx, wait, false).await?;
-                    self.lanes.wake(now_ms(ctx), nudged);
+                    let (now, nudged) = pause(ctx, wait, false).await?;
+                    self.lanes.wake(now, nudged);
                 }
             }
         };
@@ -415,8 +446,8 @@ impl Set {
             if self.lanes.lanes.is_empty() {
                 return Ok(());
             }
-            let nudged = pause(ctx, self.lanes.next_wake(now_ms(ctx)), false).await?;
-            self.lanes.wake(now_ms(ctx), nudged);
+            let (now, nudged) = pause(ctx, self.lanes.next_wake(now_ms(ctx)), false).await?;
+            self.lanes.wake(now, nudged);
         }
     }
 
@@ -437,17 +468,21 @@ impl Set {
     }
 }
 
-/// Waits for a time, a nudge or, if `joins`, for members to join. `true`: nudged.
-async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<bool> {
+/// Waits for a time, a nudge or, if `joins`, for members to join. Gives the time, and whether it was a nudge. A timer that
+/// has run out counts as all of the wait: it may have been started by a release that waits for less.
+async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<(i64, bool)> {
+    let mut until = i64::MIN;
+    let due = now_ms(ctx).saturating_add_unsigned(ms.unwrap_or(0));
     let woken = move |s: &SetLifecycle| s.nudged || joins && !s.joins.is_empty();
     match ms {
         Some(ms) => select! {
-            t = ctx.timer(Duration::from_millis(ms)) => if t == TimerResult::Cancelled {
-                return Err(WorkflowTermination::cancelled());
+            t = ctx.timer(Duration::from_millis(ms)) => match t {
+                TimerResult::Cancelled => return Err(WorkflowTermination::cancelled()),
+                TimerResult::Fired => until = due,
             },
             r = ctx.wait_condition(woken) => r?,
         },
         None => ctx.wait_condition(woken).await?,
     }
-    Ok(ctx.state_mut(|s| std::mem::take(&mut s.nudged)))
+    Ok((now_ms(ctx).max(until), ctx.state_mut(|s| std::mem::take(&mut s.nudged))))
 }

@@ -15,8 +15,8 @@ use crate::deps::Deps;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
 use crate::provision::now_ms;
-use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
-use leadline_domain::{Fault, FaultCode, LedgerEntry, VersionKey};
+use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome, staged_gone};
+use leadline_domain::{Fault, FaultCode, Ingress, LedgerEntry, VersionKey};
 use leadline_workflows::contracts::{
     AddUpInput, AddedUp, ArchiveInput, ClaimInput, ConcludeInput, Concluded, EnqueueInput, FileRef, JudgeMember,
     Judgement, PerItem, SetClaim, StoreInput, definitions,
@@ -43,6 +43,7 @@ impl IngestActivities {
     #[activity(definition = definitions::Examine)]
     pub async fn examine(self: Arc<Self>, _ctx: ActivityContext, file: FileRef) -> Result<Examination, ActivityError> {
         let r = examine::examine(&self.deps, &file).await;
+        let r = r.and_then(|e| unless_lost(&file, e == Examination::Gone, e));
         ended("examine", self.watch_logon(&file, r))
     }
 
@@ -53,7 +54,7 @@ impl IngestActivities {
         _ctx: ActivityContext,
         input: StoreInput,
     ) -> Result<StoreOutcome, ActivityError> {
-        let r = store::store(&self.deps, &input).await.map(|o| leaving(&input, o));
+        let r = store::store(&self.deps, &input).await.and_then(|o| leaving(&input, o));
         ended("store", self.watch_logon(&input.file, r))
     }
 
@@ -66,7 +67,7 @@ impl IngestActivities {
     ) -> Result<StoreOutcome, ActivityError> {
         // The store's own copy at the end sends nothing that would tell of progress, and takes longer than a heartbeat may.
         let r = until_cancelled(&ctx, store_large::store_large(&self.deps, &ctx, &input)).await?;
-        ended("store_large", self.watch_logon(&input.file, r.map(|o| leaving(&input, o))))
+        ended("store_large", self.watch_logon(&input.file, r.and_then(|o| leaving(&input, o))))
     }
 
     /// See the contract.
@@ -166,10 +167,38 @@ async fn conclude(deps: &Deps, input: ConcludeInput) -> Result<Concluded, Fault>
 }
 
 /// What the workflow gets to know. By what a recording is compared only the step that claims a set still needs.
-fn leaving(input: &StoreInput, outcome: StoreOutcome) -> StoreOutcome {
-    if store::in_set(input) { outcome } else { outcome.without_marks() }
+fn leaving(input: &StoreInput, outcome: StoreOutcome) -> Result<StoreOutcome, Fault> {
+    let outcome = unless_lost(&input.file, outcome == StoreOutcome::Gone, outcome)?;
+    Ok(if store::in_set(input) { outcome } else { outcome.without_marks() })
+}
+
+/// What was received and is gone is counted and logged as the fault that it is for the lifecycle.
+fn unless_lost<T>(file: &FileRef, gone: bool, found: T) -> Result<T, Fault> {
+    match Ingress::of_share(&file.share) {
+        Ingress::Smb => Ok(found),
+        _ if gone => Err(staged_gone()),
+        _ => Ok(found),
+    }
 }
 
 pub(crate) fn version_key(f: &FileRef) -> VersionKey {
     f.fingerprint.version_key(&f.org, &f.share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leadline_domain::{Fingerprint, OrgId, ShareId, StagedName, intake};
+
+    #[test]
+    fn only_what_was_received_is_lost_when_it_is_gone() {
+        for way in [Ingress::Smb, Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom] {
+            let fingerprint: Fingerprint = intake::received_as(&StagedName::derived(Ingress::Web, &["x"]));
+            let share = way.share().unwrap_or_else(|| ShareId::parse("ward").unwrap());
+            let file = FileRef { org: OrgId::parse("st-mary").unwrap(), share, fingerprint, small_bytes: 1 };
+            assert_eq!(unless_lost(&file, false, 7), Ok(7));
+            let gone = unless_lost(&file, true, 7).map_err(|f| f.code);
+            assert_eq!(gone, if way == Ingress::Smb { Ok(7) } else { Err(FaultCode::StoreStagedGone) });
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(super) async fn store(deps: &Deps, input: &StoreInput) -> Result<StoreOutcom
     let size = content.bytes.len() as u64;
     let meta = meta(input, claim.as_str(), &content.structure);
     let put = store.put_recording(&content.digest, content.bytes.clone(), &meta).await?;
-    let stored = outcome(put, &meta, content.digest, size, content.structure)?;
+    let stored = outcome(put, input, content.digest, size, content.structure)?;
     identify(deps, store.as_ref(), input, stored).await
 }
 
@@ -99,16 +99,22 @@ pub(super) fn meta(input: &StoreInput, claim: &str, structure: &Structure) -> Re
     }
 }
 
+/// Whether a claim was made by this lifecycle: by the version that is stored, or by one that it had before. An attempt may
+/// have claimed whose answer was lost, with the file's times changed since.
+fn ours(input: &StoreInput, winner: &str) -> bool {
+    version_key(&input.file).as_str() == winner || input.had.iter().any(|v| v.as_str() == winner)
+}
+
 /// A claim that is ours is ours, however often the write is repeated. An object of a set makes no claim: it only has to be
 /// there.
 pub(super) fn outcome(
     put: Put,
-    meta: &RecordingMeta,
+    input: &StoreInput,
     digest: Digest,
     size: u64,
     structure: Structure,
 ) -> Result<StoreOutcome, Fault> {
-    let member = meta.shelf == Shelf::Members;
+    let member = in_set(input);
     Ok(match put {
         Put::Created => {
             METRICS.stored(size);
@@ -123,7 +129,7 @@ pub(super) fn outcome(
             METRICS.broken("L5");
             StoreOutcome::Duplicate { digest, size, structure }
         }
-        Put::Exists { claim: winner, .. } if winner == meta.claim => {
+        Put::Exists { claim: winner, .. } if ours(input, &winner) => {
             StoreOutcome::Claimed { digest, size, structure, related: Vec::new() }
         }
         Put::Exists { .. } => StoreOutcome::Duplicate { digest, size, structure },
@@ -192,12 +198,42 @@ async fn claimed_before(
     input: &StoreInput,
     digest: Digest,
 ) -> Result<Option<StoreOutcome>, Fault> {
-    let claim = version_key(&input.file);
     Ok(match store.head_recording(&digest).await? {
-        Some(Put::Exists { claim: winner, size }) if winner == claim.as_str() => {
+        Some(Put::Exists { claim: winner, size }) if ours(input, &winner) => {
             let bytes = store.read_recording(&digest, input.file.small_bytes).await?;
             Some(StoreOutcome::Claimed { digest, size, structure: inspect::structure_of(&bytes), related: Vec::new() })
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leadline_domain::{FileStat, Fingerprint, OrgId, ShareId, SharePath};
+
+    fn version(changed: u64) -> FileRef {
+        let stat = FileStat { file_id: 7, size: 3, modified: 1, changed };
+        let fingerprint = Fingerprint { path: SharePath::new("in/a.dcm"), stat };
+        let (org, share) = (OrgId::parse("st-mary").unwrap(), ShareId::parse("ward").unwrap());
+        FileRef { org, share, fingerprint, small_bytes: 10 }
+    }
+
+    #[test]
+    fn a_claim_by_a_version_that_the_file_had_before_is_its_own() {
+        let had = vec![version_key(&version(1)), version_key(&version(2))];
+        let (basis, digest) = (Basis::Structure, Digest::of(b"abc"));
+        let input = StoreInput { file: version(3), basis, expected: None, declared: None, set: None, had };
+        let ours = |by: u64, size| {
+            let claim = version_key(&version(by)).as_str().to_owned();
+            let structure = inspect::structure_of(b"abc");
+            matches!(
+                outcome(Put::Exists { claim, size }, &input, digest, 3, structure).unwrap(),
+                StoreOutcome::Claimed { .. }
+            )
+        };
+        assert!((1..=3).all(|by| ours(by, 3)));
+        assert!(!ours(4, 3), "another lifecycle of the file has delivered it");
+        assert!(!ours(1, 5), "other bytes");
+    }
 }

@@ -114,7 +114,7 @@ async fn attempt(
     store.complete_upload(&upload, &parts).await?;
     let meta = meta(input, claim.as_str(), &structure);
     let put = store.promote(&upload.name, &content, &meta).await?;
-    identify(deps, store.as_ref(), input, outcome(put, &meta, content.digest, size, structure)?).await
+    identify(deps, store.as_ref(), input, outcome(put, input, content.digest, size, structure)?).await
 }
 
 /// The same for what is in staging already: it is read once, and copied by the store itself. It stays there until the
@@ -143,7 +143,7 @@ async fn received(
     declared(input, &content.digest)?;
     let meta = meta(input, version_key(&input.file).as_str(), &structure);
     let put = store.adopt(StagedAt::of_path(input.file.fingerprint.path.expose()), &content, &meta).await?;
-    identify(deps, store.as_ref(), input, outcome(put, &meta, content.digest, size, structure)?).await
+    identify(deps, store.as_ref(), input, outcome(put, input, content.digest, size, structure)?).await
 }
 
 /// Continues the upload of an earlier attempt if the store still has it, or begins one.

@@ -57,7 +57,10 @@ fn files(
     limit: usize,
     key: &str,
 ) -> impl Stream<Item = Result<Vec<Found>, Failure>> {
-    let mut query = "WorkflowType IN ('RecordingLifecycle', 'IngestBatch', 'SetLifecycle')".to_owned();
+    // One that went on with a fresh history is listed once: it has not ended.
+    let mut query = "WorkflowType IN ('RecordingLifecycle', 'IngestBatch', 'SetLifecycle') AND \
+                     ExecutionStatus != 'ContinuedAsNew'"
+        .to_owned();
     if let Some(o) = org {
         query.push_str(&format!(" AND {} = '{o}'", ids::SEARCH_ATTRIBUTES[0]));
     }

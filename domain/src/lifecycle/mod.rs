@@ -53,10 +53,24 @@ pub struct Lifecycle {
     /// Recordings that were there before and seem to be of the same recording.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Related>,
+    /// The versions of the file that it dealt with before, the latest last. A claim by one of them is its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub had: Vec<VersionKey>,
 }
 
 /// After the file was found changed while it was stored.
 const CHANGED_MS: u64 = 250;
+
+/// Versions that are remembered. Only of the latest can something be claimed that nobody knows of: the version that is
+/// stored, or was when its worker died.
+const HAD: usize = 8;
+
+/// What was received has no other copy, and its sender was told that it is taken: that it is not there any more is for a
+/// human, and no outcome.
+#[must_use]
+pub fn staged_gone() -> Fault {
+    Fault::new(FaultCode::StoreStagedGone, "what was taken is not in staging any more")
+}
 
 impl Lifecycle {
     /// The state at the beginning, and the event to begin with. `now_ms` is the workflow's time.
@@ -87,6 +101,7 @@ impl Lifecycle {
             recorded_early: false,
             set: None,
             related: Vec::new(),
+            had: Vec::new(),
         }
     }
 
@@ -104,6 +119,14 @@ impl Lifecycle {
 
     /// One step: takes an event, changes the state, says what to do next. Pure; `now_ms` is the workflow's time.
     pub fn step(&mut self, intake: &Intake, event: Event, now_ms: i64) -> Command {
+        let event = match event {
+            Event::Examined(Examination::Gone) | Event::Stored(StoreOutcome::Gone)
+                if intake.ingress() != Ingress::Smb =>
+            {
+                Event::Failed(staged_gone())
+            }
+            other => other,
+        };
         if !matches!(event, Event::Failed(_) | Event::Woken) {
             self.retry = None;
         }
@@ -121,7 +144,7 @@ impl Lifecycle {
                 if look.stat.file_id != self.stat.file_id {
                     return self.end(intake, Outcome::Withdrawn { how: Withdrawal::Replaced });
                 }
-                self.saw(&look, now_ms);
+                self.saw(intake, &look, now_ms);
                 if let Some(structure) = structure {
                     self.read(structure, digest, now_ms);
                 }
@@ -143,7 +166,7 @@ impl Lifecycle {
                 if look.stat.file_id != self.stat.file_id {
                     return self.end(intake, Outcome::Withdrawn { how: Withdrawal::Replaced });
                 }
-                self.saw(&look, now_ms);
+                self.saw(intake, &look, now_ms);
                 self.phase = Phase::Waiting { why: WaitReason::Fresh };
                 Command::Wait { ms: CHANGED_MS }
             }
@@ -183,10 +206,12 @@ impl Lifecycle {
     }
 
     /// Takes note of a look; a new version starts the quiet period again.
-    fn saw(&mut self, look: &Observation, now_ms: i64) {
+    fn saw(&mut self, intake: &Intake, look: &Observation, now_ms: i64) {
         if look.stat == self.stat {
             self.looks = self.looks.saturating_add(1);
         } else {
+            self.had.push(self.version_key(intake));
+            self.had.drain(..self.had.len().saturating_sub(HAD));
             self.stat = look.stat.clone();
             self.looks = 1;
             self.structure = None;
@@ -230,6 +255,7 @@ impl Lifecycle {
         }
         let seen = Looked {
             quiet_ms: self.quiet_ms(look.writer, now_ms),
+            age_ms: u64::try_from(now_ms.saturating_sub(self.times.discovered_ms)).unwrap_or(0),
             looks: self.looks,
             writer: look.writer,
             size: look.stat.size,

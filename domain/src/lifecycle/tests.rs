@@ -136,6 +136,79 @@ fn a_file_that_is_replaced_or_removed_is_withdrawn() {
     assert!(matches!(c, Command::Record(e) if e.outcome == Outcome::Withdrawn { how: Withdrawal::Removed }));
 }
 
+/// Its sender was told that it is taken, and there is no other copy.
+#[test]
+fn what_was_received_and_is_gone_waits_for_a_human() {
+    let gone = [Event::Examined(Examination::Gone), Event::Stored(StoreOutcome::Gone)];
+    for way in [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom] {
+        for (gone, step) in gone.iter().zip([Step::Examine, Step::Store]) {
+            let (i, mut l, mut c) = Race::of(&[way]).lanes.remove(0);
+            let seen = || look(FileStat { size: 100, ..i.fingerprint.stat.clone() }, Writer::Absent, WHOLE);
+            if step == Step::Store {
+                c = l.step(&i, seen(), 1_000);
+            }
+            for attempts in 1..4 {
+                let again = c;
+                assert!(matches!(l.step(&i, gone.clone(), 1_000), Command::Wait { ms } if ms >= 5_000), "{way}");
+                let retry = l.retry.clone().unwrap();
+                assert_eq!((retry.step, retry.attempts, l.outcome.clone()), (step, attempts, None));
+                assert_eq!((retry.fault.code, retry.fault.class()), (FaultCode::StoreStagedGone, FaultClass::Blocked));
+                c = l.step(&i, Event::Woken, 9_000);
+                assert_eq!(c, again, "looked for again");
+            }
+            // Somebody has put it back.
+            let next = if step == Step::Store { l.step(&i, claimed(), 9_000) } else { l.step(&i, seen(), 9_000) };
+            assert!(matches!(next, Command::Store { .. } | Command::Enqueue(_)) && l.retry.is_none(), "{next:?}");
+        }
+    }
+}
+
+#[test]
+fn the_versions_that_a_file_had_are_kept_for_the_claim() {
+    let (i, mut l) = begun();
+    assert!(l.had.is_empty());
+    let key = |t| Fingerprint { stat: stat(100, t), ..i.fingerprint.clone() }.version_key(&i.org, &i.share);
+    // Nothing but its change time moves: between the look and the storing, and before the look.
+    l.step(&i, look(stat(100, 1), Writer::Absent, WHOLE), 1_000);
+    let changed = |t| StoreOutcome::Changed { look: Observation { stat: stat(100, t), writer: Writer::Absent } };
+    l.step(&i, Event::Stored(changed(2)), 1_000);
+    assert_eq!((l.had.clone(), l.version_key(&i)), (vec![key(1)], key(2)));
+    l.step(&i, Event::Woken, 1_300);
+    l.step(&i, look(stat(100, 3), Writer::Absent, WHOLE), 1_300);
+    l.step(&i, look(stat(100, 3), Writer::Absent, WHOLE), 1_600);
+    assert_eq!((l.had.clone(), l.phase.clone()), (vec![key(1), key(2)], Phase::Settled));
+    // They go with it, and are not there in what was written before they were kept.
+    let json = serde_json::to_value(&l).unwrap();
+    assert_eq!(serde_json::from_value::<Lifecycle>(json.clone()).unwrap(), l);
+    let mut old = json;
+    old.as_object_mut().unwrap().remove("had");
+    assert!(serde_json::from_value::<Lifecycle>(old).unwrap().had.is_empty());
+    let (again, _) = Lifecycle::begin(&Intake { resume: Some(Box::new(l.clone())), ..i.clone() }, 2_000);
+    assert_eq!(again.had, l.had);
+    // A file that grows for long does not make them many.
+    for t in 4..100 {
+        l.step(&i, look(stat(100, t), Writer::Absent, StructureVerdict::Partial), 2_000);
+    }
+    assert_eq!((l.had.len(), l.had.last()), (8, Some(&key(98))));
+}
+
+/// Between two looks the watch nudges; a file that nobody nudges for is looked at within seconds all the same.
+#[test]
+fn a_file_that_grows_for_long_is_looked_at_seldom_and_delivered_soon_after_its_end() {
+    let (i, mut l) = begun();
+    let (mut t, mut looks) = (1_000i64, 0u32);
+    while t < 40 * 60_000 {
+        let Command::Wait { ms } = l.step(&i, look(stat(100, t as u64), Writer::Present, WHOLE), t) else { panic!() };
+        assert!(ms <= 5_000);
+        t += i64::try_from(ms).unwrap();
+        l.step(&i, Event::Woken, t);
+        looks += 1;
+    }
+    assert!(looks < 600, "{looks} looks in forty minutes");
+    let waits = [t, t + 250].map(|now| l.step(&i, look(stat(100, 1), Writer::Absent, WHOLE), now));
+    assert!(matches!(waits, [Command::Wait { ms: 200..=250 }, Command::Store { .. }]), "{waits:?}");
+}
+
 #[test]
 fn a_delivered_recording_is_on_record_even_if_the_share_refuses_to_archive() {
     let (i, mut l) = begun();

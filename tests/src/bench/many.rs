@@ -6,7 +6,7 @@ use crate::harness::tools::wait_for;
 use crate::spent::{Requests, carrying_actions};
 use bytes::Bytes;
 use futures::StreamExt;
-use leadline_activities::engine::Started;
+use leadline_activities::engine::{Again, Started};
 use leadline_activities::ports::queue::{Outgoing, Queue};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::staging::Once;
@@ -183,7 +183,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, copied: Option<f64>, rows: &mut Vec<
             };
             let (engine, queue) = (&engine, &queue);
             async move {
-                engine.start_lifecycle(queue, &intake, false).await.expect("started");
+                engine.start_lifecycle(queue, &intake, Again::Never).await.expect("started");
                 ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
             }
         });

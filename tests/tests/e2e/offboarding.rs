@@ -1,12 +1,12 @@
 //! An organization leaves: nothing new is taken, what was under way is delivered, what there is is listed and held.
 
 use leadline_activities::engine::Engine;
-use leadline_domain::{EnvScope, OrgId};
+use leadline_domain::EnvScope;
 use leadline_tests::fleet::{Login, jobs, judge_messages, write_all};
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
-use leadline_tests::rig::{connect, facts};
+use leadline_tests::rig::{connect, facts, scope};
 use leadline_workflows::subscription::Seen;
 use std::process::{Output, Stdio};
 use std::sync::atomic::AtomicUsize;
@@ -309,7 +309,7 @@ async fn where_nothing_is_locked_nothing_is_left_and_it_can_come_back() {
     let open = std::fs::read_to_string(&file).expect("read");
     std::fs::write(&file, open.replace("[share.ward]", "[share.ward]\nenabled = false")).expect("written");
     let engine = Engine::new(connect(&stack.temporal.address()).await);
-    let (org, seen) = (OrgId::new("st-mary").expect("an id"), Seen { number: 7, at_ms: 1 });
+    let (org, seen) = (scope("st-mary").org().clone(), Seen { number: 7, at_ms: 1 });
     engine
         .subscription_advance(&EnvScope::new(&facts("test")).main_queue(), &org, "urn:of-the-ehr", seen)
         .await

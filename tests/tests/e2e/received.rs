@@ -10,10 +10,13 @@ use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, IngestMessage, Ingr
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
+use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig};
+use leadline_workflows::RecordingLifecycle;
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const WAYS: [Ingress; 4] = [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom];
@@ -166,6 +169,33 @@ async fn what_is_not_what_was_declared_is_kept_for_a_human() {
         assert_eq!(report.outcome(), Some(&Outcome::Quarantined { code: FaultCode::FileChecksumMismatch }), "{org}");
         assert!(messages(lane).is_empty() && lane.store.recordings().is_empty(), "{org}");
         assert_eq!(lane.store.quarantined().len(), 1, "{org}");
+    }
+}
+
+/// Staging is cleared after a week, whatever waits there. Nobody delivers it then, and nobody calls it withdrawn.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_from_staging_waits_for_a_human_and_goes_on_when_it_is_back() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let orgs = ["small", "large"].map(String::from);
+    let rig = rig(&temporal, "recv-gone", &orgs).await;
+    for (org, small) in [("small", SMALL), ("large", LARGE)] {
+        let (lane, bytes) = (rig.lane(org), recording(SynthFormat::Dicom, 1));
+        let intake = staged(lane, Ingress::Web, &bytes, small, None).await;
+        lane.store.remove_staged(intake.fingerprint.path.expose()).await.expect("removed");
+        let id = rig.begin(&intake).await;
+        let handle = rig.engine.client().get_workflow_handle::<RecordingLifecycle>(&id);
+        let waits = eventually("it waits", LIMIT, || async {
+            let report = handle.query(RecordingLifecycle::report, (), WorkflowQueryOptions::default()).await.ok()??;
+            report.lifecycle.retry.is_some().then_some(report)
+        })
+        .await;
+        let fault = waits.lifecycle.retry.as_ref().expect("a fault").fault.code;
+        assert_eq!((waits.outcome(), fault), (None, FaultCode::StoreStagedGone), "{org}");
+        assert!(lane.audit.accepted().is_empty() && messages(lane).is_empty(), "{org}: it has an outcome");
+        staged(lane, Ingress::Web, &bytes, small, None).await;
+        handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await.expect("it runs");
+        delivered(lane, &rig.ended(&id, LIMIT).await, &bytes, org);
     }
 }
 

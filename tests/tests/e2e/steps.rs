@@ -4,7 +4,8 @@
 use futures::future::join_all;
 use leadline_activities::adapters::aws_fake::Planned;
 use leadline_domain::lifecycle::Outcome;
-use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
+use leadline_domain::set::{Member, MemberRole, SetKind, SetSpec};
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, SettleRule};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::{noise, recording};
 use leadline_tests::harness::temporal::Temporal;
@@ -12,10 +13,11 @@ use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig, share_id};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::{RecordingLifecycle, ids};
+use leadline_workflows::set_lifecycle::SetInput;
+use leadline_workflows::{RecordingLifecycle, SetLifecycle, ids};
 use std::sync::Arc;
 use std::time::Duration;
-use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
+use temporalio_client::{WorkflowDescribeOptions, WorkflowQueryOptions, WorkflowSignalOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PATH: &str = "in/DOE_JANE.dcm";
@@ -295,4 +297,103 @@ async fn a_lifecycle_that_waits_says_for_what() {
         codes.dedup();
         assert_eq!(codes, [FaultCode::ShareLogonRefused, FaultCode::ShareAccessDenied], "{org}");
     }
+}
+
+/// The claim took effect and its answer was lost; before the step is repeated a backup program touches the file, whose
+/// content stays what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_is_touched_after_its_claim_is_no_duplicate_of_itself() {
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let rig = Rig::start(&temporal.address(), "touched", &["org-touched"], &archive, 16 << 10).await;
+    let lane = rig.lane("org-touched");
+    let bytes = recording(SynthFormat::Dicom, 1);
+    lane.share.put(PATH, &bytes);
+    let intake = lane.intake(PATH).await;
+    let share = Arc::downgrade(&lane.share);
+    let touch = move || share.upgrade().into_iter().for_each(|s| s.replace(PATH, PATH));
+    // One look to examine, two around the reading, then that of the repeat.
+    (0..3).for_each(|_| lane.share.faults.plan("observe", Planned::Pass));
+    lane.share.faults.plan("observe", Planned::Meanwhile(Arc::new(touch)));
+    let lost = Fault::new(FaultCode::StoreUnreachable, "planned");
+    lane.store.faults.plan("promote", Planned::FailAfter(lost));
+    let id = rig.begin(&intake).await;
+    let report = rig.ended(&id, LIMIT).await;
+    assert_ne!(report.lifecycle.stat, intake.fingerprint.stat, "it was never touched");
+    assert_eq!(lane.store.faults.left() + lane.share.faults.left(), 0);
+    judge(lane, &report, &bytes, "touched");
+}
+
+/// What waits for long and is woken again and again goes on with a fresh history, from where it stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_left_for_a_fresh_one() {
+    const NUDGES: usize = 8_000;
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let rig = Rig::start(&temporal.address(), "long", &["org-file", "org-set"], &archive, 8 << 20).await;
+    let (client, dicom) = (rig.engine.client(), recording(SynthFormat::Dicom, 1));
+    let run = async |id: &str| {
+        let handle = client.get_workflow_handle::<RecordingLifecycle>(id);
+        handle.describe(WorkflowDescribeOptions::default()).await.expect("described").run_id().to_owned()
+    };
+    // Nudges until it has another run.
+    let outlive = async |id: &str| {
+        let (handle, first) = (client.get_workflow_handle::<RecordingLifecycle>(id), run(id).await);
+        for n in 0..NUDGES {
+            let options = WorkflowSignalOptions::default();
+            handle.signal(RecordingLifecycle::nudge, (), options).await.expect("it runs");
+            if n % 50 == 0 && run(id).await != first {
+                return;
+            }
+        }
+        panic!("one history for all of it");
+    };
+
+    let lane = rig.lane("org-file");
+    lane.share.put(PATH, &dicom[..1_000]);
+    let id = rig.begin(&lane.intake(PATH).await).await;
+    let handle = client.get_workflow_handle::<RecordingLifecycle>(&id);
+    let report = async || handle.query(RecordingLifecycle::report, (), WorkflowQueryOptions::default()).await.ok();
+    let before = eventually("it waits", LIMIT, || async { report().await.flatten() }).await;
+    outlive(&id).await;
+    lane.share.put(PATH, &dicom);
+    let _ = handle.signal(RecordingLifecycle::nudge, (), WorkflowSignalOptions::default()).await;
+    let after = rig.ended(&id, LIMIT).await;
+    judge(lane, &after, &dicom, "a long history");
+    assert_eq!(after.lifecycle.times.discovered_ms, before.lifecycle.times.discovered_ms, "it began anew");
+    assert_eq!(after.intake, before.intake);
+
+    let lane = rig.lane("org-set");
+    let member = async |role, extension: &str| {
+        let path = format!("in/a.{extension}");
+        lane.share.put(&path, &recording(if extension == "pdf" { SynthFormat::Pdf } else { SynthFormat::Aecg }, 1));
+        let (label, extension) = (extension.to_owned(), extension.to_owned());
+        Member { role, label, extension, intake: lane.intake(&path).await }
+    };
+    let spec =
+        SetSpec { kind: SetKind::Stem, required: vec!["pdf".into()], optional: vec![], open: false, marker: false };
+    let settle = SettleRule::default();
+    let input = SetInput { org: lane.org.clone(), share: share_id(), spec, settle, resume: None };
+    let xml = member(MemberRole::Primary, "xml").await;
+    rig.engine.start_set(&rig.queue, "set/long", &input, &[xml]).await.expect("started");
+    let handle = client.get_workflow_handle::<SetLifecycle>("set/long");
+    let report = async || handle.query(SetLifecycle::report, (), WorkflowQueryOptions::default()).await.ok();
+    let waits = || async { report().await.filter(|r| r.why.is_some()) };
+    let before = eventually("it waits for the other", LIMIT, waits).await;
+    outlive("set/long").await;
+    let pdf = member(MemberRole::Required, "pdf").await;
+    assert!(rig.engine.join_set("set/long", &[pdf]).await.expect("joined"));
+    let after = handle.get_result(temporalio_client::WorkflowGetResultOptions::default()).await.expect("it ends");
+    assert_eq!(lane.ingest.accepted().len(), 1, "messages");
+    assert!(after.recording.is_some() && after.members.len() == 2, "{:?}", after.members.len());
+    for m in &after.members {
+        assert!(matches!(m.report.outcome(), Some(Outcome::Delivered { .. })), "{:?}", m.report.outcome());
+    }
+    let began = |r: &leadline_workflows::set_lifecycle::SetReport| {
+        let xml = r.members.iter().find(|m| m.role == MemberRole::Primary).expect("a primary file");
+        (xml.report.intake.clone(), xml.report.lifecycle.times.discovered_ms)
+    };
+    assert_eq!(began(&after), began(&before), "it began anew");
 }

@@ -14,7 +14,9 @@ use leadline_domain::lifecycle::{ArchiveState, Examination, StoreOutcome};
 use leadline_domain::message::Delivery;
 use leadline_domain::set::{Manifest, MemberRole, SampleLayout, SetPlace};
 use leadline_domain::settle::{Basis, StructureVerdict};
-use leadline_domain::{ArchiveRule, Digest, Fault, Fingerprint, LedgerEntry, Marks, OrgId, Related, ShareId};
+use leadline_domain::{
+    ArchiveRule, Digest, Fault, Fingerprint, LedgerEntry, Marks, OrgId, Related, ShareId, VersionKey,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use temporalio_common::ActivityError;
@@ -48,6 +50,9 @@ pub struct StoreInput {
     /// That it belongs to a set; absent for a file by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<InSet>,
+    /// Versions of the file that its lifecycle dealt with before. A claim by one of them is its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub had: Vec<VersionKey>,
 }
 
 /// How a file of a set is stored. The look may be long ago: it is read again, and must be what it was.
