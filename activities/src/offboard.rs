@@ -62,7 +62,7 @@ impl OffboardActivities {
         watch: WatchInput,
     ) -> Result<WatchEnd, ActivityError> {
         let engine = Engine::new(ctx.client());
-        ended("end_watch", beating(&ctx, end(&engine, &watch)).await)
+        ended("end_watch", beating(&ctx, end(&self.deps, &engine, &watch)).await)
     }
 
     /// See the contract.
@@ -168,13 +168,19 @@ async fn run_of(watch: &Watch) -> Result<Option<String>, Fault> {
 }
 
 /// Has the watch begin anew, which it does with a listing; waits until what it found has been taken up; and ends it.
-async fn end(engine: &Engine, input: &WatchInput) -> Result<WatchEnd, Fault> {
+async fn end(deps: &Deps, engine: &Engine, input: &WatchInput) -> Result<WatchEnd, Fault> {
     let watch: Watch = engine.client().get_workflow_handle(ids::watch(&input.org, &input.share));
     let mut out = WatchEnd { share: input.share.clone(), listed: 0, note: None };
     let Some(before) = run_of(&watch).await? else {
         out.note = Some("it was not watched any more".into());
         return Ok(out);
     };
+    // Switched off, it is listed by nobody.
+    if !deps.registry.org(&input.org)?.shares.contains_key(&input.share) {
+        out.note = Some("it was switched off: nothing was listed at last".into());
+        stopped(&watch).await?;
+        return Ok(out);
+    }
     told(watch.signal(ShareWatch::restart, (), WorkflowSignalOptions::default()).await)?;
     let limit = tokio::time::Instant::now() + LISTING;
     loop {
@@ -189,10 +195,7 @@ async fn end(engine: &Engine, input: &WatchInput) -> Result<WatchEnd, Fault> {
             out.listed = s.listed;
             break;
         }
-        // Switched off, it is not listed by anybody.
-        let off =
-            status.as_ref().and_then(|s| s.fault.as_ref()).is_some_and(|f| f.code == FaultCode::ConfigUnknownShare);
-        if off || tokio::time::Instant::now() > limit {
+        if tokio::time::Instant::now() > limit {
             out.note = Some(match status {
                 None => "no last listing: no worker had the watch".into(),
                 Some(s) => match s.fault {
@@ -203,11 +206,17 @@ async fn end(engine: &Engine, input: &WatchInput) -> Result<WatchEnd, Fault> {
             break;
         }
     }
+    stopped(&watch).await?;
+    Ok(out)
+}
+
+/// Ends a watch, and waits until it has ended.
+async fn stopped(watch: &Watch) -> Result<(), Fault> {
     told(watch.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await)?;
-    while run_of(&watch).await?.is_some() {
+    while run_of(watch).await?.is_some() {
         tokio::time::sleep(POLL).await;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// One that has ended needs telling nothing.

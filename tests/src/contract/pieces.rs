@@ -7,7 +7,7 @@ use leadline_activities::ports::store::Put;
 use leadline_domain::{Digest, FaultCode, StagedAt};
 
 /// Pieces of what is copied here: the last one is short.
-const PIECES: u64 = 12;
+const PIECES: u64 = 16;
 
 fn large() -> Bytes {
     content((PIECES as usize - 1) * PART + 1_000)

@@ -317,7 +317,7 @@ async fn a_bucket_name_that_is_taken() {
     let credentials = stack.dir.join("st-mary.credentials.toml").to_string_lossy().into_owned();
     let onboard = ["org", "onboard", "st-mary", "--env", "test", "--credentials", &credentials];
     let text = stack.run_text(&onboard);
-    assert!(text.contains("stack.name_taken") && text.contains("org resume"), "{text}");
+    assert!(text.contains("stack.name_taken") && text.contains("when this command is given again"), "{text}");
     assert!(text.contains("Bucket: "), "it says which: {text}");
     assert!(stack.run_text(&["doctor", "--env", "test"]).contains("ROLLBACK_COMPLETE"));
     // Mended: a failed creation leaves nothing in the way of the next.

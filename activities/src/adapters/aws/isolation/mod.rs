@@ -72,15 +72,23 @@ impl AwsIsolation {
 
     /// Places what an organization is tried with.
     async fn victim(&self, scope: &OrgScope) -> Result<Arc<Victim>, Fault> {
-        let lock = || self.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(&scope.role_arn()).cloned();
+        let known = self.placed.lock().unwrap_or_else(PoisonError::into_inner).get(&scope.role_arn()).cloned();
         if let Some((_, v)) = known.filter(|(at, _)| at.elapsed() < PLACED) {
             return Ok(v);
         }
+        self.placed_anew(scope).await
+    }
+
+    /// The same, whatever was placed before: the organization may have been made anew since, with another key.
+    async fn placed_anew(&self, scope: &OrgScope) -> Result<Arc<Victim>, Fault> {
         let v = Arc::new(Victim::prepare(&self.aws, scope).await?);
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
         if v.ready() {
-            lock().insert(scope.role_arn(), (Instant::now(), Arc::clone(&v)));
+            placed.insert(scope.role_arn(), (Instant::now(), Arc::clone(&v)));
+        } else {
+            placed.remove(&scope.role_arn());
         }
+        drop(placed);
         Ok(v)
     }
 
@@ -104,7 +112,7 @@ impl Isolation for AwsIsolation {
 
     async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
-        let itself = self.victim(own).await?;
+        let itself = self.placed_anew(own).await?;
         intruder.try_all(&itself, &Target::Own, has).await
     }
 
