@@ -77,13 +77,7 @@ impl Machine for Mat4 {
 
     fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
         if let Some(fact) = self.bad {
-            // Zero bytes in the place of a matrix are none.
-            match fact {
-                Evidence::Contradiction { offset, .. } if end.nul.only_from(offset) => {
-                    report.suspect(Evidence::NulTail { from: offset, length: end.len - offset });
-                }
-                fact => report.malformed(fact),
-            }
+            end.contradicted(fact, report);
         } else if self.left > 0 || !rest.is_empty() {
             let expected = end.len + self.left.max(1);
             report.partial(Evidence::Short { part: Part::Matrix, expected, actual: end.len });

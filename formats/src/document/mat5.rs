@@ -130,13 +130,7 @@ impl Machine for Mat5 {
 
     fn finish(&mut self, rest: &[u8], _at: u64, end: &End<'_>, report: &mut Report) {
         if let Some(fact) = self.bad {
-            // Zero bytes in the place of an element are none.
-            match fact {
-                Evidence::Contradiction { offset, .. } if end.nul.only_from(offset) => {
-                    report.suspect(Evidence::NulTail { from: offset, length: end.len - offset });
-                }
-                fact => report.malformed(fact),
-            }
+            end.contradicted(fact, report);
         } else if self.floor > end.len || !rest.is_empty() || !self.started {
             let expected = self.floor.max(end.len + 1);
             report.partial(Evidence::Short { part: Part::Element, expected, actual: end.len });

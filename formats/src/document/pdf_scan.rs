@@ -14,8 +14,9 @@ pub(crate) const BEFORE: usize = 32;
 pub(crate) fn is_object(before: &[u8], behind: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().rposition(|c| !c.is_ascii_digit()).map_or(0, |at| at + 1);
     let before = before.trim_ascii_end();
-    let first = before[..digits(before)].trim_ascii_end();
-    let gap = first.len() < digits(before) && digits(before) < before.len();
+    let second = digits(before);
+    let first = before[..second].trim_ascii_end();
+    let gap = first.len() < second && second < before.len();
     gap && digits(first) < first.len() && !behind.first().is_some_and(u8::is_ascii_alphabetic)
 }
 

@@ -31,6 +31,18 @@ pub(crate) struct End<'a> {
     pub nul: &'a NulWatch,
 }
 
+impl End<'_> {
+    /// Reports what makes no sense. Zero bytes to the end in the place of a part are none.
+    pub(crate) fn contradicted(&self, fact: Evidence, report: &mut Report) {
+        match fact {
+            Evidence::Contradiction { offset, .. } if self.nul.only_from(offset) => {
+                report.suspect(Evidence::NulTail { from: offset, length: self.len - offset });
+            }
+            fact => report.malformed(fact),
+        }
+    }
+}
+
 /// A parser that is shown a content in order, a window at a time.
 ///
 /// What it decides must depend on the bytes alone and not on where windows end; [`Step::Need`] is the way to ask for

@@ -38,10 +38,7 @@ pub fn without(template: &Value, gone: &[String], names: &Names) -> Result<Value
 /// the topic's name in them unchanged, would not make them again.
 #[must_use]
 pub fn gone_with(template: &Value, gone: &[String]) -> Vec<String> {
-    let of_gone = |r: &Value| {
-        r["Type"] == "AWS::SNS::Subscription"
-            && r["Properties"]["TopicArn"]["Ref"].as_str().is_some_and(|t| gone.iter().any(|g| g == t))
-    };
+    let of_gone = |r: &Value| r["Type"] == "AWS::SNS::Subscription" && mentions(&r["Properties"]["TopicArn"], gone);
     let all = template["Resources"].as_object().into_iter().flatten();
     all.filter(|(_, r)| of_gone(r)).map(|(id, _)| id.clone()).collect()
 }

@@ -3,10 +3,9 @@
 use super::Builder;
 use super::iam::{Policy, Principal, Statement, tls_only};
 use super::resources::{Alarm, Dimension, Subscription, Topic, TopicPolicy};
-use super::value::{Text, tag_list};
+use super::value::{Text, short_digest, tag_list};
 use crate::config::{Environment, Receiver};
 use leadline_domain::EnvScope;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
@@ -42,8 +41,8 @@ pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &B
         let s = Subscription { topic_arn: topic.clone(), protocol, endpoint: endpoint.clone() };
         // Named after what it is. SNS gives the same endpoint the same subscription: one that took over another's name would
         // be made first, and unsubscribed with that other one.
-        let digest = hex::encode(Sha256::digest(format!("{protocol} {endpoint}")));
-        t.add(&format!("AlarmReceiver{}", &digest[..8]), &s, &[]);
+        let digest = short_digest(&format!("{protocol} {endpoint}"));
+        t.add(&format!("AlarmReceiver{digest}"), &s, &[]);
     }
     let (depth, age) = ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage");
     for (id, name, queue, metric, threshold, text) in [

@@ -7,11 +7,10 @@ use super::keys::whole_account;
 use super::resources::{
     Alias, Bucket, BucketPolicy, Distribution, Key, KeyGroup, OriginAccessControl, PublicKey, ResponseHeadersPolicy,
 };
-use super::value::{Text, tag_list};
+use super::value::{Text, short_digest, tag_list};
 use crate::config::{Cdn, Environment};
 use leadline_domain::EnvScope;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// AWS's own policy `CachingDisabled`: edges keep nothing, so bytes rest in the bucket only.
@@ -132,9 +131,9 @@ fn storage(t: &mut Builder, env: &Environment, scope: &EnvScope, cdn: &Cdn, tags
 fn signers(t: &mut Builder, env: &Environment, cdn: &Cdn) -> Text {
     let mut items = Vec::new();
     for pem in &cdn.signing_keys {
-        let digest = hex::encode(Sha256::digest(pem.trim()));
-        let id = format!("DeliverySigner{}", &digest[..8]);
-        let name = format!("leadline-{}-{}", env.id, &digest[..8]);
+        let digest = short_digest(pem.trim());
+        let id = format!("DeliverySigner{digest}");
+        let name = format!("leadline-{}-{digest}", env.id);
         let config = json!({ "Name": name, "CallerReference": name, "EncodedKey": format!("{}\n", pem.trim()) });
         items.push(Text::reference(&id));
         t.add(&id, &PublicKey { public_key_config: config }, &[]);

@@ -1,8 +1,14 @@
 //! Values of properties: literal, or known only once another resource exists.
 
+use leadline_domain::Digest;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// What tells apart, by what they are, several of a kind that cannot be changed or must not be mistaken for another.
+pub(crate) fn short_digest(content: &str) -> String {
+    Digest::of(content.as_bytes()).to_hex()[..8].to_owned()
+}
 
 /// A text, or a reference to one.
 #[derive(Debug, Clone)]

@@ -88,7 +88,6 @@ impl AwsIsolation {
         } else {
             placed.remove(&scope.role_arn());
         }
-        drop(placed);
         Ok(v)
     }
 
