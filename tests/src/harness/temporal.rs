@@ -11,6 +11,8 @@ pub struct Temporal {
     port: u16,
     ui_port: Option<u16>,
     dir: PathBuf,
+    /// Events after which a workflow is told to go on with a fresh history; `None`: as many as Temporal thinks.
+    history: Option<u32>,
     process: Owned,
 }
 
@@ -30,13 +32,26 @@ impl Temporal {
     /// When it does not answer within 30 s.
     #[must_use]
     pub fn start_on(dir: &Path, port: u16, ui_port: Option<u16>) -> Self {
-        let process = Self::spawn(dir, port, ui_port);
-        let mut t = Self { port, ui_port, dir: dir.to_owned(), process };
+        Self::start_as(dir, port, ui_port, None)
+    }
+
+    /// Starts one that tells workflows to go on with a fresh history after this many events (4,096 is its own number).
+    ///
+    /// # Panics
+    /// When it does not answer within 30 s.
+    #[must_use]
+    pub fn start_with_histories_of(dir: &Path, events: u32) -> Self {
+        Self::start_as(dir, free_port(), None, Some(events))
+    }
+
+    fn start_as(dir: &Path, port: u16, ui_port: Option<u16>, history: Option<u32>) -> Self {
+        let process = Self::spawn(dir, port, ui_port, history);
+        let mut t = Self { port, ui_port, dir: dir.to_owned(), history, process };
         t.wait();
         t
     }
 
-    fn spawn(dir: &Path, port: u16, ui_port: Option<u16>) -> Owned {
+    fn spawn(dir: &Path, port: u16, ui_port: Option<u16>, history: Option<u32>) -> Owned {
         let program = std::env::var_os("LEADLINE_TEMPORAL").map_or_else(|| tools().join("bin/temporal"), PathBuf::from);
         let log = std::fs::File::options().create(true).append(true).open(dir.join("temporal.log")).expect("log file");
         let mut c = Command::new(program);
@@ -45,6 +60,9 @@ impl Temporal {
         c.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         for a in SEARCH_ATTRIBUTES {
             c.args(["--search-attribute", &format!("{a}=Keyword")]);
+        }
+        if let Some(n) = history {
+            c.args(["--dynamic-config-value", &format!("limit.historyCount.suggestContinueAsNew={n}")]);
         }
         match ui_port {
             Some(p) => c.arg("--ui-port").arg(p.to_string()),
@@ -123,7 +141,7 @@ impl Temporal {
 
     /// Starts it again after a kill.
     pub fn restart(&mut self) {
-        self.process = Self::spawn(&self.dir, self.port, self.ui_port);
+        self.process = Self::spawn(&self.dir, self.port, self.ui_port, self.history);
         self.wait();
     }
 }
