@@ -14,6 +14,7 @@ pub mod deps;
 pub mod drift;
 pub mod engine;
 pub mod evidence;
+pub mod exposition;
 mod faults;
 mod heartbeat;
 pub mod ingest;

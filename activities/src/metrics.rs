@@ -1,8 +1,8 @@
 //! Counters of the worker, exposed in the Prometheus text format. Names, units and stability: docs/METRICS.md.
 
+use crate::exposition::{Exposition, Kind};
 use leadline_domain::FaultCode;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,72 +78,62 @@ impl Metrics {
         bump(&self.alarms, (code.as_str(), what));
     }
 
-    /// All counters in the Prometheus text format (version 0.0.4).
+    /// All counters in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut o = String::new();
-        let _ = writeln!(
-            o,
-            "# HELP leadline_outcomes_total Files that reached an outcome.\n# TYPE leadline_outcomes_total counter"
+        use Kind::{Counter, Gauge};
+        let mut o = Exposition::default();
+        let pairs = |of: &Mutex<BTreeMap<(String, &'static str), u64>>, name: &'static str| -> Vec<_> {
+            lock(of).iter().map(|((org, v), n)| ([("org", org.clone()), (name, (*v).to_owned())], *n)).collect()
+        };
+        let each = |of: &Mutex<BTreeMap<&'static str, u64>>, name: &'static str| -> Vec<_> {
+            lock(of).iter().map(|(v, n)| ([(name, (*v).to_owned())], *n)).collect()
+        };
+        let last = |of: &Mutex<BTreeMap<String, u64>>, name: &'static str| -> Vec<_> {
+            lock(of).iter().map(|(v, n)| ([(name, v.clone())], *n)).collect()
+        };
+        let outcomes = pairs(&self.outcomes, "outcome");
+        o.family(Counter, "leadline_outcomes_total", "Files that reached an outcome.", outcomes);
+        let faults = each(&self.faults, "code");
+        o.family(Counter, "leadline_faults_total", "Steps that failed, by fault code.", faults);
+        let stored = [([], self.bytes_stored.load(Ordering::Relaxed))];
+        o.family(Counter, "leadline_stored_bytes_total", "Bytes of new recordings.", stored);
+        o.family(
+            Counter,
+            "leadline_invariant_violations_total",
+            "Invariants found broken; anything but 0 is a bug.",
+            each(&self.invariants, "invariant"),
         );
-        for ((org, kind), n) in lock(&self.outcomes).iter() {
-            let _ = writeln!(o, "leadline_outcomes_total{{org=\"{org}\",outcome=\"{kind}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_faults_total Steps that failed, by fault code.\n# TYPE leadline_faults_total counter"
+        o.family(
+            Counter,
+            "leadline_isolation_tries_total",
+            "Tries of the isolation probe, by what came of them; `broken` is an alarm.",
+            pairs(&self.probed, "verdict"),
         );
-        for (code, n) in lock(&self.faults).iter() {
-            let _ = writeln!(o, "leadline_faults_total{{code=\"{code}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_stored_bytes_total Bytes of new recordings.\n# TYPE leadline_stored_bytes_total counter\nleadline_stored_bytes_total {}",
-            self.bytes_stored.load(Ordering::Relaxed)
+        o.family(
+            Gauge,
+            "leadline_drifted_settings",
+            "Settings changed outside leadline, at the last look.",
+            last(&self.drift, "stack"),
         );
-        let _ = writeln!(
-            o,
-            "# HELP leadline_invariant_violations_total Invariants found broken; anything but 0 is a bug.\n# TYPE leadline_invariant_violations_total counter"
+        o.family(
+            Counter,
+            "leadline_processor_reports_total",
+            "Reports of the processor that were kept.",
+            pairs(&self.reported, "status"),
         );
-        for (name, n) in lock(&self.invariants).iter() {
-            let _ = writeln!(o, "leadline_invariant_violations_total{{invariant=\"{name}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_isolation_tries_total Tries of the isolation probe, by what came of them; `broken` is an alarm.\n# TYPE leadline_isolation_tries_total counter"
+        o.family(
+            Gauge,
+            "leadline_recordings_without_report",
+            "Recordings whose report of the processor was overdue at the last look.",
+            last(&self.overdue, "org"),
         );
-        for ((org, verdict), n) in lock(&self.probed).iter() {
-            let _ = writeln!(o, "leadline_isolation_tries_total{{org=\"{org}\",verdict=\"{verdict}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_drifted_settings Settings changed past us, at the last look.\n# TYPE leadline_drifted_settings gauge"
-        );
-        for (stack, n) in lock(&self.drift).iter() {
-            let _ = writeln!(o, "leadline_drifted_settings{{stack=\"{stack}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_processor_reports_total Reports of the processor that were kept.\n# TYPE leadline_processor_reports_total counter"
-        );
-        for ((org, status), n) in lock(&self.reported).iter() {
-            let _ = writeln!(o, "leadline_processor_reports_total{{org=\"{org}\",status=\"{status}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_recordings_without_report Recordings whose report of the processor was overdue at the last look.\n# TYPE leadline_recordings_without_report gauge"
-        );
-        for (org, n) in lock(&self.overdue).iter() {
-            let _ = writeln!(o, "leadline_recordings_without_report{{org=\"{org}\"}} {n}");
-        }
-        let _ = writeln!(
-            o,
-            "# HELP leadline_alarms_total Alarms for people; `not_raised` reached nobody.\n# TYPE leadline_alarms_total counter"
-        );
-        for ((code, what), n) in lock(&self.alarms).iter() {
-            let _ = writeln!(o, "leadline_alarms_total{{code=\"{code}\",what=\"{what}\"}} {n}");
-        }
-        o
+        let alarms: Vec<_> = lock(&self.alarms)
+            .iter()
+            .map(|((code, what), n)| ([("code", (*code).to_owned()), ("what", (*what).to_owned())], *n))
+            .collect();
+        o.family(Counter, "leadline_alarms_total", "Alarms for people; `not_raised` reached nobody.", alarms);
+        o.text()
     }
 }
 
@@ -153,4 +143,22 @@ fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn bump<K: Ord>(m: &Mutex<BTreeMap<K, u64>>, k: K) {
     *lock(m).entry(k).or_insert(0) += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::aws::RequestCounts;
+
+    #[test]
+    fn each_metric_has_a_row() {
+        let page = include_str!("../../docs/METRICS.md");
+        let text = METRICS.render() + &RequestCounts::default().render();
+        let names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        assert_eq!(names.len(), 12, "{names:?}");
+        for name in names {
+            let (name, kind) = name.split_once(' ').expect("a kind");
+            assert!(page.contains(&format!("| `{name}` | {kind} |")), "docs/METRICS.md has no row for {name}");
+        }
+    }
 }

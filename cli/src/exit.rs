@@ -6,10 +6,12 @@ use std::process::ExitCode;
 /// Shown by `leadline help`.
 pub(crate) const HELP: &str = "Exit codes:
   0   done; a plan has no changes; everything inspected is complete; everything checked is well
-  1   failed: the message names a fault code, and docs/faults/<code>.md says what to do
+  1   failed; `leadline fault CODE` says what to do about the fault code in the message
   2   a plan has changes
   3   something that was inspected or checked is not well
-  64  wrong usage";
+  64  wrong usage
+
+Logs go to standard error; LEADLINE_LOG sets their level (error, warn, info, debug, trace).";
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

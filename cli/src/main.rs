@@ -23,20 +23,24 @@ struct Cli {
     command: Command,
 }
 
+/// Heading of these in the help of each command, behind its own.
+const GLOBAL: &str = "Global options";
+
 /// What every command understands.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Global {
     /// Folder with environment and organization files.
-    #[arg(long, global = true, env = "LEADLINE_ENVIRONMENTS", default_value = "environments", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "LEADLINE_ENVIRONMENTS",
+        default_value = "environments", value_name = "DIR")]
     pub(crate) environments: PathBuf,
     /// How data is printed.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
     /// Your name, for what asks who you are: onboarding, applying, approving. Default: the name you are logged on with.
-    #[arg(long = "as", global = true, env = "LEADLINE_OPERATOR", value_name = "NAME")]
+    #[arg(long = "as", global = true, help_heading = GLOBAL, env = "LEADLINE_OPERATOR", value_name = "NAME")]
     operator: Option<String>,
     /// How logs are printed.
-    #[arg(long, global = true, value_enum, default_value_t = telemetry::LogFormat::Human, env = "LEADLINE_LOG_FORMAT")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = telemetry::LogFormat::Human, env = "LEADLINE_LOG_FORMAT")]
     pub(crate) log_format: telemetry::LogFormat,
 }
 
@@ -69,10 +73,11 @@ enum Command {
     /// Environments: check the files, plan and apply the stack.
     #[command(subcommand)]
     Env(cmd::env::Command),
-    /// Organizations: plan, onboard, list, show.
+    /// Organizations: plan, onboard, prove apart, compare with what is there, rotate credentials, off-board.
     #[command(subcommand)]
     Org(cmd::org::Command),
-    /// Send made-up recordings of every format that an organization delivers through every share, and follow each.
+    /// Send made-up recordings of every format that an organization delivers by every way in that it has open, and follow
+    /// each.
     Canary(cmd::canary::Args),
     /// Bring an organization from one environment to the next, on evidence.
     Promote(cmd::promote::Args),
@@ -86,7 +91,7 @@ enum Command {
     Outcome(cmd::outcome::Command),
     /// Stand in for the processor: for tests and demonstrations.
     Processor(cmd::processor::Args),
-    /// Copy recordings between an organization's own storages.
+    /// Copy or move recordings between an organization's own storages.
     Transfer(cmd::transfer::Args),
     /// The ingest and audit queues, as a consumer sees them.
     #[command(subcommand)]
@@ -97,6 +102,11 @@ enum Command {
     Synth(cmd::synth::Args),
     /// Print a JSON Schema.
     Schema(cmd::schema::Args),
+    /// Print what to do about a fault; without a code, all codes with what they mean.
+    Fault {
+        /// Code, as messages name it.
+        code: Option<String>,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -112,8 +122,10 @@ fn main() -> std::process::ExitCode {
             return if e.use_stderr() { exit::Code::Usage.into() } else { exit::Code::Ok.into() };
         }
     };
-    telemetry::init(cli.global.log_format);
-    // Memory is bounded by design; on two threads the worker keeps up with the fastest share measured.
+    if let Err(e) = telemetry::init(cli.global.log_format) {
+        output::note(&format!("leadline: {e}"));
+        return exit::Code::Usage.into();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(r) => r,
         Err(e) => return exit::report(&format!("cannot start: {e}")),
@@ -140,9 +152,12 @@ fn main() -> std::process::ExitCode {
             Command::Inspect(a) => cmd::inspect::run(g, &a),
             Command::Synth(a) => cmd::synth::run(&a),
             Command::Schema(a) => cmd::schema::run(&a),
+            Command::Fault { code } => cmd::fault::run(g, code.as_deref()),
             Command::Completions { shell } => {
                 let mut c = <Cli as clap::CommandFactory>::command();
-                clap_complete::generate(shell, &mut c, "leadline", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut c, "leadline", &mut script);
+                output::raw(&script);
                 Ok(exit::Code::Ok)
             }
         }

@@ -1,7 +1,8 @@
 //! Tables and JSON on standard output.
 
+use crate::exit::Code;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -12,16 +13,33 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly.
+/// Writes a line to standard output.
 pub(crate) fn line(s: &str) {
-    if writeln!(std::io::stdout().lock(), "{s}").is_err() {
-        std::process::exit(0);
+    raw(format!("{s}\n").as_bytes());
+}
+
+/// Writes to standard output. A reader that went away (`| head`) ends the program quietly; output that cannot be written
+/// (a full disk) ends it as failed, since a cut list must not pass for a whole one.
+pub(crate) fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if let Err(e) = out.write_all(bytes).and_then(|()| out.flush()) {
+        if e.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        note(&format!("leadline: standard output: {e}"));
+        std::process::exit(Code::Failed as i32);
     }
 }
 
 /// A value as one JSON line.
 pub(crate) fn json(v: &impl Serialize) {
-    line(&serde_json::to_string(v).unwrap_or_default());
+    match serde_json::to_string(v) {
+        Ok(text) => line(&text),
+        Err(e) => {
+            note(&format!("leadline: a bug: what was to be printed is no JSON: {e}"));
+            std::process::exit(Code::Failed as i32);
+        }
+    }
 }
 
 /// A line to standard error: progress and remarks.
@@ -47,7 +65,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
         }
         line(out.trim_end());
     };
-    if std::io::stdout().is_terminal() {
+    if styled(&std::io::stdout()) {
         line(&format!("\x1b[1m{}\x1b[0m", joined(head, &widths)));
     } else {
         row(&mut head.iter().copied());
@@ -57,8 +75,19 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
+/// Whether to write escapes for bold and colours there: to a terminal, unless the user wants none (<https://no-color.org>).
+pub(crate) fn styled(to: &impl IsTerminal) -> bool {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty());
+    to.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|t| t != "dumb")
+}
+
 fn joined(head: &[&str], widths: &[usize]) -> String {
     head.iter().zip(widths).map(|(h, w)| format!("{h:w$}  ")).collect::<String>().trim_end().to_owned()
+}
+
+/// So many of something, in words.
+pub(crate) fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// Bytes in words.

@@ -180,7 +180,7 @@ codes! {
     IsolationBroken = "isolation.broken", Blocked;
     /// It is not proven that an organization's credentials reach its own resources and no others.
     IsolationUnproven = "isolation.unproven", Blocked;
-    /// A stack's resources were changed past CloudFormation and past the plan.
+    /// A stack's resources were changed outside CloudFormation and outside the plan.
     DriftFound = "drift.found", Blocked;
     /// A resource that held data was deleted past us: an empty one is made only where somebody names it.
     DriftDataLost = "drift.data_lost", Rejected;
@@ -278,6 +278,8 @@ codes! {
     RequestInvalid = "request.invalid", Rejected;
     /// A path of the gateway is asked for with a method that it does not have.
     RequestMethod = "request.method", Rejected;
+    /// There is nothing at a path of the gateway.
+    RequestNotFound = "request.not_found", Rejected;
     /// A request to the gateway is larger than it takes.
     RequestTooLarge = "request.too_large", Rejected;
     /// The gateway has as many requests as it can carry.

@@ -39,6 +39,13 @@ fn lifecycle_id(of: &intake::Intake) -> String {
     ids::lifecycle(&of.org, &of.share, &of.file_key())
 }
 
+/// The same, by the name alone.
+fn received_id(org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<String, Fault> {
+    let share = ingress.share().ok_or_else(no_way)?;
+    let file: Fingerprint = intake::received_as(name);
+    Ok(ids::lifecycle(org, &share, &file.file_key(org, &share)))
+}
+
 #[async_trait]
 impl Intake for DurableIntake {
     async fn take(&self, r: Received) -> Result<Option<FileReport>, Fault> {
@@ -83,8 +90,13 @@ impl Intake for DurableIntake {
     }
 
     async fn report(&self, org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<Option<FileReport>, Fault> {
-        let share = ingress.share().ok_or_else(no_way)?;
-        let file: Fingerprint = intake::received_as(name);
-        self.engine.report(&ids::lifecycle(org, &share, &file.file_key(org, &share))).await
+        self.engine.report(&received_id(org, ingress, name)?).await
+    }
+
+    async fn known(&self, org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<bool, Fault> {
+        Ok(match self.engine.how_ended(&received_id(org, ingress, name)?).await? {
+            Started::Running => true,
+            Started::Ended(report) => report.is_some(),
+        })
     }
 }

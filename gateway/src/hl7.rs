@@ -162,6 +162,12 @@ impl Desk {
             // Of a repeat too: what was taken makes no new work, and what a crash left undone is done now.
             let content = match document {
                 Ok(Document::Data(bytes)) => Ok(Bytes::from(bytes)),
+                // What was taken once need not be there any more.
+                Ok(Document::Pointer(_))
+                    if kept == Kept::Same && self.intake.known(org, Ingress::Hl7v2, &name).await? =>
+                {
+                    continue;
+                }
                 Ok(Document::Pointer(text)) => self.follow(org, &text, senders).await,
                 Err(fault) => Err(fault),
             };

@@ -68,4 +68,13 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// `engine.*`.
     async fn report(&self, org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<Option<FileReport>, Fault>;
+
+    /// Whether something of this name was taken in, for as long as the history of its lifecycle is kept. Of one that is
+    /// under way nobody is asked how far it is.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    async fn known(&self, org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<bool, Fault> {
+        Ok(self.report(org, ingress, name).await?.is_some())
+    }
 }

@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod mllp;
 pub mod outcomes;
 pub mod pointers;
+mod seats;
 pub mod senders;
 pub mod tls;
 

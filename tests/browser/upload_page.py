@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Uses the upload page as a clinician does: stock Uppy in a headless Chromium against the real gateway and store.
 
-Arguments: URL FOLDER CHROMIUM. FOLDER has whole.pdf, again.pdf (the same bytes), cut.pdf, video.mp4 and second.mp4
-(24 MiB each), and gets screenshots. Prints a line for each thing that was seen; fails at the first that was not.
+Arguments: URL FOLDER CHROMIUM. FOLDER has whole.pdf, again.pdf (the same bytes), cut.pdf, late.pdf, video.mp4 and
+second.mp4 (24 MiB each), and gets screenshots. Prints a line for each thing that was seen; fails at the first that was not.
 """
 
 import re
@@ -149,6 +149,27 @@ def offline(page):
     seen("back, and gone on where it was: delivered")
 
 
+def logged_out(page):
+    """The login ends while a file is on its way: it has arrived, and goes on after the next login."""
+    page.unroute_all()
+    forbidden = [0]
+
+    def nobody(route):
+        forbidden[0] += 1
+        route.fulfill(status=401, content_type="application/problem+json", body="{}")
+
+    page.route(re.compile("/uploads/[^/]+/complete$"), nobody)
+    choose(page, "late.pdf")
+    expect(page.locator("#problem")).to_have_text(re.compile("^Your login has expired"), timeout=SLOW)
+    assert forbidden[0] == 1, forbidden
+    expect(outcome(page, "late.pdf")).to_have_text(re.compile("^Received"))
+    seen("the login has ended, and what arrived is not refused")
+    page.unroute_all()
+    log_in(page)
+    expect(outcome(page, "late.pdf")).to_have_text(re.compile("^Delivered"), timeout=SLOW)
+    seen("logged in again: delivered")
+
+
 def main():
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -164,12 +185,13 @@ def main():
             small_files(page)
             resumed(page)
             offline(page)
+            logged_out(page)
         finally:
             page.screenshot(path=str(FOLDER / "page.png"), full_page=True)
             print("console:", complaints, flush=True)
         assert not [c for c in complaints if "Content Security Policy" in c], complaints
         assert not elsewhere, elsewhere
-        assert not [u for u in asked if re.search(r"whole|again|cut\.|video", u)], asked
+        assert not [u for u in asked if re.search(r"whole|again|cut\.|late\.|video", u)], asked
         seen("nothing from elsewhere, nothing against the policy, no name of a file in an address")
         # All at once: what Uppy says of the network comes with buttons and goes by itself.
         name = "e.getAttribute('aria-label') || e.innerText || e.labels?.[0]?.innerText || e.title"

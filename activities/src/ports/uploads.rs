@@ -85,6 +85,17 @@ pub struct OpenUpload {
     pub begun_s: i64,
 }
 
+/// An object below `staging/`, as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Name below `staging/`.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was put there, seconds since 1970 by the store's clock.
+    pub modified_s: i64,
+}
+
 /// One organization's uploads. No method takes a bucket or another organization.
 #[async_trait]
 pub trait OrgUploads: Send + Sync {
@@ -163,6 +174,12 @@ pub trait OrgUploads: Send + Sync {
     /// # Errors
     /// `store.*`, `credential.*`.
     async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Fault>;
+
+    /// The objects below `staging/<prefix>`.
+    ///
+    /// # Errors
+    /// `store.*`, `credential.*`.
+    async fn list_staged(&self, prefix: &str) -> Result<Vec<ListedObject>, Fault>;
 }
 
 /// Opens organizations' uploads.

@@ -44,7 +44,7 @@ pub(crate) fn refused(r: &Refusal) -> Failure {
     Failure::new(format!("there is no plan: {r}"))
 }
 
-/// The plan with everything put back that was changed past us, as whoever runs this command sees it now.
+/// The plan with everything put back that was changed outside leadline, as whoever runs this command sees it now.
 ///
 /// What is gone is made again; if it held data, only if `allow` names it.
 pub(crate) async fn repairing(deps: &Deps, org: Option<&OrgId>, plan: Plan, allow: &[String]) -> Result<Plan, Failure> {
@@ -260,7 +260,7 @@ impl Applying {
             if s.step != told && s.step != "done" {
                 output::note(&format!("  {}", s.step));
                 if s.step == "waiting for approval" {
-                    told_gates(&s);
+                    told_gates(&self.id(), &s);
                 }
                 told.clone_from(&s.step);
             }
@@ -330,11 +330,14 @@ pub(crate) fn note_gates(gates: &[GateState]) {
     }
 }
 
-fn told_gates(s: &ApplyStatus) {
+/// `id`: of the workflow, which names the environment and, for an organization, that.
+fn told_gates(id: &str, s: &ApplyStatus) {
     note_gates(&s.gates);
-    let name =
-        if s.requested_by.is_empty() { "NAME".to_owned() } else { format!("someone other than {}", s.requested_by) };
-    output::note(&format!("    approve: leadline org|env approve ... --digest {} --as <{name}>", s.plan));
+    let mut names = id.split('/').skip(1);
+    let (env, org) = (names.next().unwrap_or("ENV"), names.next());
+    let what = org.map_or_else(|| format!("env approve {env}"), |org| format!("org approve {org} --env {env}"));
+    let other = if s.requested_by.is_empty() { String::new() } else { format!(" (not {})", s.requested_by) };
+    output::note(&format!("    approve: leadline {what} --digest {} --as NAME{other}", s.plan));
 }
 
 /// What CloudFormation does with a stack, told as it happens.

@@ -98,12 +98,12 @@ fn compared(r: &DriftReport) {
     let past = r.drifted().count();
     let ahead = r.differences.len() - past;
     output::line(&format!(
-        "stack {}: {} settings compared, {past} changed past us, {ahead} planned and not applied",
+        "stack {}: {} settings compared, {past} changed outside leadline, {ahead} planned and not applied",
         r.stack, r.compared
     ));
     if past > 0 {
         let (plan, apply) = commands(r);
-        output::line("what was changed past us is put back by nobody but you; see docs/faults/drift.found.md");
+        output::line("what was changed outside leadline is put back by nobody but you; see docs/faults/drift.found.md");
         output::line(&format!("  it stays: change the files, then  {plan}  and  {apply}"));
         output::line(&format!(
             "  it goes:  {plan} --repair  shows it,  {apply} --repair  puts it back,  {}  looks again",

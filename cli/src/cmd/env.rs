@@ -37,30 +37,28 @@ pub(crate) enum Command {
         /// Ask nobody: as if nothing were there yet.
         #[arg(long)]
         offline: bool,
-        /// Also put back what was changed past us (`leadline env drift`), but for the stack of copies.
+        /// Also put back what was changed outside leadline (`leadline env drift`), but for the stack of copies.
         #[arg(long, conflicts_with = "offline")]
         repair: bool,
     },
-    /// Where the last apply stands: step, gates, what it waits for. Exit 3 if it waits for a human or failed.
+    /// Where the last apply stands: step, gates, what it waits for. Exit 3 if it waits for a human, failed, or never began.
     Status {
-        /// Environment.
-        #[arg(long)]
-        env: EnvId,
+        #[command(flatten)]
+        which: Which,
     },
     /// Agree to the plan that waits, by its digest.
     Approve {
-        /// Environment.
-        #[arg(long)]
-        env: EnvId,
+        #[command(flatten)]
+        which: Which,
         /// Digest of the plan you have read.
         #[arg(long)]
         digest: String,
     },
-    /// Compare plan, last applied template and what is there. Exit 3 if something was changed past us, 2 if only the
+    /// Compare plan, last applied template and what is there. Exit 3 if something was changed outside leadline, 2 if only the
     /// plan is ahead.
     Drift {
-        /// Environment.
-        env: EnvId,
+        #[command(flatten)]
+        which: Which,
     },
     /// Bring the environment's stacks to their plans, as workflows.
     Apply {
@@ -69,7 +67,7 @@ pub(crate) enum Command {
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
-        /// Also put back what was changed past us: the plan that `env plan --repair` shows.
+        /// Also put back what was changed outside leadline: the plan that `env plan --repair` shows.
         #[arg(long)]
         repair: bool,
     },
@@ -87,6 +85,11 @@ pub(crate) enum Command {
         #[arg(long)]
         rotate: bool,
     },
+    /// Tell an apply that waits for a human that it can go on.
+    Resume {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Cancel an apply that waits. What was executed stays as it is.
     Cancel {
         #[command(flatten)]
@@ -101,15 +104,18 @@ pub(crate) struct Which {
     /// Environment.
     #[arg(value_name = "ENV")]
     named: Option<EnvId>,
-    /// The same.
+    /// Environment, as an option.
     #[arg(long, value_name = "ENV")]
     env: Option<EnvId>,
 }
 
 impl Which {
+    fn id(self) -> Result<EnvId, Failure> {
+        self.named.or(self.env).ok_or_else(|| Failure::new("name an environment"))
+    }
+
     fn site(self, g: &Global) -> Result<Site, Failure> {
-        let env = self.named.or(self.env).ok_or_else(|| Failure::new("name an environment"))?;
-        Site::load(g, &env)
+        Site::load(g, &self.id()?)
     }
 }
 
@@ -117,16 +123,18 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
     match c {
         Command::Check => Ok(check(g)),
         Command::Diff { a, b } => diff(g, &a, &b),
-        Command::Drift { env } => checks::drift(g, None, &env).await,
-        Command::Status { env } => {
-            let site = Site::load(g, &env)?;
-            apply::tell_status(&Applying::of(&site.temporal().await?, &env, None), None, g.output).await
-        }
-        Command::Approve { env, digest } => {
-            let site = Site::load(g, &env)?;
+        Command::Drift { which } => checks::drift(g, None, &which.id()?).await,
+        Command::Status { which } => apply::tell_status(&applying(&which.site(g)?).await?, None, g.output).await,
+        Command::Approve { which, digest } => {
             let approver = Approver { name: g.operator()?, digest };
-            Applying::of(&site.temporal().await?, &env, None).approve(approver).await?;
+            applying(&which.site(g)?).await?.approve(approver).await?;
             output::note("approved");
+            Ok(Code::Ok)
+        }
+        Command::Resume { which } => {
+            let site = which.site(g)?;
+            applying(&site).await?.resume().await?;
+            output::note(&format!("the apply of {} tries again", site.environment().id));
             Ok(Code::Ok)
         }
         Command::Plan { which, allow, offline, repair } => {
@@ -141,11 +149,13 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             Ok(Code::Ok)
         }
         Command::PayloadKeys { which, rotate } => payload_keys(g, &which.site(g)?, rotate).await,
-        Command::Cancel { which } => {
-            let site = which.site(g)?;
-            Applying::of(&site.temporal().await?, &site.environment().id, None).cancel(g.operator()?).await
-        }
+        Command::Cancel { which } => applying(&which.site(g)?).await?.cancel(g.operator()?).await,
     }
+}
+
+/// The last apply of an environment.
+async fn applying(site: &Site) -> Result<Applying, Failure> {
+    Ok(Applying::of(&site.temporal().await?, &site.environment().id, None))
 }
 
 async fn payload_keys(g: &Global, site: &Site, rotate: bool) -> Done {
@@ -176,19 +186,24 @@ fn check(g: &Global) -> Code {
     let (config, mut findings) = leadline_provisioning::load(&g.environments);
     let rendered = config.as_ref().map(render).unwrap_or_default();
     findings.extend(rendered.findings);
+    let folder = g.environments.display().to_string();
+    let folder = folder.trim_end_matches('/');
     for f in &findings {
         match g.output {
             Format::Json => output::json(f),
-            Format::Text => output::line(&f.to_string()),
+            // As an editor opens it from here.
+            Format::Text if f.file == "." => output::line(&f.to_string().replacen('.', folder, 1)),
+            Format::Text => output::line(&format!("{folder}/{f}")),
         }
     }
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     if g.output == Format::Text {
         let ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
         output::note(&format!(
-            "{errors} errors, {} warnings; {} templates made and held to the rules in {}",
-            findings.len() - errors,
-            rendered.templates,
+            "{}, {}; {} made and held to the rules in {}",
+            output::count(errors, "error"),
+            output::count(findings.len() - errors, "warning"),
+            output::count(rendered.templates, "template"),
             output::duration(ms)
         ));
     }

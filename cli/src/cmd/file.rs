@@ -66,6 +66,9 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
                     }
                     let rows: Vec<_> = found.iter().map(|f| f.row(show_paths)).collect();
                     output::table(&head, &rows);
+                    if rows.is_empty() {
+                        output::note("no files");
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ pub(crate) mod dev_issuer;
 mod dev_ways;
 pub(crate) mod doctor;
 pub(crate) mod env;
+pub(crate) mod fault;
 pub(crate) mod file;
 mod file_find;
 mod file_set;

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use leadline_activities::engine::Engine;
 use leadline_activities::ports::stacks::ShareCredentials;
 use leadline_domain::gates::{Approver, SignedEvidence};
-use leadline_domain::{EnvId, FaultCode, OrgId, ShareId};
+use leadline_domain::{EnvId, Fault, FaultCode, Ingress, OrgId, ShareId};
 use leadline_provisioning::Plan;
 use leadline_workflows::contracts::WatchStatus;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub(crate) enum Command {
         /// Ask nobody: as if nothing were there yet.
         #[arg(long)]
         offline: bool,
-        /// Also put back what was changed past us (`leadline org drift`). Another plan, with a digest of its own.
+        /// Also put back what was changed outside leadline (`leadline org drift`). Another plan, with a digest of its own.
         #[arg(long, conflicts_with_all = ["all", "offline"])]
         repair: bool,
     },
@@ -66,12 +66,12 @@ pub(crate) enum Command {
         /// Allow the replacement or removal of this stateful resource, by logical id.
         #[arg(long, value_name = "ID")]
         allow: Vec<String>,
-        /// Also put back what was changed past us (`leadline org drift`): the plan that `org plan --repair` shows.
+        /// Also put back what was changed outside leadline (`leadline org drift`): the plan that `org plan --repair` shows.
         #[arg(long, conflicts_with = "all")]
         repair: bool,
     },
     /// Where the last onboarding stands, and the off-boarding if there is one: step, gates, what it waits for,
-    /// certificates. Exit 3 if it waits for a human or failed.
+    /// certificates. Exit 3 if it waits for a human, failed, or never began.
     Status {
         /// Organization.
         org: OrgId,
@@ -90,7 +90,8 @@ pub(crate) enum Command {
         #[arg(long)]
         digest: String,
     },
-    /// Try again now whatever waits: the watch of each share, and every file. For when something was mended.
+    /// Try again now whatever waits: the watch of each share, and every file, by whatever way it came. For when something
+    /// was mended.
     Retry {
         /// Organization.
         org: OrgId,
@@ -125,7 +126,7 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Compare plan, last applied template and what is there. Exit 3 if something was changed past us, 2 if only the
+    /// Compare plan, last applied template and what is there. Exit 3 if something was changed outside leadline, 2 if only the
     /// plan is ahead.
     Drift {
         /// Organization.
@@ -136,8 +137,8 @@ pub(crate) enum Command {
     },
     /// Exchange the credentials of a share without losing a file.
     Rotate(super::rotate::Args),
-    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. Deleted it
-    /// is after the time of retention, and by an approval of its own only.
+    /// End the watches of an organization, carry what is under way to its end, list what there is, and hold it. It is
+    /// deleted only after the retention period, with a separate approval.
     Offboard(super::offboard::Args),
     /// The organizations placed in an environment.
     List {
@@ -204,7 +205,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
 }
 
 pub(crate) fn unknown(org: &OrgId, env: &EnvId) -> Failure {
-    Failure::new(format!("organization {org} is not placed in {env}: see environments/orgs/{org}.toml"))
+    Fault::new(FaultCode::ConfigUnknownOrg, format!("organization {org} is not placed in {env}")).into()
 }
 
 /// The plan of an organization as things are.
@@ -247,7 +248,7 @@ pub(super) struct How<'a> {
     pub(super) file: Option<&'a Path>,
     /// Stateful resources that may be lost.
     pub(super) allow: &'a [String],
-    /// Put back what was changed past us.
+    /// Put back what was changed outside leadline.
     pub(super) repair: bool,
     /// Comes with a promotion.
     pub(super) evidence: Option<SignedEvidence>,
@@ -299,11 +300,14 @@ async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     let engine = Engine::new(site.temporal().await?);
-    for (share, _) in o.watched() {
-        let files = engine.retry_share(org, share).await?;
+    let received = [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom].into_iter().filter_map(Ingress::share);
+    let watched: Vec<ShareId> = o.watched().map(|(id, _)| id.clone()).collect();
+    for share in watched.iter().cloned().chain(received) {
+        let files = engine.retry_share(org, &share).await?;
+        let what = if watched.contains(&share) { "the watch and " } else { "" };
         match g.output {
             Format::Json => output::json(&json!({"organization": org, "share": share, "files": files})),
-            Format::Text => output::line(&format!("{org}/{share}: the watch and {files} files try again")),
+            Format::Text => output::line(&format!("{org}/{share}: {what}{files} files try again")),
         }
     }
     Ok(Code::Ok)

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Format; `all` makes every one.
-    #[arg(long, value_name = "FORMAT", help = format!("Format: {}, or all", names()))]
-    format: String,
+    #[arg(long, value_name = "FORMAT", value_parser = formats)]
+    #[arg(help = format!("Format: {}, or all", names()))]
+    format: Formats,
     /// Leads, 1 to 12, in the order I II III aVR aVL aVF V1 to V6.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=12))]
     leads: u8,
-    /// Length in seconds.
-    #[arg(long, default_value_t = 10)]
+    /// Length in seconds, 1 to 3600.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// The same seed makes the same bytes.
     #[arg(long, default_value_t = 1)]
@@ -31,12 +32,22 @@ fn names() -> String {
     SynthFormat::all().iter().map(|f| f.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// What `--format` names.
+#[derive(Debug, Clone)]
+struct Formats(Vec<SynthFormat>);
+
+fn formats(name: &str) -> Result<Formats, String> {
+    if name == "all" {
+        return Ok(Formats(SynthFormat::all().to_vec()));
+    }
+    name.parse().map(|f| Formats(vec![f])).map_err(|_| format!("formats are: {}, all", names()))
+}
+
 pub(crate) fn run(a: &Args) -> Done {
-    let formats: Vec<SynthFormat> = if a.format == "all" {
-        SynthFormat::all().to_vec()
-    } else {
-        vec![a.format.parse().map_err(|e: leadline_formats::synth::UnknownFormat| Failure::new(e.to_string()))?]
-    };
+    let Formats(formats) = &a.format;
+    if formats.len() > 1 && !a.out.is_dir() {
+        return Err(Failure::new(format!("{} formats make several files: name a folder that exists", formats.len())));
+    }
     let mut spec = Spec::new(a.seed);
     spec.leads = a.leads;
     spec.seconds = a.seconds;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use wire::{Next, Wire};
 
 /// PS3.8 9.1.5: ARTIM, how long a connection may be without an association.
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) limits: DicomLimits,
     pub(crate) budget: Arc<Budget>,
     pub(crate) intake: Arc<dyn Intake>,
+    /// Associations that there may still be.
+    pub(crate) seats: Arc<Semaphore>,
     pub(crate) by_org: Mutex<BTreeMap<OrgId, usize>>,
 }
 
@@ -56,18 +58,19 @@ impl End {
     }
 }
 
-/// An organization's place among its associations; given back when dropped.
-struct Seat<'a>(&'a Shared, OrgId);
+/// A place among all associations and among an organization's own; given back when dropped.
+struct Seat<'a>(&'a Shared, OrgId, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
 impl<'a> Seat<'a> {
     fn take(shared: &'a Shared, org: &OrgId) -> Option<Self> {
+        let seat = Arc::clone(&shared.seats).try_acquire_owned().ok()?;
         let mut all = shared.by_org.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = all.entry(org.clone()).or_default();
         if *taken >= shared.limits.associations_per_org {
             return None;
         }
         *taken += 1;
-        Some(Self(shared, org.clone()))
+        Some(Self(shared, org.clone(), seat))
     }
 }
 
@@ -83,15 +86,17 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// Serves a connection until it ends. `certificate`: what the peer came with, SHA-256 (DER); `None` without TLS.
+/// Serves a connection until it ends. `certificate`: what the peer came with, SHA-256 (DER); `None` without TLS. `unknown`
+/// is its place until it has said who it is.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
     stream: S,
     shared: &Shared,
     titles: &Titles,
     certificate: Option<[u8; 32]>,
+    unknown: OwnedSemaphorePermit,
     mut stop: watch::Receiver<bool>,
 ) -> End {
-    let end = until_its_end(stream, shared, titles, certificate, &mut stop).await;
+    let end = until_its_end(stream, shared, titles, certificate, unknown, &mut stop).await;
     if let Some(code) = end.fault() {
         METRICS.fault(code);
     }
@@ -103,6 +108,7 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Shared,
     titles: &Titles,
     certificate: Option<[u8; 32]>,
+    unknown: OwnedSemaphorePermit,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     let idle = shared.limits.idle;
@@ -131,10 +137,11 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
         return End::Refused;
     }
     let Some(_seat) = Seat::take(shared, &agreed.org) else {
-        tracing::info!(org = %agreed.org, "DICOM association refused: the organization has too many");
+        tracing::info!(org = %agreed.org, "DICOM association refused: there are too many, or the organization has");
         wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
         return End::Refused;
     };
+    drop(unknown);
     if !wire.send(&Pdu::AssociationAC(ac), idle).await {
         return End::BrokenOff;
     }

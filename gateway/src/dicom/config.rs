@@ -4,6 +4,9 @@ use leadline_domain::OrgId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Each may take a few seconds for its handshake and its request, and holds one PDU at most.
+const STRANGERS: usize = 256;
+
 /// Bounds of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DicomLimits {
@@ -11,6 +14,8 @@ pub struct DicomLimits {
     pub associations: usize,
     /// Associations at a time, of one organization.
     pub associations_per_org: usize,
+    /// Connections at a time of which is not known yet who it is: they are no associations, and take none's place.
+    pub strangers: usize,
     /// A peer that sends no whole PDU for so long is disconnected.
     pub idle: Duration,
     /// Longest object, bytes.
@@ -28,6 +33,7 @@ impl DicomLimits {
         Self {
             associations,
             associations_per_org: (associations * 3 / 4).max(1),
+            strangers: STRANGERS,
             idle,
             object_bytes,
             held_bytes: object_bytes.saturating_mul(associations.min(4)),

@@ -3,23 +3,16 @@
 use super::association::{self, End, Shared};
 use super::config::{DicomLimits, Titles};
 use super::exchange::Budget;
-use super::negotiate::{self, MAX_PDU};
-use super::wire::Wire;
 use crate::intake::Intake;
 use crate::tls;
-use dicom_ul::Pdu;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// So many peers are told at a time that there are too many; the rest is hung up on.
-const TURNED_AWAY: usize = 64;
-/// How long a peer that will be turned away has to say what it wants.
-const TURN_AWAY: Duration = Duration::from_secs(2);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// At a stop, associations have this long to finish the object they are at.
@@ -45,9 +38,11 @@ pub async fn serve(
         limits,
         budget: Budget::new(limits.held_bytes),
         intake,
+        seats: Arc::new(Semaphore::new(limits.associations)),
         by_org: Mutex::new(BTreeMap::new()),
     });
-    let (seats, away) = (Arc::new(Semaphore::new(limits.associations)), Arc::new(Semaphore::new(TURNED_AWAY)));
+    // Silent strangers keep each other out at worst, and no association.
+    let strangers = Arc::new(Semaphore::new(limits.strangers));
     let mut running = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -64,48 +59,33 @@ pub async fn serve(
         };
         // Answers are short: none waits for another to go with it.
         let _ = stream.set_nodelay(true);
-        if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
-            let (shared, titles, stop, tls) = (Arc::clone(&shared), titles(), stop.clone(), tls.clone());
-            running.spawn(async move {
-                let end = match tls {
-                    None => association::run(stream, &shared, &titles, None, stop).await,
-                    // A peer that does not shake hands in time, or without a good certificate, is hung up on.
-                    Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            let certificate = tls::peer(&stream);
-                            association::run(stream, &shared, &titles, certificate, stop).await
-                        }
-                        Ok(Err(error)) => {
-                            tracing::info!(%error, "DICOM connection without the TLS that it needs");
-                            End::Refused
-                        }
-                        Err(_) => End::Refused,
-                    },
-                };
-                tracing::debug!(?end, "DICOM association ended");
-                drop(seat);
-            });
-        } else if tls.is_some() {
-            // To be told it would have to shake hands first, which is dearer than what it would be told.
-            tracing::info!("DICOM connection closed: there are too many");
-        } else if let Ok(seat) = Arc::clone(&away).try_acquire_owned() {
-            running.spawn(async move {
-                turn_away(stream).await;
-                drop(seat);
-            });
-        }
+        let Ok(unknown) = Arc::clone(&strangers).try_acquire_owned() else {
+            tracing::warn!("DICOM connection closed: too many have not said who they are");
+            continue;
+        };
+        let (shared, titles, stop, tls) = (Arc::clone(&shared), titles(), stop.clone(), tls.clone());
+        running.spawn(async move {
+            let end = match tls {
+                None => association::run(stream, &shared, &titles, None, unknown, stop).await,
+                // A peer that does not shake hands in time, or without a good certificate, is hung up on.
+                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let certificate = tls::peer(&stream);
+                        association::run(stream, &shared, &titles, certificate, unknown, stop).await
+                    }
+                    Ok(Err(error)) => {
+                        tracing::info!(%error, "DICOM connection without the TLS that it needs");
+                        End::Refused
+                    }
+                    Err(_) => End::Refused,
+                },
+            };
+            tracing::debug!(?end, "DICOM association ended");
+        });
     }
     let all = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, all).await.is_err() {
         tracing::warn!("DICOM associations did not end in time and are cut off: their peers send again");
         running.abort_all();
     }
-}
-
-/// A refusal answers a request: that has to come first.
-async fn turn_away(stream: TcpStream) {
-    tracing::info!("DICOM association refused: there are too many");
-    let mut wire = Wire::new(stream, MAX_PDU);
-    let _ = wire.next(TURN_AWAY).await;
-    wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
 }

@@ -7,6 +7,7 @@ use super::wire::{Next, Wire};
 use super::{DicomLimits, part10, serve, uids};
 use crate::double::{counted, grown};
 use crate::intake::{Content, Intake, Kept, Received};
+use crate::tls::{self, TlsFiles};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dicom_ul::Pdu;
@@ -15,12 +16,16 @@ use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::synth;
 use leadline_workflows::recording_lifecycle::FileReport;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -56,11 +61,15 @@ struct Server {
 }
 
 async fn server(limits: DicomLimits) -> Server {
+    served(None, limits).await
+}
+
+async fn served(tls: Option<TlsAcceptor>, limits: DicomLimits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let intake = Arc::new(InMemory::default());
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, None, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
+    let served = tokio::spawn(serve(listener, tls, limits, Arc::new(titles), Arc::clone(&intake) as _, stopped));
     Server { address, intake, stop, served }
 }
 
@@ -272,6 +281,64 @@ async fn associations_are_bounded_for_one_and_for_all() {
     assert!(refused().await, "four of four");
     drop((held, other));
     while refused().await {}
+}
+
+/// Asks for an association over this connection, and whether one is there.
+async fn greeted(stream: impl AsyncRead + AsyncWrite + Unpin + Send) -> bool {
+    let mut w = Wire::new(stream, 1 << 20);
+    let rq = association("MARY", "CART 7", &[(3, uids::VERIFICATION, &[uids::IMPLICIT_LE])]);
+    w.send(&Pdu::AssociationRQ(rq), WAIT).await;
+    if !matches!(w.next(WAIT).await, Next::Pdu(Pdu::AssociationAC(_))) {
+        return false;
+    }
+    w.send(&pdata(3, PDataValueType::Command, true, &request(C_ECHO_RQ, 2, uids::VERIFICATION, "")), WAIT).await;
+    match w.next(WAIT).await {
+        Next::Pdu(Pdu::PData { data }) => status_of(&data[0].data) == Some(status::SUCCESS),
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn strangers_who_say_nothing_take_no_association() {
+    let two = DicomLimits::new(2, Duration::from_secs(600), 1 << 20);
+    let plain = server(two).await;
+    let _silent = [plain.wire().await, plain.wire().await];
+    assert!(greeted(TcpStream::connect(plain.address).await.unwrap()).await);
+    // And they are bounded by themselves: the fourth is hung up on.
+    let few = server(DicomLimits { strangers: 3, ..two }).await;
+    let _silent = [few.wire().await, few.wire().await, few.wire().await];
+    assert!(matches!(few.wire().await.next(WAIT).await, Next::Closed));
+
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let issue = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        (CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &root).unwrap(), key)
+    };
+    let folder = std::env::temp_dir().join(format!("leadline-strangers-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ((certificate, key), (own, own_key)) = (issue("localhost"), issue("cart"));
+    let files = TlsFiles {
+        certificate: file("server.pem", certificate.pem()),
+        key: file("server.key", key.serialize_pem()),
+        client_roots: file("roots.pem", root.pem()),
+    };
+    let s = served(Some(files.acceptor().unwrap()), two).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let _silent = [s.wire().await, s.wire().await];
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).unwrap();
+    let own_key = PrivateKeyDer::try_from(own_key.serialize_der()).unwrap();
+    let config = tls::client(roots).with_client_auth_cert(vec![own.der().clone()], own_key).unwrap();
+    let (name, tcp) = (ServerName::try_from("localhost").unwrap(), TcpStream::connect(s.address).await.unwrap());
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    assert!(greeted(connected.unwrap()).await);
 }
 
 #[tokio::test]

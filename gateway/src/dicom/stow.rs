@@ -3,25 +3,26 @@
 //!
 //! An instance passes unchanged: the file that a client sends is the recording.
 
+mod feed;
+
 use super::exchange::{Budget, Hold};
 use super::store::{self, Announced, Refused, status};
 use super::{head, part10, uids};
 use crate::http::problem::ProblemBody;
 use crate::intake::Intake;
+use crate::seats::Seats;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures::stream::{Stream, StreamExt as _, unfold};
+use feed::{Feed, TooFar};
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{FaultCode, OrgId};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Media type of an instance, and of the answer.
 const DICOM: &str = "application/dicom";
@@ -39,8 +40,7 @@ const HELD: usize = 4;
 pub struct Stow {
     instance_bytes: usize,
     /// Requests of one organization at a time.
-    seats: usize,
-    taken: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+    seats: Seats,
     /// What all hold in memory together: not seats of all, or a few slow senders would keep everybody else out.
     budget: Arc<Budget>,
     silence: Duration,
@@ -59,16 +59,7 @@ impl Stow {
     #[must_use]
     pub fn new(instance_bytes: usize, seats: usize, silence: Duration) -> Self {
         let budget = Budget::new(instance_bytes.saturating_mul(HELD));
-        Self { instance_bytes, seats: seats.max(1), taken: Mutex::default(), budget, silence }
-    }
-
-    /// A seat among an organization's own.
-    fn seat(&self, org: &OrgId) -> Option<OwnedSemaphorePermit> {
-        let own = {
-            let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(org.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.seats))))
-        };
-        own.try_acquire_owned().ok()
+        Self { instance_bytes, seats: Seats::new(seats), budget, silence }
     }
 
     /// Serves a request: 200 if everything is kept, 202 if a part is, 409 if nothing is; 400, 406, 408, 413, 415 or 503
@@ -110,14 +101,18 @@ impl Stow {
             let why = "send multipart/related; type=\"application/dicom\"; boundary=...";
             return Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, F::RequestInvalid, why));
         };
-        let Some(_seat) = self.seat(org) else { return Err(No::busy("too many requests of this organization")) };
+        let Some(_seat) = self.seats.take(org) else { return Err(No::busy("too many requests of this organization")) };
         let limit = u64::try_from(self.instance_bytes).unwrap_or(u64::MAX);
         let limits = Constraints::new().size_limit(SizeLimit::new().per_field(limit));
-        let mut parts = Multipart::with_constraints(heard(body, self.silence), boundary, limits);
+        let (feed, pieces) = Feed::new(body, self.silence);
+        let mut parts = Multipart::with_constraints(pieces, boundary, limits);
         let mut done = Vec::new();
         loop {
             let part = match parts.next_field().await {
-                Ok(Some(p)) => p,
+                Ok(Some(p)) => {
+                    feed.used();
+                    p
+                }
                 Ok(None) => break,
                 Err(e) => return Err(broken(&e)),
             };
@@ -129,7 +124,7 @@ impl Stow {
                 let why = "a part is not application/dicom";
                 return Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, F::RequestInvalid, why));
             }
-            let (file, _hold) = self.whole(part).await?;
+            let (file, _hold) = self.whole(part, &feed).await?;
             done.push(instance(intake, org, study, file).await);
         }
         if done.is_empty() {
@@ -139,9 +134,10 @@ impl Stow {
     }
 
     /// A part, as far as there is room for it; it counts as held until the second is dropped.
-    async fn whole(&self, mut part: Field<'_>) -> Result<(Bytes, Hold), No> {
+    async fn whole(&self, mut part: Field<'_>, feed: &Feed) -> Result<(Bytes, Hold), No> {
         let (mut file, mut hold) = (BytesMut::new(), Hold::new(&self.budget));
         while let Some(piece) = part.chunk().await.map_err(|e| broken(&e))? {
+            feed.used();
             if !hold.more(piece.len()) {
                 return Err(No::busy("too much at once"));
             }
@@ -149,19 +145,6 @@ impl Stow {
         }
         Ok((file.freeze(), hold))
     }
-}
-
-/// A body, given up where nothing of it comes for so long.
-fn heard(body: Body, silence: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    unfold(Some(body.into_data_stream()), move |rest| async move {
-        let mut rest = rest?;
-        match tokio::time::timeout(silence, rest.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(rest))),
-            Ok(Some(Err(e))) => Some((Err(io::Error::other(e)), None)),
-            Ok(None) => None,
-            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
-        }
-    })
 }
 
 /// A request that is not served.
@@ -265,6 +248,9 @@ fn broken(e: &multer::Error) -> No {
         {
             No::new(StatusCode::REQUEST_TIMEOUT, FaultCode::DicomPeerBrokeOff, "nothing came for too long")
         }
+        E::StreamReadFailed(e) if e.is::<TooFar>() => {
+            No::new(StatusCode::PAYLOAD_TOO_LARGE, FaultCode::RequestTooLarge, "too much before an instance")
+        }
         E::StreamReadFailed(_) | E::IncompleteStream | E::IncompleteFieldData { .. } | E::IncompleteHeaders => {
             No::new(StatusCode::BAD_REQUEST, FaultCode::DicomPeerBrokeOff, "the body is not complete")
         }
@@ -320,180 +306,4 @@ fn answer(all: &[Instance]) -> (StatusCode, Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::serve_tests::InMemory;
-    use super::*;
-    use leadline_domain::{Fault, FaultCode};
-    use leadline_formats::synth;
-
-    fn headers(content_type: &str) -> HeaderMap {
-        let mut h = HeaderMap::new();
-        h.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
-        h
-    }
-
-    fn multipart(files: &[&[u8]]) -> Vec<u8> {
-        let mut body = Vec::new();
-        for f in files {
-            body.extend_from_slice(b"--b1\r\nContent-Type: application/dicom\r\n\r\n");
-            body.extend_from_slice(f);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(b"--b1--\r\n");
-        body
-    }
-
-    async fn post(intake: &InMemory, study: Option<&str>, content_type: &str, body: Vec<u8>) -> (u16, Value) {
-        let org = OrgId::parse("st-mary").unwrap();
-        let r = Stow::new(1 << 20, 1, Duration::from_secs(10))
-            .serve(intake, &org, study, &headers(content_type), Body::from(body))
-            .await;
-        let status = r.status().as_u16();
-        let body = axum::body::to_bytes(r.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=b1";
-
-    fn files() -> (Vec<u8>, Vec<u8>) {
-        let spec = synth::Spec::new(11);
-        (synth::dicom::write_ecg(&spec).unwrap(), synth::dicom::write_encapsulated_pdf(&spec).unwrap())
-    }
-
-    #[tokio::test]
-    async fn all_a_part_and_nothing_kept() {
-        let (ecg, pdf) = files();
-        let intake = InMemory::default();
-        let (status, said) = post(&intake, None, RELATED, multipart(&[&ecg, &pdf])).await;
-        assert_eq!((status, said["00081199"]["Value"].as_array().unwrap().len()), (200, 2));
-        assert!(said.get("00081198").is_none());
-        let cut = &ecg[..ecg.len() - 100];
-        let (status, said) = post(&intake, None, RELATED, multipart(&[cut, &pdf])).await;
-        assert_eq!(status, 202);
-        assert_eq!(said["00081198"]["Value"][0]["00081197"]["Value"][0], 0xC000);
-        let (status, said) = post(&intake, None, RELATED, multipart(&[cut, b"%PDF-1.4"])).await;
-        assert_eq!((status, said["00081198"]["Value"].as_array().unwrap().len()), (409, 2));
-        assert_eq!(intake.taken.lock().unwrap().len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_type_without_quotes_is_read() {
-        let (ecg, _) = files();
-        let intake = InMemory::default();
-        for content_type in [
-            "multipart/related; type=application/dicom; boundary=b1",
-            "Multipart/Related;boundary=\"b1\";Type=application/dicom",
-            "multipart/related; type=application/dicom; boundary=b1;",
-        ] {
-            assert_eq!(post(&intake, None, content_type, multipart(&[&ecg])).await.0, 200, "{content_type}");
-        }
-        for content_type in [
-            "multipart/related; type=application/dicom+json; boundary=b1",
-            "multipart/form-data; type=application/dicom; boundary=b1",
-            "multipart/related; type=application/dicom; boundary=",
-            "multipart/related; type=application/dicom",
-        ] {
-            assert_eq!(post(&intake, None, content_type, multipart(&[&ecg])).await.0, 415, "{content_type}");
-        }
-        let equals = headers("multipart/related; type=application/dicom; boundary=----=_Part_1");
-        assert_eq!(boundary(&equals).as_deref(), Some("----=_Part_1"));
-    }
-
-    #[tokio::test]
-    async fn the_study_of_the_url_has_to_be_the_instances() {
-        let (ecg, pdf) = files();
-        let intake = InMemory::default();
-        let study = head::read(&ecg[part10::read(&Bytes::from(ecg.clone())).unwrap().data..], uids::EXPLICIT_LE).study;
-        assert_eq!(post(&intake, study.as_deref(), RELATED, multipart(&[&ecg, &pdf])).await.0, 200);
-        let (status, said) = post(&intake, Some("1.2.3"), RELATED, multipart(&[&ecg])).await;
-        assert_eq!((status, &said["00081198"]["Value"][0]["00081197"]["Value"][0]), (409, &json!(0xA900)));
-    }
-
-    #[tokio::test]
-    async fn what_passes_by_itself_is_503() {
-        let intake = InMemory::default();
-        *intake.fault.lock().unwrap() = Some(Fault::new(FaultCode::StoreUnreachable, ""));
-        assert_eq!(post(&intake, None, RELATED, multipart(&[&files().0])).await.0, 503);
-    }
-
-    #[tokio::test]
-    async fn requests_that_cannot_be_served() {
-        let (ecg, _) = files();
-        let intake = InMemory::default();
-        for (content_type, body, want) in [
-            ("application/dicom", ecg.clone(), 415),
-            ("multipart/related; type=\"application/dicom+json\"; boundary=b1", multipart(&[&ecg]), 415),
-            ("multipart/related; type=\"application/dicom\"", multipart(&[&ecg]), 415),
-            (RELATED, multipart(&[]), 400),
-            (RELATED, b"no parts".to_vec(), 400),
-            (RELATED, multipart(&[&ecg])[..5_000].to_vec(), 400),
-            (RELATED, multipart(&[&vec![0; 2 << 20]]), 413),
-        ] {
-            assert_eq!(post(&intake, None, content_type, body).await.0, want, "{content_type}");
-        }
-        assert!(intake.taken.lock().unwrap().is_empty());
-    }
-
-    /// A request whose sender stops after these bytes, and stays.
-    fn silent(after: Vec<u8>) -> Body {
-        let begun = futures::stream::iter([Ok::<_, io::Error>(Bytes::from(after))]);
-        Body::from_stream(begun.chain(futures::stream::pending()))
-    }
-
-    #[tokio::test]
-    async fn a_slow_sender_keeps_nobody_elses_out() {
-        let (ecg, _) = files();
-        let stow = Arc::new(Stow::new(1 << 20, 1, Duration::from_secs(600)));
-        let intake = Arc::new(InMemory::default());
-        let [mary, other] = ["st-mary", "uni-clinic"].map(|o| OrgId::parse(o).unwrap());
-        let slow = {
-            let (stow, intake, mary, begun) =
-                (Arc::clone(&stow), Arc::clone(&intake), mary.clone(), multipart(&[&ecg]));
-            let body = silent(begun[..begun.len() / 2].to_vec());
-            tokio::spawn(async move { stow.serve(&*intake, &mary, None, &headers(RELATED), body).await })
-        };
-        while stow.budget.held() == 0 {
-            tokio::task::yield_now().await;
-        }
-        let send = async |org: &OrgId| {
-            stow.serve(&*intake, org, None, &headers(RELATED), Body::from(multipart(&[&ecg]))).await
-        };
-        let refused = send(&mary).await;
-        assert_eq!((refused.status().as_u16(), refused.headers().contains_key(header::RETRY_AFTER)), (503, true));
-        assert_eq!(send(&other).await.status(), StatusCode::OK);
-        slow.abort();
-        assert!(slow.await.unwrap_err().is_cancelled());
-        assert_eq!((send(&mary).await.status(), stow.budget.held()), (StatusCode::OK, 0));
-    }
-
-    #[tokio::test]
-    async fn silence_ends_a_request_and_what_is_held_is_bounded() {
-        let (ecg, _) = files();
-        let (intake, org) = (InMemory::default(), OrgId::parse("st-mary").unwrap());
-        let whole = multipart(&[&ecg]);
-        let stow = Stow::new(1 << 20, 1, Duration::from_millis(50));
-        let body = silent(whole[..whole.len() / 2].to_vec());
-        let r = stow.serve(&intake, &org, None, &headers(RELATED), body).await;
-        assert_eq!(r.status(), StatusCode::REQUEST_TIMEOUT);
-        let text = axum::body::to_bytes(r.into_body(), 1 << 10).await.unwrap();
-        assert!(text.starts_with(b"dicom.peer_broke_off: "), "{text:?}");
-        let mut full = Hold::new(&stow.budget);
-        assert!(full.more(HELD << 20));
-        let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole.clone())).await;
-        assert_eq!(r.status(), StatusCode::SERVICE_UNAVAILABLE);
-        drop(full);
-        let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole)).await;
-        assert_eq!(r.status(), StatusCode::OK);
-        assert_eq!(intake.taken.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn json_is_what_there_is() {
-        let mut h = HeaderMap::new();
-        assert!(acceptable(&h));
-        h.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+xml"));
-        assert!(!acceptable(&h));
-        h.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+xml, application/dicom+json;q=0.9"));
-        assert!(acceptable(&h));
-    }
-}
+mod tests;

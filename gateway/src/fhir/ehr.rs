@@ -1,7 +1,7 @@
 //! The EHR's own FHIR server, for pulls: SMART backend services (SMART App Launch 2.2, "Backend Services" and
 //! "Asymmetric (public key) authentication"). The token goes to the configured server and nowhere else.
 
-use crate::pointers::{Web, body};
+use crate::pointers::{Chosen, Web, body};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, RsaKeyPair};
 use base64::Engine as _;
@@ -9,12 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, http};
 use leadline_domain::{Fault, FaultCode};
 use leadline_ehr::fhir::{Json, Unread};
 use leadline_ehr::hl7::Pointer;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -235,14 +236,9 @@ impl Ehr {
             let token = self.token(fresh).await?;
             let request =
                 Request::get(path(to)).header(ACCEPT, accept).header(AUTHORIZATION, format!("Bearer {token}"));
-            let response = self.send(to, request.body(Full::default())).await?;
-            match response.status().as_u16() {
-                200 => {
-                    return body(response, limit).await.map_err(|fault| match fault.code {
-                        FaultCode::PointerUnreachable => unreachable(fault.detail),
-                        _ => too_long(limit),
-                    });
-                }
+            let (status, content) = self.answer(to, Chosen::Listed, request.body(Full::default()), limit).await?;
+            match status {
+                200 => return Ok(content),
                 // A token that was withdrawn, once.
                 401 if !fresh => {}
                 404 | 410 => return Err(Fault::new(FaultCode::FhirUnresolved, "the EHR does not have it")),
@@ -258,16 +254,33 @@ impl Ehr {
         Err(refused("the EHR refuses a token that it has just given"))
     }
 
-    async fn send(
+    /// An answer: its status, and what it holds if that is 200. All of a short one comes within the time for it; a
+    /// longer one may take its time as long as more of it comes.
+    async fn answer(
         &self,
         to: &Pointer,
-        request: Result<Request<Full<Bytes>>, hyper::http::Error>,
-    ) -> Result<Response<Incoming>, Fault> {
-        let Pointer::Web { tls, host, port, .. } = to else { return Err(refused("it is no address")) };
+        chosen: Chosen,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+        limit: usize,
+    ) -> Result<(u16, Bytes), Fault> {
         let request = request.map_err(|_| refused("it is no request"))?;
-        let sent = self.web.send(*tls, host, *port, request);
-        let answered = tokio::time::timeout(self.web.patience(), sent).await;
-        answered.unwrap_or_else(|_| Err(unreachable("it took too long"))).map_err(of_web)
+        let patience = self.web.patience();
+        let late = || unreachable("it took too long");
+        let until = Instant::now() + patience;
+        let sent = tokio::time::timeout_at(until, self.web.send(to, chosen, request)).await;
+        let response = sent.map_err(|_| late())?.map_err(of_web)?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Ok((status, Bytes::new()));
+        }
+        let rest = body(response, limit, patience);
+        let content =
+            if limit > SMALL { rest.await } else { tokio::time::timeout_at(until, rest).await.map_err(|_| late())? };
+        let content = content.map_err(|fault| match fault.code {
+            FaultCode::PointerUnreachable => unreachable(fault.detail),
+            _ => too_long(limit),
+        })?;
+        Ok((status, content))
     }
 
     async fn token(&self, fresh: bool) -> Result<String, Fault> {
@@ -283,14 +296,27 @@ impl Ehr {
 
     async fn ask(&self) -> Result<(String, Duration), Fault> {
         let smart = self.address(".well-known/smart-configuration")?;
-        let response =
-            self.send(&smart, Request::get(path(&smart)).header(ACCEPT, "application/json").body(Full::default()));
-        let smart = json_of(response.await?, "smart-configuration").await?;
+        let request = Request::get(path(&smart)).header(ACCEPT, "application/json").body(Full::default());
+        let smart = json_of(self.answer(&smart, Chosen::Listed, request, SMALL).await, "smart-configuration")?;
         let endpoint =
             smart.text("token_endpoint").ok_or_else(|| refused("its SMART configuration has no token_endpoint"))?;
-        // It may be on another host than the server, and it is the server that says so, over TLS.
-        let to = host(endpoint).map(|h| Pointer::read(endpoint, &BTreeSet::from([h])));
-        let Some(Ok(to)) = to else { return Err(refused("its token_endpoint is not an https address")) };
+        self.ask_at(endpoint).await
+    }
+
+    /// The token endpoint may be on another host than the server, and it is the server that says so: it must not lead to
+    /// this machine's own services, unless that is where the server itself was configured to be.
+    fn endpoint(&self, said: &str) -> Result<(Pointer, Chosen), Fault> {
+        let to = host(said).and_then(|h| Pointer::read(said, &BTreeSet::from([h])).ok());
+        let here = |at: &Pointer| matches!(at, Pointer::Web { host, .. } if loopback(host));
+        match to {
+            Some(to @ Pointer::Web { .. }) if here(&self.at) => Ok((to, Chosen::Listed)),
+            Some(to @ Pointer::Web { tls: true, .. }) => Ok((to, Chosen::Told)),
+            _ => Err(refused("its token_endpoint is not an https address")),
+        }
+    }
+
+    async fn ask_at(&self, endpoint: &str) -> Result<(String, Duration), Fault> {
+        let (to, chosen) = self.endpoint(endpoint)?;
         let assertion = self.assertion(endpoint)?;
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
@@ -302,15 +328,11 @@ impl Ehr {
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::from(form));
-        let response = self.send(&to, request).await?;
-        match response.status().as_u16() {
-            200 => {}
-            400 | 401 | 403 => {
-                return Err(refused("it refuses our client id or key: is the public key registered there?"));
-            }
-            status => return Err(unreachable(format!("HTTP status {status} for a token"))),
+        let answer = self.answer(&to, chosen, request, SMALL).await;
+        if let Ok((400 | 401 | 403, _)) = answer {
+            return Err(refused("it refuses our client id or key: is the public key registered there?"));
         }
-        let token = json_of(response, "token").await?;
+        let token = json_of(answer, "token")?;
         let lasts = match token.get("expires_in") {
             Some(Json::Whole(seconds)) => Duration::from_secs((*seconds).min(86_400)),
             _ => Duration::from_secs(300),
@@ -349,12 +371,13 @@ impl Ehr {
     }
 }
 
-async fn json_of(response: Response<Incoming>, what: &str) -> Result<Json, Fault> {
-    if response.status().as_u16() != 200 {
-        return Err(unreachable(format!("HTTP status {} for its {what}", response.status().as_u16())));
+fn json_of(answer: Result<(u16, Bytes), Fault>, what: &str) -> Result<Json, Fault> {
+    match answer {
+        Ok((200, raw)) => Json::parse(&raw).map_err(|_| unreachable(format!("its {what} is no JSON"))),
+        Ok((status, _)) => Err(unreachable(format!("HTTP status {status} for its {what}"))),
+        Err(fault) if fault.code == FaultCode::FileTooLarge => Err(refused(fault.detail)),
+        Err(fault) => Err(fault),
     }
-    let raw = body(response, SMALL).await.map_err(of_web)?;
-    Json::parse(&raw).map_err(|_| unreachable(format!("its {what} is no JSON")))
 }
 
 fn path(pointer: &Pointer) -> &str {
@@ -362,6 +385,12 @@ fn path(pointer: &Pointer) -> &str {
         Pointer::Web { path, .. } => path,
         Pointer::File { .. } => "/",
     }
+}
+
+/// Whether a host is this machine, as it is written.
+fn loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The host of an address, as pointers have it.

@@ -11,13 +11,13 @@ pub use routes::{MEDIA_TYPE, Named, routes};
 pub(crate) use store::document;
 
 use crate::intake::Intake;
+use crate::seats::Seats;
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use leadline_ehr::fhir::{self, Answered, Create, Media, Problem, operation_outcome};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Bodies up to this length are read where they are; longer ones would hold up other requests of the thread.
 const INLINE: usize = 32 << 10;
@@ -33,7 +33,7 @@ pub struct Service {
     base: String,
     /// Longest body, bytes.
     limit: usize,
-    places: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+    places: Seats,
     follower: Option<notify::Follower>,
 }
 
@@ -87,7 +87,7 @@ impl Service {
     #[must_use]
     pub fn new(intake: Arc<dyn Intake>, base: impl Into<String>, limit: usize) -> Self {
         let base = base.into().trim_end_matches('/').to_owned();
-        Self { intake, base, limit, places: Mutex::default(), follower: None }
+        Self { intake, base, limit, places: Seats::new(AT_A_TIME), follower: None }
     }
 
     /// Follows subscriptions of EHRs too.
@@ -163,11 +163,7 @@ impl Service {
 
     /// A place among an organization's requests; without one the client is to come again.
     fn place(&self, org: &OrgId) -> Result<OwnedSemaphorePermit, Problem> {
-        let own = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(places.entry(org.clone()).or_insert_with(|| Arc::new(Semaphore::new(AT_A_TIME))))
-        };
-        own.try_acquire_owned().map_err(|_| {
+        self.places.take(org).ok_or_else(|| {
             let why = format!("{AT_A_TIME} requests of this organization are being worked on");
             let mut problem = Problem::new(429, fhir::Issue::Throttled, FaultCode::FhirBusy, why);
             problem.fault.retry_after_ms = Some(1_000);

@@ -14,10 +14,10 @@ use leadline_activities::metrics::METRICS;
 use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use leadline_ehr::attachment;
 use leadline_ehr::fhir::{
-    Attached, Create, Issue, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
+    Attached, Create, Issue, Json, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
 };
 use leadline_workflows::subscription::Seen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Remembers, durably, how far subscriptions were followed.
@@ -91,8 +91,10 @@ impl Follower {
         let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         let seen = self.subscriptions.seen(org, &told.subscription).await?;
         if told.kind == Kind::Event {
-            for event in &told.events {
-                if let Some((kind, id)) = event.about() {
+            // Several events about one resource bring, or stand for, all of its versions.
+            let mut done = BTreeSet::new();
+            for (kind, id) in told.events.iter().filter_map(|e| e.about()) {
+                if done.insert((kind, id)) {
                     self.take(service, org, ehr, &told, kind, id).await?;
                 }
             }
@@ -123,17 +125,19 @@ impl Follower {
         id: &str,
     ) -> Result<(), Problem> {
         let Some(kind) = KINDS.into_iter().find(|k| *k == kind) else { return Ok(()) };
-        let brought = told.resources.iter().find(|(url, resource)| {
+        let of_it = |(url, resource): &&(String, Json)| {
             named(url) == Some((kind, id))
                 || (resource.text("resourceType") == Some(kind) && resource.text("id") == Some(id))
-        });
-        match brought {
-            Some((_, resource)) => {
-                let raw = serde_json::to_vec(resource).unwrap_or_default();
-                self.store(service, org, ehr, kind, &raw).await
-            }
-            None => self.fetch(service, org, ehr, kind, id).await,
+        };
+        let brought: Vec<_> = told.resources.iter().filter(of_it).collect();
+        if brought.is_empty() {
+            return self.fetch(service, org, ehr, kind, id).await;
         }
+        for (_, resource) in brought {
+            let raw = serde_json::to_vec(resource).unwrap_or_default();
+            self.store(service, org, ehr, kind, &raw).await?;
+        }
+        Ok(())
     }
 
     /// Pulls a resource and stores it. By its type and id: a server that is known by several addresses names its resources

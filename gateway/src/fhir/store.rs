@@ -18,7 +18,7 @@ impl Service {
         for attached in &create.documents {
             let Source::At(url, ..) = &attached.source else { continue };
             let known = match self.earlier(url) {
-                Some(id) => self.intake.report(org, Ingress::Fhir, &document(org, id, 0)).await?.is_some(),
+                Some(id) => self.intake.known(org, Ingress::Fhir, &document(org, id, 0)).await?,
                 None => false,
             };
             if !known {
@@ -66,16 +66,22 @@ impl Service {
         };
         let id = name.as_str().to_owned();
         let answered = Answered { kind: create.kind, id: id.clone(), existed: conditional && kept != Kept::New };
-        // Another resource has the identifier: what this one brings is not wanted. If nothing of that one was taken, its
+        let here = |(index, a): (usize, Attached)| match a.source {
+            Source::Here(content) => Some((document(org, &id, index), Bytes::from(content), a.path)),
+            Source::At(..) => None,
+        };
+        let documents: Vec<_> = create.documents.into_iter().enumerate().filter_map(here).collect();
+        // Another resource has the identifier: what this one brings is not wanted. If not all of that one was taken, its
         // request died in between, and its sender has changed it since: then this is what there is.
-        let wanted =
-            kept != Kept::Other || self.intake.report(org, Ingress::Fhir, &document(org, &id, 0)).await?.is_none();
-        let documents = if wanted { create.documents } else { Vec::new() };
-        for (index, attached) in documents.into_iter().enumerate() {
-            let Attached { source: Source::Here(content), path } = attached else { continue };
-            let name = document(org, &id, index);
+        let wanted = kept != Kept::Other
+            || match documents.first() {
+                Some((first, ..)) => !self.intake.known(org, Ingress::Fhir, first).await?,
+                None => false,
+            };
+        // From the last to the first: where the first was taken, all were.
+        for (name, content, path) in documents.into_iter().rev().filter(|_| wanted) {
             // Of a repeat too: what was taken makes no new work.
-            let content = Content::Bytes(Bytes::from(content));
+            let content = Content::Bytes(content);
             let received = Received { org: org.clone(), ingress: Ingress::Fhir, name, content, declared: None };
             self.intake.take(received).await.map_err(|fault: Fault| Problem::from(fault).at(path))?;
         }

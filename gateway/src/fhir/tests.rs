@@ -116,6 +116,23 @@ async fn a_condition_that_is_met_creates_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_failure_left_of_a_resource_is_taken_when_it_is_sent_again_and_was_changed_since() {
+    let rig = rig();
+    let second = r#"{"contentType":"text/csv","data":"NSw2Cg==","size":4}"#;
+    let both = format!(r#"{INLINE_DATA}}},{{"attachment":{second}"#);
+    let headers = [("content-type", "application/fhir+json"), ("if-none-exist", "identifier=urn:x|7")];
+    *rig.memory.spared.lock().unwrap() = 1;
+    rig.memory.fails.lock().unwrap().push(FaultCode::StoreUnreachable);
+    for (date, status, taken) in [("2026", 503, 1), ("2027", 200, 2), ("2028", 200, 2)] {
+        let said = rig.send("POST", "/DocumentReference", &headers, document(&both, date)).await;
+        assert_eq!((said.status, rig.memory.taken.lock().unwrap().len()), (status, taken), "{date}");
+    }
+    let contents = rig.memory.contents();
+    assert!(contents.contains(&b"1,2\n3,4\n".to_vec()) && contents.contains(&b"5,6\n".to_vec()));
+    assert_eq!(*rig.memory.takes.lock().unwrap(), 3);
+}
+
+#[tokio::test]
 async fn a_binary_is_taken_by_itself_and_may_be_referred_to_later() {
     let rig = rig();
     let sent = rig.send("POST", "/Binary", &[("content-type", "text/csv")], "1,2\n3,4\n").await;

@@ -167,6 +167,39 @@ async fn pointers_are_followed_where_they_may_be() {
     assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
 }
 
+/// Has every document once, and then no more.
+#[derive(Default)]
+struct Once(std::sync::Mutex<BTreeSet<String>>);
+
+#[async_trait]
+impl Pointers for Once {
+    async fn fetch(&self, org: &OrgId, to: &Pointer, hosts: &BTreeSet<String>, limit: usize) -> Result<Bytes, Fault> {
+        let fresh = self.0.lock().unwrap().insert(format!("{to:?}"));
+        if fresh {
+            Archive.fetch(org, to, hosts, limit).await
+        } else {
+            Err(Fault::new(FaultCode::PointerUnreachable, "gone"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_does_not_follow_a_pointer_to_what_was_taken() {
+    let memory = Memory::new();
+    let senders = Senders { pointer_hosts: BTreeSet::from(["pacs".into()]), ..Senders::default() };
+    let desk = Desk::new(memory.clone(), Arc::new(Once::default()), BTreeMap::from([(org(), senders)]), 1 << 20);
+    let to = |path: &str| format!("OBX|1|RP|x||https://pacs/{path}^^AP^PDF||||||F");
+    for _ in 0..2 {
+        assert!(said(&desk, message("1", "", &to("whole"))).await.contains("MSA|AA|1"));
+    }
+    // What was not taken is followed again, whatever was taken beside it.
+    let both = message("2", "", &format!("{GOOD}\r{}", to("later")));
+    for _ in 0..2 {
+        assert!(said(&desk, both.clone()).await.contains("MSA|AR|2|pointer.unreachable"));
+    }
+    assert_eq!(memory.contents().len(), 2);
+}
+
 #[tokio::test]
 async fn what_is_refused_is_not_kept() {
     let memory = Memory::new();

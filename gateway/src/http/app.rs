@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use super::auth::Tokens;
+use super::health::Readiness;
 use super::{Directory, HttpConfig, Parts, Ready};
 use crate::intake::Intake;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -22,6 +23,7 @@ struct Shared {
     uploads: Arc<dyn Uploads>,
     directory: Arc<dyn Directory>,
     ready: Arc<dyn Ready>,
+    readiness: Readiness,
     public_url: String,
     valid: Duration,
     stopping: AtomicBool,
@@ -53,6 +55,7 @@ impl App {
             uploads: Arc::clone(&parts.uploads),
             directory: Arc::clone(&parts.directory),
             ready: Arc::clone(&parts.ready),
+            readiness: Readiness::default(),
             public_url: config.public_url.clone(),
             valid: config.limits.url_valid.min(LONGEST_VALID),
             stopping: AtomicBool::new(false),
@@ -84,6 +87,10 @@ impl App {
 
     pub(crate) fn ready(&self) -> &dyn Ready {
         self.0.ready.as_ref()
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.0.readiness
     }
 
     /// How long permissions are good.

@@ -46,6 +46,10 @@ pub trait Tokens: Send + Sync {
     async fn caller(&self, token: &str) -> Result<Caller, Fault>;
 }
 
+/// What a layer has found out already about who asks, so that a token is looked at once.
+#[derive(Clone)]
+pub(super) struct Found(pub(super) Result<Caller, Problem>);
+
 impl<S> FromRequestParts<S> for Caller
 where
     S: Send + Sync,
@@ -54,6 +58,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(Found(found)) = parts.extensions.get() {
+            return found.clone();
+        }
         let given = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let token = bearer(given)
             .ok_or_else(|| Problem::new(FaultCode::RequestUnauthenticated, "Authorization: Bearer TOKEN is missing"))?;

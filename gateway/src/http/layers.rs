@@ -1,10 +1,13 @@
 //! What happens to every request and every answer: an id, limits, counting, and headers.
 
+use super::App;
+use super::auth::{Caller, Found};
 use super::metrics::METRICS;
 use super::problem::Problem;
 use super::protocols::in_its_words;
+use crate::seats::Seats;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -61,6 +64,20 @@ pub(super) async fn frame(State(f): State<Arc<Frame>>, request: Request, next: N
 /// Around requests that carry little.
 pub(super) async fn hurry(State(longest): State<Duration>, request: Request, next: Next) -> Response {
     within(longest, request, next).await
+}
+
+/// Around requests that every organization has places of its own for. Who asks without a token that is believed is told by
+/// the handler, which reads nothing of the body then.
+pub(super) async fn seated(State((app, seats)): State<(App, Arc<Seats>)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, &app).await;
+    let seat = caller.as_ref().ok().map(|c| seats.take(&c.org));
+    if matches!(seat, Some(None)) {
+        let why = "too many requests of this organization at the moment";
+        return Problem::new(FaultCode::RequestOverloaded, why).into_response();
+    }
+    parts.extensions.insert(Found(caller));
+    next.run(Request::from_parts(parts, body)).await
 }
 
 async fn within(longest: Duration, request: Request, next: Next) -> Response {

@@ -1,7 +1,7 @@
 //! Counters of the gateway's HTTP, in the Prometheus text format. Names, units and stability: docs/METRICS.md.
 
+use leadline_activities::exposition::{Exposition, Kind};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The counters of this process.
@@ -47,38 +47,35 @@ impl Metrics {
         *lock(&self.swept).entry(org.to_owned()).or_insert(0) += n;
     }
 
-    /// All counters in the Prometheus text format (version 0.0.4).
+    /// All counters in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut o = String::new();
-        head(&mut o, "leadline_http_requests_total", "Requests answered, by route and status.");
+        let mut o = Exposition::default();
+        let mut counter = |name: &str, help: &str, samples: Vec<(Vec<(&'static str, String)>, f64)>| {
+            o.family(Kind::Counter, name, help, samples);
+        };
         let requests = lock(&self.requests).clone();
-        for ((route, status), (n, _)) in &requests {
-            let _ = writeln!(o, "leadline_http_requests_total{{route=\"{route}\",status=\"{status}\"}} {n}");
-        }
-        head(&mut o, "leadline_http_request_seconds_total", "Time spent on them.");
-        for ((route, status), (_, s)) in &requests {
-            let _ = writeln!(o, "leadline_http_request_seconds_total{{route=\"{route}\",status=\"{status}\"}} {s}");
-        }
-        for (name, help, label, of) in [
-            ("leadline_uploads_total", "What happened to uploads.", "what", &self.uploads),
-            ("leadline_upload_events_total", "Events of the store, by what came of them.", "what", &self.events),
-        ] {
-            head(&mut o, name, help);
-            for (what, n) in lock(of).iter() {
-                let _ = writeln!(o, "{name}{{{label}=\"{what}\"}} {n}");
-            }
-        }
-        head(&mut o, "leadline_uploads_swept_total", "Abandoned uploads that were given up.");
-        for (org, n) in lock(&self.swept).iter() {
-            let _ = writeln!(o, "leadline_uploads_swept_total{{org=\"{org}\"}} {n}");
-        }
-        o
+        let by_route = |of: &dyn Fn(&(u64, f64)) -> f64| -> Vec<_> {
+            let labels = |route: &String, status: &u16| vec![("route", route.clone()), ("status", status.to_string())];
+            requests.iter().map(|((route, status), r)| (labels(route, status), of(r))).collect()
+        };
+        let each = |of: &Mutex<BTreeMap<&'static str, u64>>| -> Vec<_> {
+            lock(of).iter().map(|(what, n)| (vec![("what", (*what).to_owned())], number(*n))).collect()
+        };
+        let answered = by_route(&|(n, _)| number(*n));
+        counter("leadline_http_requests_total", "Requests answered, by route and status.", answered);
+        counter("leadline_http_request_seconds_total", "Time spent on them.", by_route(&|(_, s)| *s));
+        counter("leadline_uploads_total", "What happened to uploads.", each(&self.uploads));
+        counter("leadline_upload_events_total", "Events of the store, by what came of them.", each(&self.events));
+        let swept = lock(&self.swept).iter().map(|(org, n)| (vec![("org", org.clone())], number(*n))).collect();
+        counter("leadline_uploads_swept_total", "Abandoned uploads that were given up.", swept);
+        o.text()
     }
 }
 
-fn head(o: &mut String, name: &str, help: &str) {
-    let _ = writeln!(o, "# HELP {name} {help}\n# TYPE {name} counter");
+#[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
+fn number(n: u64) -> f64 {
+    n as f64
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {

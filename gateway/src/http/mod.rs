@@ -8,6 +8,7 @@ mod described;
 pub mod events;
 mod extract;
 mod health;
+mod impatient;
 mod layers;
 pub mod metrics;
 pub mod oidc;
@@ -52,15 +53,17 @@ pub struct HttpConfig {
 /// Limits of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests at a time; more are told to come back.
+    /// Requests at a time; more are told to come back. Of uploads, one organization may have a quarter of them.
     pub requests: usize,
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
     /// A connection that has not sent its headers after so long is closed.
     pub header_read: Duration,
+    /// A connection whose peer has read nothing of its answer for so long is closed.
+    pub unread: Duration,
     /// A request of uploads, which carries little, that is not answered after so long is given up.
     pub request: Duration,
-    /// The same for other protocols, whose requests carry documents over slow lines.
+    /// The same for putting parts together, and for other protocols, whose requests carry documents over slow lines.
     pub transfer: Duration,
     /// How long a permission to upload is good; 15 minutes at most.
     pub url_valid: Duration,
@@ -74,6 +77,7 @@ impl Default for Limits {
             requests: 256,
             connections: 1_024,
             header_read: Duration::from_secs(10),
+            unread: Duration::from_secs(30),
             request: Duration::from_secs(60),
             transfer: Duration::from_secs(900),
             url_valid: Duration::from_secs(600),

@@ -76,7 +76,9 @@ pub fn status(code: FaultCode) -> StatusCode {
         F::RequestInvalid => StatusCode::BAD_REQUEST,
         F::RequestMethod => StatusCode::METHOD_NOT_ALLOWED,
         F::RequestTooLarge | F::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        F::UploadUnknown | F::StoreUploadLost | F::OutcomeUnknownRecording => StatusCode::NOT_FOUND,
+        F::RequestNotFound | F::UploadUnknown | F::StoreUploadLost | F::OutcomeUnknownRecording => {
+            StatusCode::NOT_FOUND
+        }
         F::UploadPartsWrong | F::OutcomeConflict => StatusCode::CONFLICT,
         _ => match code.class() {
             FaultClass::Transient | FaultClass::Throttled | FaultClass::Blocked => StatusCode::SERVICE_UNAVAILABLE,
@@ -93,6 +95,7 @@ fn title(code: FaultCode) -> &'static str {
         F::RequestForbidden | F::ConfigUnknownOrg => "This is not allowed",
         F::RequestInvalid => "The request cannot be understood",
         F::RequestMethod => "This path is not for this method",
+        F::RequestNotFound => "There is nothing here",
         F::RequestTooLarge => "The request is too large",
         F::RequestOverloaded => "Too many requests at the moment",
         F::UploadUnknown | F::StoreUploadLost => "There is no such upload",

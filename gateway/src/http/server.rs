@@ -1,12 +1,14 @@
 //! The service itself: its routes, its listener, its end.
 
 use super::auth::Tokens;
-use super::layers::{Frame, frame, hurry, panicked};
+use super::impatient::Impatient;
+use super::layers::{Frame, frame, hurry, panicked, seated};
 use super::oidc::Oidc;
 use super::outbound::Network;
 use super::page::{self, Page};
 use super::problem::Problem;
 use super::{App, HttpConfig, Limits, Parts, health, openapi, uploads};
+use crate::seats::Seats;
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::from_fn_with_state;
@@ -72,6 +74,8 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         longest: config.limits.transfer.max(config.limits.request),
         https: config.public_url.starts_with("https://"),
     });
+    // So that a few organizations that send slowly leave room for the others.
+    let seats = Arc::new(Seats::new(config.limits.requests / 4));
     let page = Page::new(config, oidc).map_or_else(Router::new, page::routes);
     let known = app.clone();
     let cors = CorsLayer::new()
@@ -82,10 +86,11 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")]);
     Router::new()
-        .merge(uploads::routes())
+        .merge(uploads::routes().layer(from_fn_with_state(config.limits.request, hurry)))
+        .merge(uploads::long_routes())
         // Within what shares with other origins, whose browsers ask with OPTIONS first.
         .method_not_allowed_fallback(other_method)
-        .layer(from_fn_with_state(config.limits.request, hurry))
+        .layer(from_fn_with_state((app.clone(), seats), seated))
         .layer(cors)
         .merge(protocols)
         .route("/healthz", get(health::healthz))
@@ -93,7 +98,7 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .route("/openapi.json", get(openapi::document))
         .route("/faults/{code}", get(health::fault_page))
         .merge(page)
-        .fallback(async || Problem::new(FaultCode::UploadUnknown, "there is nothing at this path"))
+        .fallback(async || Problem::new(FaultCode::RequestNotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(other_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(frame_state, frame))
@@ -131,6 +136,7 @@ async fn run(
         match accepted {
             Ok((socket, _)) => {
                 let _ = socket.set_nodelay(true);
+                let socket = Impatient::new(socket, limits.unread);
                 let service = TowerToHyperService::new(routes.clone());
                 let served = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
                 tokio::spawn(async move {

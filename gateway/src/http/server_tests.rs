@@ -61,7 +61,8 @@ impl Ready for Two {
     }
 }
 
-/// A service with two routes beside its own: `/test/panic`, and `/test/wait` that answers when it is let go.
+/// A service with routes beside its own: `/test/panic`, `/test/long` with a long answer, and `/test/wait` that answers
+/// when it is let go.
 struct World {
     port: u16,
     app: App,
@@ -107,6 +108,7 @@ async fn world(public_url: &str, limits: Limits) -> World {
     let service = Service::new(Arc::clone(&as_intake), format!("{public_url}/fhir"), 1 << 20);
     let protocols = protocols::routes(service, Stow::new(1 << 20, 2, LONG), &as_intake)
         .route("/test/panic", get(async || -> &'static str { panic!("made up") }))
+        .route("/test/long", get(async || vec![0_u8; 64 << 20]))
         .route("/test/wait", wait);
     let oidc = OidcConfig {
         issuer: issuer.url().to_owned(),
@@ -276,6 +278,44 @@ async fn more_requests_than_it_carries_are_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn slow_uploads_of_one_organization_keep_nobody_elses_out() {
+    let w = world("http://127.0.0.1", Limits { requests: 8, ..Limits::default() }).await;
+    let [north, south] = ["north", "south"].map(|o| w.token(o));
+    let overloaded = async |token: &str| {
+        let told = w.ask("POST", "/uploads", token, "application/json", b"{}").await;
+        match (told.0, told.json()["code"].as_str()) {
+            (503, Some("request.overloaded")) => assert!(told.has("retry-after: 2"), "{told:?}"),
+            (400, Some("request.invalid")) => return false,
+            _ => panic!("{told:?}"),
+        }
+        true
+    };
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(begun(w.port, "POST", "/uploads", &north, "application/json", 2).await);
+    }
+    // Those that have no seat are on their way out.
+    while !overloaded(&north).await {}
+    let gets_in = async { while overloaded(&south).await {} };
+    tokio::time::timeout(Duration::from_secs(10), gets_in).await.expect("south gets in");
+    assert!(overloaded(&north).await, "and north does not");
+    drop(slow);
+    while overloaded(&north).await {}
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_not_served_for_ever() {
+    let limits = Limits { connections: 1, unread: Duration::from_millis(100), ..Limits::default() };
+    let w = world("http://127.0.0.1", limits).await;
+    let unread = begun(w.port, "GET", "/test/long", "", "text/plain", 0).await;
+    unread.readable().await.unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(10), w.get("/healthz")).await;
+    assert_eq!(next.expect("a place").0, 200);
+    // Who reads has all of it.
+    assert_eq!(w.get("/test/long").await.2.len(), 64 << 20);
+}
+
+#[tokio::test]
 async fn what_takes_too_long_is_given_up_and_a_panic_is_one_requests() {
     let short = Duration::from_millis(100);
     let w = world("http://127.0.0.1", Limits { request: short, transfer: short, ..Limits::default() }).await;
@@ -324,7 +364,7 @@ async fn browsers_are_told_to_stay_with_https_where_that_is_served() {
     let told = plain.get("/nothing/here").await;
     assert!(!told.has("strict-transport-security"));
     assert!(told.has("x-content-type-options: nosniff") && told.has("x-request-id: "), "{told:?}");
-    assert_eq!((told.0, told.json()["code"].as_str()), (404, Some("upload.unknown")));
+    assert_eq!((told.0, told.json()["code"].as_str()), (404, Some("request.not_found")));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod web;
 
 pub use files::Followed;
 pub use web::Web;
-pub(crate) use web::body;
+pub(crate) use web::{Chosen, body};
 
 use async_trait::async_trait;
 use bytes::Bytes;

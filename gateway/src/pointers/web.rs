@@ -23,6 +23,15 @@ use tokio_rustls::rustls::pki_types::ServerName;
 /// Redirects in a row.
 const REDIRECTS: usize = 3;
 
+/// Who chose a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// An operator, by a list: this machine is meant where it is written.
+    Listed,
+    /// Somebody else, who must not lead the gateway to this machine, however it is written.
+    Told,
+}
+
 /// Fetches over https, and over http from loopback addresses.
 #[derive(Clone)]
 pub struct Web {
@@ -56,16 +65,17 @@ impl Web {
         self.timeout
     }
 
-    /// Sends one request on a connection of its own. `host` as in a pointer; the caller has allowed it.
+    /// Sends one request on a connection of its own. The caller has allowed the address.
     pub(crate) async fn send(
         &self,
-        tls: bool,
-        host: &str,
-        port: u16,
+        to: &Pointer,
+        chosen: Chosen,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Fault> {
+        let Pointer::Web { tls, host, port, .. } = to else { return Err(refused("it is no address")) };
+        let (tls, port) = (*tls, *port);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let listed = bare.parse::<IpAddr>().is_ok() || bare == "localhost";
+        let listed = chosen == Chosen::Listed && (bare.parse::<IpAddr>().is_ok() || bare == "localhost");
         let addresses =
             tokio::net::lookup_host((bare, port)).await.map_err(|_| unreachable("its host has no address"))?;
         let addresses: Vec<SocketAddr> = addresses.filter(|a| listed || ordinary(a.ip())).collect();
@@ -84,7 +94,7 @@ impl Web {
         tokio::spawn(connection);
         // The port is not named where it is the usual one (RFC 9110 section 7.2): some servers compare.
         let usual = port == if tls { 443 } else { 80 };
-        let named = if usual { host.to_owned() } else { format!("{host}:{port}") };
+        let named = if usual { host.clone() } else { format!("{host}:{port}") };
         let named = HeaderValue::from_str(&named).map_err(|_| refused("its host has no usable name"))?;
         request.headers_mut().insert(HOST, named);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("leadline"));
@@ -121,10 +131,12 @@ fn redirected(from: &Pointer, location: &str, hosts: &BTreeSet<String>) -> Resul
     }
 }
 
-/// The body of an answer, if it is not longer.
-pub(crate) async fn body(mut response: Response<Incoming>, limit: usize) -> Result<Bytes, Fault> {
+/// The body of an answer, if it is not longer, and if there is no silence in it that is.
+pub(crate) async fn body(mut response: Response<Incoming>, limit: usize, silence: Duration) -> Result<Bytes, Fault> {
     let mut content = BytesMut::new();
-    while let Some(frame) = response.body_mut().frame().await {
+    loop {
+        let frame = tokio::time::timeout(silence, response.body_mut().frame()).await;
+        let Some(frame) = frame.map_err(|_| unreachable("nothing came for too long"))? else { break };
         let frame = frame.map_err(|_| unreachable("the connection was lost"))?;
         if let Some(data) = frame.data_ref() {
             if content.len() + data.len() > limit {
@@ -148,12 +160,12 @@ impl Pointers for Web {
         let work = async {
             let mut at = pointer.clone();
             for _ in 0..=REDIRECTS {
-                let Pointer::Web { tls, host, port, path } = &at else { return Err(refused("it is no address")) };
+                let Pointer::Web { path, .. } = &at else { return Err(refused("it is no address")) };
                 let request = Request::get(path).body(Full::default());
                 let request = request.map_err(|_| refused("its path is not one of a request"))?;
-                let response = self.send(*tls, host, *port, request).await?;
+                let response = self.send(&at, Chosen::Listed, request).await?;
                 match response.status().as_u16() {
-                    200 => return body(response, limit).await,
+                    200 => return body(response, limit, self.timeout).await,
                     301 | 302 | 303 | 307 | 308 => {
                         let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
                         at = redirected(&at, location.unwrap_or_default(), hosts)?;

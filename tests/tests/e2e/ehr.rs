@@ -179,6 +179,14 @@ async fn a_pointer_to_the_organizations_own_share_is_followed_and_no_other() {
     // Not there yet: to be sent again.
     assert_eq!(ways.hl7("5", &pointer(r"\\127.0.0.1\ward\in\later.dcm")).await, "AR");
     assert_eq!(ways.outcomes(1).await, ["delivered"]);
+    // Nor is what a device has open, as whole as it may look.
+    let mut device = ways.lane().share.create("in/open.dcm");
+    device.write(0, &recording(SynthFormat::Dicom, 4));
+    assert_eq!(ways.hl7("6", &pointer(r"\\127.0.0.1\ward\in\open.dcm")).await, "AR");
+    assert!(ways.lane().store.staged().is_empty());
+    device.close();
+    assert_eq!(ways.hl7("6", &pointer(r"\\127.0.0.1\ward\in\open.dcm")).await, "AA");
+    assert_eq!(ways.outcomes(2).await, ["delivered"; 2]);
 }
 
 /// The one organization, whoever asks: who asks is not tried here.

@@ -27,6 +27,7 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
     write("whole.pdf", whole);
     write("again.pdf", whole);
     write("cut.pdf", b"%PDF-1.7\ncut");
+    write("late.pdf", b"%PDF-1.7\nlate\n%%EOF\n");
     write("video.mp4", &vec![7; (24 << 20) - 1]);
     write("second.mp4", &vec![9; (24 << 20) - 1]);
     let recording = RecordingId::new(&org("clinic-a"), &Digest::of(whole));
@@ -51,5 +52,5 @@ async fn a_clinician_uploads_pauses_reloads_and_reads_what_became_of_it() {
     }
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(r.intake.lifecycles(), 5, "{said}");
+    assert_eq!(r.intake.lifecycles(), 6, "{said}");
 }

@@ -400,3 +400,27 @@ async fn abandoned_uploads_are_given_up_and_young_ones_stay() {
     assert_eq!(sweep::organization(&r.app, &org("clinic-a"), now + 7200, hour).await, Ok(1));
     assert_eq!(r.call("GET", &at, &a, None).await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_event_told_of_is_taken_in_later_and_what_is_refused_stays_refused() {
+    let r = UploadRig::start(false, LONG).await;
+    let (files, a) = (Files::new(), r.token("clinic-a"));
+    let x = files.with("x", b"abc");
+    let p = begin(&r, &a, b"abc", false).await;
+    assert_eq!(send(&p, &x).await.0, 200);
+    let short = StagedName::parse("web-00000000000000000000000000000000-4").unwrap();
+    let what = Declared { media_type: "a/b".into(), size: None, sha256: None };
+    let put = r.store("clinic-a").await.put(&short, &what, LONG).await.unwrap();
+    assert_eq!(send(&json!({ "url": put.url, "headers": put.headers }), &x).await.0, 200);
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let (one, later, hour) = (org("clinic-a"), now + 7_200, Duration::from_secs(3_600));
+    assert_eq!(sweep::left(&r.app, &one, now, hour).await, Ok(0), "its event may come yet");
+    assert_eq!(sweep::left(&r.app, &org("clinic-b"), later, hour).await, Ok(0), "of another");
+    r.intake.plan(Planned::Fails(Fault::new(FaultCode::EngineUnreachable, "planned")));
+    assert_eq!(sweep::left(&r.app, &one, later, hour).await.unwrap_err().code, FaultCode::EngineUnreachable);
+    assert_eq!(r.intake.lifecycles(), 0);
+    assert_eq!(sweep::left(&r.app, &one, later, hour).await, Ok(1));
+    assert_eq!(sweep::left(&r.app, &one, later + 3_600, hour).await, Ok(0));
+    assert_eq!((r.intake.lifecycles(), r.intake.received().len()), (1, 1));
+    assert_eq!(r.intake.received()[0].name.as_str(), of(&p, "id"));
+}

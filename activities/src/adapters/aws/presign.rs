@@ -7,7 +7,7 @@ use super::s3::{S3OrgStore, bulk};
 use super::sts::Aws;
 use crate::ports::content::Pieces;
 use crate::ports::uploads::{
-    Declared, Form, HeldPart, LONGEST_VALID, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
+    Declared, Form, HeldPart, LONGEST_VALID, ListedObject, OpenUpload, OrgUploads, Presigned, StagedObject, Uploads,
 };
 use async_trait::async_trait;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
@@ -263,6 +263,26 @@ impl OrgUploads for S3Uploads {
             (key, upload) =
                 (page.next_key_marker().map(str::to_owned), page.next_upload_id_marker().map(str::to_owned));
         }
+    }
+
+    async fn list_staged(&self, prefix: &str) -> Result<Vec<ListedObject>, Fault> {
+        let list = self.client().list_objects_v2().bucket(self.bucket()).prefix(staging(prefix));
+        let mut pages = list.into_paginator().send();
+        let mut out = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(p) => p,
+                Err(e) => return Err(self.store.fail("ListObjectsV2", &e).await),
+            };
+            out.extend(page.contents().iter().filter_map(|o| {
+                Some(ListedObject {
+                    name: o.key()?.strip_prefix("staging/")?.to_owned(),
+                    size: u64::try_from(o.size()?).ok()?,
+                    modified_s: o.last_modified()?.secs(),
+                })
+            }));
+        }
+        Ok(out)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Counting what is asked of AWS: cost per file is shown, tested and exported.
 
+use crate::exposition::{Exposition, Kind};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -9,7 +10,6 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,19 +57,19 @@ impl RequestCounts {
     #[must_use]
     pub fn render(&self) -> String {
         let stats = self.stats();
-        let mut o = String::new();
+        let mut o = Exposition::default();
         let mut family = |name: &str, help: &str, value: &dyn Fn(&OperationStats) -> f64| {
-            let _ = writeln!(o, "# HELP {name} {help}\n# TYPE {name} counter");
-            for ((service, operation), s) in &stats {
-                let _ = writeln!(o, "{name}{{service=\"{service}\",operation=\"{operation}\"}} {}", value(s));
-            }
+            let labels =
+                |service: &str, operation: &str| [("service", service.to_owned()), ("operation", operation.to_owned())];
+            let samples = stats.iter().map(|((service, operation), s)| (labels(service, operation), value(s)));
+            o.family(Kind::Counter, name, help, samples);
         };
-        #[allow(clippy::cast_precision_loss)] // counters stay far below 2^52
+        #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^52")]
         let n = |v: u64| v as f64;
         family("leadline_aws_requests_total", "Requests sent to AWS.", &|s| n(s.requests));
         family("leadline_aws_requests_failed_total", "Requests to AWS without a success.", &|s| n(s.failed));
         family("leadline_aws_request_seconds_total", "Time spent in requests to AWS.", &|s| s.total.as_secs_f64());
-        o
+        o.text()
     }
 
     fn sent(&self, m: &Metadata) {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response as Answer};
 use axum::routing::{get, post};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex as Lock};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 /// What the EHR has, and what it was asked.
@@ -138,8 +139,11 @@ pub(in crate::fhir) async fn hospital(rsa: bool) -> (Arc<Hospital>, Ehr) {
     let label = ["PRIVATE", "KEY"].join(" ");
     let key = format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n").into_bytes();
     let settings = Settings { base, client_id: "leadline".into(), key, key_id: Some("key-1".into()), limit: 1 << 20 };
-    let web = Web::trusting(tokio_rustls::rustls::RootCertStore::empty(), Duration::from_secs(5));
-    (hospital, Ehr::new(settings, web).unwrap())
+    (hospital, Ehr::new(settings, patient(Duration::from_secs(5))).unwrap())
+}
+
+fn patient(time: Duration) -> Web {
+    Web::trusting(tokio_rustls::rustls::RootCertStore::empty(), time)
 }
 
 impl Hospital {
@@ -247,14 +251,83 @@ async fn what_does_not_pass_is_the_resources_own_affair() {
     assert_eq!(ehr.read("DocumentReference/2").await.unwrap_err().code, FaultCode::FileTooLarge);
 }
 
+/// Where a server says that tokens are given, at a base that was configured.
+fn elsewhere(ehr: &mut Ehr, base: &str) {
+    let hosts = BTreeSet::from([host(base).unwrap()]);
+    (ehr.base, ehr.at, ehr.hosts) = (base.to_owned(), Pointer::read(base, &hosts).unwrap(), hosts);
+}
+
+#[tokio::test]
+async fn a_server_elsewhere_does_not_lead_to_this_machine() {
+    let (_, mut ehr) = hospital(false).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let port = at.port();
+    elsewhere(&mut ehr, "https://ehr.example.org/fhir");
+    for here in [
+        format!("http://127.0.0.1:{port}/token"),
+        format!("http://localhost:{port}/token"),
+        format!("http://[::1]:{port}/token"),
+        format!("https://127.0.0.1:{port}/token"),
+        format!("https://localhost:{port}/token"),
+        format!("https://[::ffff:127.0.0.1]:{port}/token"),
+        format!("https://0.0.0.0:{port}/token"),
+        format!("https://169.254.169.254:{port}/token"),
+        format!("file://127.0.0.1/{port}/token"),
+    ] {
+        let asked = tokio::time::timeout(Duration::from_secs(5), ehr.ask_at(&here)).await.unwrap();
+        assert_eq!(asked.unwrap_err().code, FaultCode::EhrRefused, "{here}");
+    }
+    let first = tokio::net::TcpStream::connect(at).await.unwrap();
+    let (_, peer) = listener.accept().await.unwrap();
+    assert_eq!(peer, first.local_addr().unwrap(), "nobody came before");
+    // A server of this machine may name another one of it.
+    elsewhere(&mut ehr, "https://localhost/fhir");
+    assert_eq!(ehr.endpoint(&format!("http://127.0.0.1:{port}/token")).unwrap().1, Chosen::Listed);
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_is_given_up() {
+    for (said, stalls_at) in [
+        // Before the headers, in the middle of the configuration, and in a document.
+        ("", ".well-known"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", ".well-known"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "Binary"),
+    ] {
+        let (hospital, mut ehr) = hospital(false).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(said.as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+        });
+        ehr.web = patient(Duration::from_millis(100));
+        if stalls_at == "Binary" {
+            *ehr.token.lock().await = Some(("t".into(), Instant::now() + Duration::from_secs(60)));
+        }
+        elsewhere(&mut ehr, &base);
+        for limit in [1 << 20, SMALL + 1] {
+            ehr.limit = limit;
+            let asked = tokio::time::timeout(Duration::from_secs(5), ehr.document("Binary/1")).await;
+            assert_eq!(asked.unwrap().unwrap_err().code, FaultCode::EhrUnreachable, "{stalls_at} {limit}");
+        }
+        // And others are not kept waiting: the server is asked again as soon as it answers.
+        *ehr.token.lock().await = None;
+        let back = hospital.base.lock().unwrap().clone();
+        elsewhere(&mut ehr, &back);
+        ehr.web = patient(Duration::from_secs(5));
+        hospital.put("Binary/1", "1,2\n");
+        assert_eq!(ehr.document("Binary/1").await.unwrap(), "1,2\n");
+    }
+}
+
 #[tokio::test]
 async fn one_server_may_be_written_in_several_ways() {
     let (_, mut ehr) = hospital(false).await;
-    let to = |base: &str| {
-        let hosts = BTreeSet::from([host(base).unwrap()]);
-        (base.to_owned(), Pointer::read(base, &hosts).unwrap(), hosts)
-    };
-    (ehr.base, ehr.at, ehr.hosts) = to("https://ehr.example.org/fhir");
+    elsewhere(&mut ehr, "https://ehr.example.org/fhir");
     for same in ["https://ehr.example.org/fhir/Binary/1", "https://EHR.example.org:443/fhir/Binary/1", "Binary/1"] {
         let expected =
             Pointer::Web { tls: true, host: "ehr.example.org".into(), port: 443, path: "/fhir/Binary/1".into() };

@@ -122,6 +122,21 @@ async fn a_full_resource_is_taken_as_it_came() {
 }
 
 #[tokio::test]
+async fn every_version_of_a_resource_that_came_is_taken() {
+    let rig = rig().await;
+    (1..=2).for_each(|i| rig.has(i));
+    let version = |content: u64| {
+        let resource = document(content).replacen(&format!(r#""id":"{content}""#), r#""id":"1""#, 1);
+        format!(r#",{{"fullUrl":"https://ehr/DocumentReference/1","resource":{resource}}}"#)
+    };
+    let about = "DocumentReference/1";
+    let told = event(1, about, "") + &event(2, about, "");
+    rig.sent("event-notification", &counts(2), &told, &(version(1) + &version(2))).await.unwrap();
+    assert_eq!((rig.taken(), rig.number()), (vec!["1,1\n".to_owned(), "2,2\n".to_owned()], 2));
+    assert_eq!(*rig.memory.takes.lock().unwrap(), 2, "each once");
+}
+
+#[tokio::test]
 async fn a_gap_is_searched_for() {
     let rig = rig().await;
     (1..=4).for_each(|i| rig.has(i));

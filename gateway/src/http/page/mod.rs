@@ -114,7 +114,7 @@ fn file(name: &str) -> Result<Response, Problem> {
         Some((kind, bytes)) => {
             Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], bytes).into_response())
         }
-        None => Err(Problem::new(FaultCode::UploadUnknown, "the page has no such file")),
+        None => Err(Problem::new(FaultCode::RequestNotFound, "the page has no such file")),
     }
 }
 

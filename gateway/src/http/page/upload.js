@@ -142,20 +142,26 @@ async function follow (f) {
   }
 }
 
-async function arrived (file, key) {
+// Says that all of it is sent, until it is heard. Without a login that waits for the next one.
+async function complete (f) {
+  for (let wait = 500; !f.completed; wait = Math.min(wait * 2, 15_000)) {
+    try {
+      const r = await fetch(`/uploads/${f.id}/complete`, { method: 'POST' })
+      if (r.ok) update(f, { completed: true })
+      else if (r.status === 401) return
+      else if (r.status < 500 && r.status !== 408 && r.status !== 429) return update(f, { state: 'refused', done: true, text: await said(r) })
+    } catch { /* the network is away: say it again */ }
+    if (!f.completed) await sleep(wait)
+  }
+  follow(f)
+}
+
+function arrived (file, key) {
   const id = key.split('/').at(-1)
   const f = followed.find(id) ?? { id, name: file.name, at: Date.now(), state: 'checking', text: 'Received. It is being checked.' }
   if (!followed.find(id)) followed.all.push(f)
   update(f, {})
-  for (let wait = 500; ; wait = Math.min(wait * 2, 15_000)) {
-    try {
-      const r = await fetch(`/uploads/${id}/complete`, { method: 'POST' })
-      if (r.ok) break
-      if (r.status < 500) return update(f, { state: 'refused', done: true, text: await said(r) })
-    } catch { /* the network is away: say it again */ }
-    await sleep(wait)
-  }
-  follow(f)
+  complete(f)
 }
 
 // --- Uploading -------------------------------------------------------------------------------------------------------
@@ -218,7 +224,7 @@ async function show (why = '') {
     await uploader().catch(() => problem('The uploader could not be loaded.'))
   }
   render()
-  followed.all.filter((f) => !f.done).forEach(follow)
+  followed.all.filter((f) => !f.done).forEach(complete)
 }
 
 $('login').addEventListener('click', () => logIn().catch((e) => problem(e.message)))

@@ -330,14 +330,18 @@ pub(crate) async fn complete_parts(
 ) -> Result<Json<Completed>, Problem> {
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;
     let max = app.directory().uploads(&caller.org)?.max_bytes;
-    match store.parts(&name, &id).await {
+    let together = match store.parts(&name, &id).await {
         Ok(held) => {
             let listed: Vec<_> =
                 body.parts.into_iter().map(|p| ListedPart { number: p.part_number, etag: p.etag }).collect();
             rules::complete(&listed, &held, rules::declared_size(&name), max)?;
-            store.complete(&name, &id, &held).await.map_err(told)?;
+            store.complete(&name, &id, &held).await
         }
-        // Put together already, when the answer to an earlier call was lost.
+        Err(f) => Err(f),
+    };
+    match together {
+        Ok(()) => {}
+        // By an earlier call whose answer was lost, or by another one in the meantime.
         Err(f) if f.code == FaultCode::StoreUploadLost => {
             let there = store.staged(&name).await?.is_some()
                 || app.intake().report(&caller.org, Ingress::Web, &name).await?.is_some();
@@ -375,3 +379,7 @@ pub(crate) async fn abort(
     METRICS.upload("given_up");
     Ok(Json(Value::Object(Map::new())))
 }
+
+#[cfg(test)]
+#[path = "companion_tests.rs"]
+mod tests;

@@ -56,7 +56,7 @@ fn later(taken: &FileReport, object: &StagedObject) -> bool {
 }
 
 /// Whether an object has the length that was declared, and one that is taken at all.
-pub(super) fn fits(size: u64, declared: Option<u64>, max: u64) -> Result<(), Fault> {
+pub(in crate::http) fn fits(size: u64, declared: Option<u64>, max: u64) -> Result<(), Fault> {
     if size == 0 {
         return Err(Fault::new(FaultCode::FileEmpty, "the upload has no bytes"));
     }

@@ -13,6 +13,7 @@ pub(crate) use companion::{
 };
 pub use companion::{CompleteBody, Completed, CreateBody, Created, FormAnswer, PartAnswer, PartShape, PartsAnswer};
 pub use finish::finish;
+pub(super) use finish::fits;
 pub use status::{State, UploadStatus};
 
 use super::App;
@@ -38,8 +39,14 @@ pub(super) fn routes() -> Router<App> {
         .route("/s3/multipart", post(companion::create))
         .route("/s3/multipart/{upload_id}", get(companion::list).delete(companion::abort))
         .route("/s3/multipart/{upload_id}/batch", get(companion::sign_batch))
-        .route("/s3/multipart/{upload_id}/complete", post(companion::complete_parts))
         .route("/s3/multipart/{upload_id}/{part_number}", get(companion::sign))
+        .layer(DefaultBodyLimit::max(BODY))
+}
+
+/// Those of them that may take long: a store puts ten thousand parts together.
+pub(super) fn long_routes() -> Router<App> {
+    Router::new()
+        .route("/s3/multipart/{upload_id}/complete", post(companion::complete_parts))
         .layer(DefaultBodyLimit::max(BODY))
 }
 
