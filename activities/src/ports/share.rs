@@ -16,7 +16,7 @@ pub struct Entry {
 /// A file that a listing passes over, and why: it is counted, never silently lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Skipped {
-    /// A directory link, symbolic link or other reparse point.
+    /// A link to a file or folder, or what is no file at all (a pipe, a device).
     Link,
     /// A temporary name of a known writer (`.tmp`, `.part`, `.filepart`, `.crdownload`, `~$*`, dotfiles).
     TemporaryName,
