@@ -102,9 +102,14 @@ impl Tracker {
         self.quiet_ms = rule.strong_quiet_ms;
     }
 
-    /// Files without a lifecycle.
+    /// Files without a lifecycle whose rest is waited for.
     pub(super) fn pending(&self) -> usize {
         self.files.values().filter(|k| matches!(k, Known::Pending(_))).count()
+    }
+
+    /// Files that Temporal is not known to have: those too whose start waits for its turn. A watch that ends gives up both.
+    pub(super) fn unstarted(&self) -> usize {
+        self.files.values().filter(|k| matches!(k, Known::Pending(_) | Known::Starting)).count()
     }
 
     /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again.

@@ -57,7 +57,9 @@ fn two_listings_make_a_backlog_ready_without_a_look_at_each() {
     assert!(t.take_listed_at_rest(0).is_empty());
     t.listed(&entries, 250);
     assert_eq!(t.take_listed_at_rest(250).len(), 500);
-    assert_eq!(t.pending(), 0);
+    assert_eq!((t.pending(), t.unstarted()), (0, 500), "none is with Temporal yet");
+    t.opened(&entries[0].path, &entries[0].stat, true, 260);
+    assert_eq!(t.unstarted(), 499);
 }
 
 #[test]
