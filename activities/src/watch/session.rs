@@ -10,7 +10,8 @@ use crate::metrics::METRICS;
 use crate::ports::share::{Hint, Listing, Share, Skipped};
 use crate::registry::ShareConfig;
 use futures::StreamExt;
-use leadline_domain::{ArchiveRule, Fault, FaultCode, Fingerprint, Observation, SharePath};
+use leadline_domain::lifecycle::{ArchiveState, Outcome};
+use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, Fingerprint, Observation, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::{BatchItem, MAX_FILES};
@@ -138,9 +139,28 @@ async fn subscribe(share: &dyn Share, folder: &SharePath) -> Result<mpsc::Receiv
 struct SeenBefore(BTreeSet<(String, String)>);
 
 impl SeenBefore {
-    fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {
+    fn of(input: &WatchInput, file: &Fingerprint) -> (String, String) {
         let (key, version) = (file.file_key(&input.org, &input.share), file.version_key(&input.org, &input.share));
-        self.0.contains(&(key.to_string(), version.to_string()))
+        (key.to_string(), version.to_string())
+    }
+
+    fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {
+        self.0.contains(&Self::of(input, file))
+    }
+
+    fn insert(&mut self, input: &WatchInput, file: &Fingerprint) {
+        self.0.insert(Self::of(input, file));
+    }
+
+    /// Parts what is to be started from what was dealt with already. A hint that nothing came of must not have a file
+    /// carried again that Temporal has forgotten by now. A member of a set is: its set may be another one.
+    fn parted(
+        &self,
+        input: &WatchInput,
+        in_set: impl Fn(&SharePath) -> bool,
+        ready: Vec<Ready>,
+    ) -> (Vec<Ready>, Vec<Ready>) {
+        ready.into_iter().partition(|r| in_set(&r.fingerprint.path) || !self.has(input, &r.fingerprint))
     }
 }
 
@@ -315,7 +335,7 @@ impl Session<'_> {
             }
             let Started::Ended(report) = self.engine.how_ended(&lifecycle_id(self.input, &f)).await? else { continue };
             match report.as_ref().and_then(|r| Some((r.outcome()?, &r.lifecycle))) {
-                Some((outcome, l)) => self.tracker.ended(&f.path, &l.stat, outcome, l.archive),
+                Some((outcome, l)) => self.ended(&f.path, &l.stat, outcome, l.archive),
                 None => self.tracker.forgotten(&f.path),
             }
         }
@@ -368,6 +388,11 @@ impl Session<'_> {
     }
 
     fn start(&mut self, ready: Vec<Ready>) {
+        let in_set = |path: &SharePath| self.config.place(path).is_some();
+        let (ready, dealt_with) = self.seen.parted(self.input, in_set, ready);
+        for r in dealt_with {
+            self.tracker.dealt_with(&r.fingerprint);
+        }
         let (ready, units) = members::split(&self.config, ready);
         for unit in units {
             for (_, r) in &unit.files {
@@ -388,11 +413,19 @@ impl Session<'_> {
         }
     }
 
+    fn ended(&mut self, path: &SharePath, stat: &FileStat, outcome: &Outcome, archive: ArchiveState) {
+        if archive == ArchiveState::Left {
+            let file = Fingerprint { path: path.clone(), stat: stat.clone() };
+            self.seen.insert(self.input, &file);
+        }
+        self.tracker.ended(path, stat, outcome, archive);
+    }
+
     fn reported(&mut self, reports: Vec<Report>) {
         for r in reports {
             match r {
                 Report::Opened { path, stat, at_rest } => self.tracker.opened(&path, &stat, at_rest, self.clock.now()),
-                Report::Ended { path, stat, outcome, archive } => self.tracker.ended(&path, &stat, &outcome, archive),
+                Report::Ended { path, stat, outcome, archive } => self.ended(&path, &stat, &outcome, archive),
                 Report::Missed { file } => {
                     self.own.insert(lifecycle_id(self.input, &file));
                     self.tracker.rejoin(&file.path, self.clock.now());

@@ -23,6 +23,18 @@ fn each_version_that_was_dealt_with_is_known() {
 }
 
 #[test]
+fn what_was_dealt_with_is_not_carried_again_unless_its_set_may_be_a_new_one() {
+    let ready = |n| Ready { fingerprint: file(n, 5), quiet_ms: 9, at_rest: true };
+    let mut seen = SeenBefore::default();
+    seen.insert(&input(), &file(1, 5));
+    seen.insert(&input(), &file(2, 5));
+    seen.insert(&input(), &file(3, 4));
+    let second_is_of_a_set = |p: &SharePath| *p == file(2, 5).path;
+    let parted = seen.parted(&input(), second_is_of_a_set, (1..4).map(ready).collect());
+    assert_eq!(parted, (vec![ready(2), ready(3)], vec![ready(1)]));
+}
+
+#[test]
 fn what_a_lifecycle_of_its_own_has_is_kept_out_of_batches_once() {
     let ready = || (0..20).map(|n| Ready { fingerprint: file(n, 5), quiet_ms: 9, at_rest: true }).collect();
     // One began alone, one left its batch.

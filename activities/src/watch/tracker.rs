@@ -311,9 +311,21 @@ impl Tracker {
         self.files.remove(path);
     }
 
-    /// Marks a file as dealt with in an earlier life of the watch.
+    /// A listing shows a file in a version that was dealt with and left in place. One that is being seen anew, because its
+    /// set begins anew, stays so.
     pub(super) fn closed(&mut self, path: &SharePath, stat: &FileStat) {
-        self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
+        match self.files.get_mut(path) {
+            Some(Known::Pending(_) | Known::Starting | Known::Open { .. }) => {}
+            Some(Known::Closed { stat: known }) => known.clone_from(stat),
+            None => {
+                self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
+            }
+        }
+    }
+
+    /// A file that was to be started turns out to have been dealt with in this version.
+    pub(super) fn dealt_with(&mut self, file: &Fingerprint) {
+        self.files.insert(file.path.clone(), Known::Closed { stat: file.stat.clone() });
     }
 
     /// Files whose lifecycle runs, for checking on them at a reconcile: at most `limit`, the next ones each time, so that

@@ -114,6 +114,21 @@ fn a_file_whose_set_begins_anew_is_seen_anew() {
 }
 
 #[test]
+fn a_listing_does_not_close_what_is_to_join_a_new_set() {
+    let mut t = tracker();
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.pending(), 0);
+    t.rejoin(&path(), 0);
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.pending(), 1);
+    assert!(matches!(t.looked(&path(), Some(&look(1, Writer::Absent)), 200), Due::Start(_)));
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.unstarted(), 1, "nor one whose start is under way");
+    t.dealt_with(&Fingerprint { path: path(), stat: stat(1) });
+    assert_eq!((t.unstarted(), t.knows(&path())), (0, true));
+}
+
+#[test]
 fn what_counts_as_starting_has_a_start() {
     let mut t = tracker();
     let (kept, lost) = (SharePath::new("in/kept"), SharePath::new("in/lost"));
