@@ -271,7 +271,8 @@ fn waits(skipped: &BTreeMap<Skipped, u64>, kind: Skipped, code: FaultCode, what:
 impl Session<'_> {
     /// A full listing, the truth of the share.
     async fn reconcile(&mut self) -> Result<(), Fault> {
-        let Listing { mut files, skipped } = self.share.list(&self.config.folder, &self.config.except()).await?;
+        let Listing { mut files, skipped, unlisted } =
+            self.share.list(&self.config.folder, &self.config.except()).await?;
         let listed = files.len();
         files.retain(|e| self.config.concerns(&e.path));
         let ignored = (listed - files.len()) as u64;
@@ -289,13 +290,13 @@ impl Session<'_> {
         if lost > 0 {
             tracing::error!(files = lost, "files counted as starting without a start; they are seen anew");
         }
-        self.tracker.listed(&files, now);
+        self.tracker.listed(&files, &unlisted, now);
         self.units.retain(|path| self.tracker.knows(path));
         let ready = self.tracker.take_listed_at_rest(now);
         self.start(ready);
         self.check_open().await?;
         let pending = self.tracker.unstarted() as u64;
-        let denied = waits(&skipped, Skipped::Denied, FaultCode::ShareAccessDenied, "folders below may not be listed");
+        let denied = waits(&skipped, Skipped::Denied, FaultCode::ShareAccessDenied, "folders below cannot be listed");
         let why = "files or folders have names that cannot be read";
         let unreadable = waits(&skipped, Skipped::Unreadable, FaultCode::ShareNameUnreadable, why);
         update(self.status, |s| {

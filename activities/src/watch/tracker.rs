@@ -112,8 +112,9 @@ impl Tracker {
         self.files.values().filter(|k| matches!(k, Known::Pending(_) | Known::Starting)).count()
     }
 
-    /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again.
-    pub(super) fn listed(&mut self, entries: &[Entry], now: u64) {
+    /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again. Of
+    /// what is below folders that were not listed nothing is known: it stays as it was.
+    pub(super) fn listed(&mut self, entries: &[Entry], unlisted: &[SharePath], now: u64) {
         let quiet = self.quiet_ms;
         let mut next = BTreeMap::new();
         for e in entries {
@@ -143,8 +144,14 @@ impl Tracker {
             };
             next.insert(e.path.clone(), known);
         }
-        // A start that is under way reports back under its path.
-        next.extend(std::mem::take(&mut self.files).into_iter().filter(|(_, k)| matches!(k, Known::Starting)));
+        let stays = |path: &SharePath, known: &Known| match known {
+            // A start that is under way reports back under its path.
+            Known::Starting => true,
+            Known::Open { .. } | Known::Closed { .. } => unlisted.iter().any(|f| path.is_under(f)),
+            // Looking at it would only be refused: it is new when its folder is back.
+            Known::Pending(_) => false,
+        };
+        next.extend(std::mem::take(&mut self.files).into_iter().filter(|(path, known)| stays(path, known)));
         self.files = next;
     }
 
