@@ -53,8 +53,8 @@ pub(super) struct State {
     own: Own,
 }
 
-/// Ids of the lifecycles of files that an earlier life of the watch began, or that ended too soon: their files go to them
-/// again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
+/// Ids of the lifecycles of files that an earlier life of the watch began, that ended too soon, or whose file a listing
+/// lacked: their files go to them again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
 type Own = BTreeSet<String>;
 
 /// Runs until a fault ends it.
@@ -186,7 +186,7 @@ async fn under_way(engine: &Engine, input: &WatchInput) -> Result<Own, Fault> {
 /// The lifecycles that files of a batch went to. Temporal's list may not have them yet.
 fn left(items: Vec<BatchItem>) -> impl Iterator<Item = String> {
     items.into_iter().filter_map(|i| match i {
-        BatchItem::Left { workflow_id } => Some(workflow_id),
+        BatchItem::Left { workflow_id, .. } => Some(workflow_id),
         BatchItem::Done(_) | BatchItem::Running(_) => None,
     })
 }
@@ -290,7 +290,8 @@ impl Session<'_> {
         if lost > 0 {
             tracing::error!(files = lost, "files counted as starting without a start; they are seen anew");
         }
-        self.tracker.listed(&files, &unlisted, now);
+        let away = self.tracker.listed(&files, &unlisted, now);
+        self.own.extend(away.iter().map(|f| lifecycle_id(self.input, f)));
         self.units.retain(|path| self.tracker.knows(path));
         let ready = self.tracker.take_listed_at_rest(now);
         self.start(ready);

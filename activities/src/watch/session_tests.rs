@@ -1,5 +1,6 @@
 use super::*;
 use crate::adapters::smb_fake::FakeShare;
+use crate::ports::share::Entry;
 use leadline_domain::{FileStat, OrgId, SettleRule, ShareId, Writer};
 
 fn input() -> WatchInput {
@@ -38,7 +39,7 @@ fn what_was_dealt_with_is_not_carried_again_unless_its_set_may_be_a_new_one() {
 fn what_a_lifecycle_of_its_own_has_is_kept_out_of_batches_once() {
     let ready = || (0..20).map(|n| Ready { fingerprint: file(n, 5), quiet_ms: 9, at_rest: true }).collect();
     // One began alone, one left its batch.
-    let items = vec![BatchItem::Left { workflow_id: lifecycle_id(&input(), &file(4, 1)) }];
+    let items = vec![BatchItem::Left { workflow_id: lifecycle_id(&input(), &file(4, 1)), started: true }];
     let mut own: Own = left(items).chain([lifecycle_id(&input(), &file(3, 1))]).collect();
     let (batch, single) = parted(&input(), 10, &mut own, ready());
     assert_eq!(single.iter().map(|r| r.fingerprint.stat.file_id).collect::<Vec<_>>(), [3, 4]);
@@ -47,6 +48,25 @@ fn what_a_lifecycle_of_its_own_has_is_kept_out_of_batches_once() {
     assert_eq!((batch.len(), single.len()), (20, 0));
     let (batch, single) = parted(&input(), 0, &mut own, ready());
     assert_eq!((batch.len(), single.len()), (0, 20), "large ones go alone");
+}
+
+#[test]
+fn what_was_away_for_a_listing_while_its_lifecycle_ran_goes_to_it_again() {
+    let files: Vec<Fingerprint> = (0..20).map(|n| file(n, 5)).collect();
+    let entries: Vec<_> = files.iter().map(|f| Entry { path: f.path.clone(), stat: f.stat.clone() }).collect();
+    let rule = SettleRule::default();
+    let (mut tracker, mut own) = (Tracker::new(&rule), Own::new());
+    for f in &files[..10] {
+        tracker.opened(&f.path, &f.stat, true, 0);
+    }
+    own.extend(tracker.listed(&[], &[], 10).iter().map(|f| lifecycle_id(&input(), f)));
+    for now in [20, 20 + rule.strong_quiet_ms] {
+        assert!(tracker.listed(&entries, &[], now).is_empty());
+    }
+    let ready = tracker.take_listed_at_rest(20 + rule.strong_quiet_ms);
+    let (batch, single) = parted(&input(), 10, &mut own, ready);
+    assert!(batch.len() == 10 && batch.iter().all(|r| files[10..].contains(&r.fingerprint)));
+    assert!(single.len() == 10 && single.iter().all(|r| files[..10].contains(&r.fingerprint)));
 }
 
 #[test]

@@ -113,8 +113,9 @@ impl Tracker {
     }
 
     /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again. Of
-    /// what is below folders that were not listed nothing is known: it stays as it was.
-    pub(super) fn listed(&mut self, entries: &[Entry], unlisted: &[SharePath], now: u64) {
+    /// what is below folders that were not listed nothing is known: it stays as it was. Returns the files whose lifecycle ran
+    /// when last heard of and that are not there: should they come back, they are its own.
+    pub(super) fn listed(&mut self, entries: &[Entry], unlisted: &[SharePath], now: u64) -> Vec<Fingerprint> {
         let quiet = self.quiet_ms;
         let mut next = BTreeMap::new();
         for e in entries {
@@ -144,15 +145,24 @@ impl Tracker {
             };
             next.insert(e.path.clone(), known);
         }
-        let stays = |path: &SharePath, known: &Known| match known {
-            // A start that is under way reports back under its path.
-            Known::Starting => true,
-            Known::Open { .. } | Known::Closed { .. } => unlisted.iter().any(|f| path.is_under(f)),
-            // Looking at it would only be refused: it is new when its folder is back.
-            Known::Pending(_) => false,
-        };
-        next.extend(std::mem::take(&mut self.files).into_iter().filter(|(path, known)| stays(path, known)));
+        let mut lost = Vec::new();
+        for (path, known) in std::mem::take(&mut self.files) {
+            let unlisted = unlisted.iter().any(|f| path.is_under(f));
+            match known {
+                // A start that is under way reports back under its path.
+                Known::Starting => {
+                    next.insert(path, known);
+                }
+                Known::Open { .. } | Known::Closed { .. } if unlisted => {
+                    next.insert(path, known);
+                }
+                Known::Open { watched, .. } => lost.push(Fingerprint { path, stat: watched.stat }),
+                // Looking at what is new would only be refused: it is new still when its folder is back.
+                Known::Pending(_) | Known::Closed { .. } => {}
+            }
+        }
         self.files = next;
+        lost
     }
 
     /// Forgets files that count as starting while no start has them: the listing that follows finds them new. How many.

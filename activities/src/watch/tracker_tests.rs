@@ -168,6 +168,15 @@ fn what_is_in_a_folder_that_cannot_be_listed_is_not_forgotten() {
 }
 
 #[test]
+fn a_file_that_a_listing_lacks_while_its_lifecycle_runs_is_told() {
+    let mut t = tracker();
+    t.opened(&path(), &stat(1), true, 0);
+    t.closed(&SharePath::new("in/closed"), &stat(1));
+    assert_eq!(t.listed(&[], &[], 10), [Fingerprint { path: path(), stat: stat(1) }]);
+    assert!(t.listed(&[], &[], 20).is_empty(), "once");
+}
+
+#[test]
 fn every_lifecycle_is_checked_on_in_its_turn() {
     let mut t = tracker();
     for n in 0..5 {
