@@ -416,12 +416,21 @@ impl Engine {
         sent.map(drop).map_err(start_fault)
     }
 
-    /// Starts the watch of a share unless it runs.
+    /// Starts the watch of a share unless it runs. One that runs for another worker group is ended: nobody there may reach
+    /// the share, or even be there to be told. All it knows is found again.
     ///
     /// # Errors
     /// `engine.*`.
     pub async fn start_watch(&self, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
         let id = ids::watch(org, share);
+        let watch = self.client.get_workflow_handle::<ShareWatch>(&id);
+        match watch.describe(WorkflowDescribeOptions::default()).await {
+            Ok(d) if d.status() == WorkflowExecutionStatus::Running && d.task_queue() != queue => {
+                self.terminate(&id, "its share has another worker group").await?;
+            }
+            Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => {}
+            Err(e) => return Err(interaction_fault(&e)),
+        }
         let options = WorkflowStartOptions::new(queue, &id)
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)

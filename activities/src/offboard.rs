@@ -182,7 +182,7 @@ async fn end(deps: &Deps, engine: &Engine, input: &WatchInput) -> Result<WatchEn
         return Ok(out);
     }
     told(watch.signal(ShareWatch::restart, (), WorkflowSignalOptions::default()).await)?;
-    let limit = tokio::time::Instant::now() + LISTING;
+    let mut patience = Patience::new(tokio::time::Instant::now());
     loop {
         tokio::time::sleep(POLL).await;
         let anew = run_of(&watch).await?.is_some_and(|run| run != before);
@@ -195,12 +195,13 @@ async fn end(deps: &Deps, engine: &Engine, input: &WatchInput) -> Result<WatchEn
             out.listed = s.listed;
             break;
         }
-        if tokio::time::Instant::now() > limit {
+        let left = status.as_ref().filter(|s| s.reconciles > 0 && s.fault.is_none()).map(|s| s.pending);
+        if patience.is_over(left, tokio::time::Instant::now()) {
             out.note = Some(match status {
                 None => "no last listing: no worker had the watch".into(),
                 Some(s) => match s.fault {
                     Some(f) => format!("no last listing: {f}"),
-                    None => format!("{} files were still changing", s.pending),
+                    None => format!("{} files were still changing, or not taken up yet", s.pending),
                 },
             });
             break;
@@ -208,6 +209,29 @@ async fn end(deps: &Deps, engine: &Engine, input: &WatchInput) -> Result<WatchEn
     }
     stopped(&watch).await?;
     Ok(out)
+}
+
+/// How long the end of a watch is put off: [`LISTING`], anew with each file fewer that is not taken up yet. A backlog may
+/// take longer, and one that gets no shorter is left.
+struct Patience {
+    until: tokio::time::Instant,
+    least: Option<u64>,
+}
+
+impl Patience {
+    fn new(now: tokio::time::Instant) -> Self {
+        Self { until: now + LISTING, least: None }
+    }
+
+    /// Whether it is over, with so many files `left` (`None`: not known).
+    fn is_over(&mut self, left: Option<u64>, now: tokio::time::Instant) -> bool {
+        if let Some(left) = left
+            && self.least.is_none_or(|least| left < least)
+        {
+            (self.until, self.least) = (now + LISTING, Some(left));
+        }
+        now > self.until
+    }
 }
 
 /// Ends a watch, and waits until it has ended.
@@ -249,4 +273,20 @@ async fn record(deps: &Deps, certificate: &Certificate) -> Result<(), Fault> {
         .map_err(|_| Fault::new(FaultCode::BugInvariant, "a certificate cannot be written"))?;
     let message = Outgoing { body, dedup_id: certificate.id.clone(), group_id: certificate.organization.to_string() };
     deps.audit_queue.send_one(message).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_that_gets_shorter_is_waited_for() {
+        let began = tokio::time::Instant::now();
+        let at = |n| began + LISTING * n;
+        let mut p = Patience::new(began);
+        assert!(!p.is_over(None, at(1)));
+        assert!(!p.is_over(Some(500), at(1)) && !p.is_over(Some(499), at(2)) && !p.is_over(Some(499), at(3)));
+        assert!(p.is_over(Some(600), at(3) + POLL), "no shorter than it was");
+        assert!(Patience::new(began).is_over(None, at(1) + POLL), "no listing at all");
+    }
 }

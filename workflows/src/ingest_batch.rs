@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::search_attributes::SearchAttributes;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ChildWorkflowOptions, ParentClosePolicy, WorkflowContext, WorkflowContextView, WorkflowResult, join_all,
+    ChildWorkflowOptions, ParentClosePolicy, WorkflowContext, WorkflowContextView, WorkflowIdReusePolicy,
+    WorkflowResult, join_all,
 };
 
 /// The most files a batch takes: keeps its history near 400 events (the server warns at 10,240) and its result well
@@ -35,9 +36,17 @@ pub enum BatchItem {
     Left {
         /// Workflow id.
         workflow_id: String,
+        /// Whether this batch began it. Otherwise one of this id was there: it runs, or has ended.
+        #[serde(default = "began")]
+        started: bool,
     },
     /// Still under way here, and so far.
     Running(Box<FileReport>),
+}
+
+/// Batches did not tell once.
+fn began() -> bool {
+    true
 }
 
 /// A batch.
@@ -173,22 +182,46 @@ fn settle(
 }
 
 /// Starts a lifecycle for a file that cannot end here. It goes on from where the batch was with it: a file that is
-/// enqueued already, say, and whose move into the archive got no answer, may not be on the share any more.
+/// enqueued already, say, and whose move into the archive got no answer, may not be on the share any more. One that came
+/// to nothing here may have come to nothing before: a file that was quarantined in this very version stays so, and whoever
+/// began the batch sees to it.
 async fn leave(
     ctx: &WorkflowContext<IngestBatch>,
     lane: Lane,
 ) -> Result<BatchItem, temporalio_workflow::WorkflowTermination> {
+    let reuse = if untried(&lane.lifecycle) {
+        WorkflowIdReusePolicy::RejectDuplicate
+    } else {
+        WorkflowIdReusePolicy::AllowDuplicate
+    };
     let intake = Intake { resume: Some(Box::new(lane.lifecycle)), ..lane.intake };
     let workflow_id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
     let options = ChildWorkflowOptions::builder()
         .workflow_id(workflow_id.clone())
         .parent_close_policy(ParentClosePolicy::Abandon)
+        .id_reuse_policy(reuse)
         .search_attributes(SearchAttributes::new([
             ids::ORG.value_set(intake.org.to_string()),
             ids::SHARE.value_set(ids::share_value(&intake.org, &intake.share)),
         ]))
         .build();
     // One that runs already under this id takes care of the same file.
-    let _ = ctx.start_child_workflow(RecordingLifecycle::run, intake, options).await;
-    Ok(BatchItem::Left { workflow_id })
+    let started = ctx.start_child_workflow(RecordingLifecycle::run, intake, options).await.is_ok();
+    Ok(BatchItem::Left { workflow_id, started })
+}
+
+/// Whether storing a file was never begun, so that no claim can have been made of it, whatever answer was lost.
+fn untried(l: &Lifecycle) -> bool {
+    l.outcome.is_none() && l.basis.is_none() && l.had.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_batches_once_said_of_files_that_left_is_read() {
+        let left: BatchItem = serde_json::from_str(r#"{"kind":"left","workflow_id":"a"}"#).unwrap();
+        assert_eq!(left, BatchItem::Left { workflow_id: "a".into(), started: true });
+    }
 }

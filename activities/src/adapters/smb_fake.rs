@@ -339,6 +339,7 @@ impl Share for FakeShare {
                     if !closed.insert(above.clone()) {
                         continue;
                     }
+                    out.unlisted.push(above.clone());
                     Some(Skipped::Denied)
                 } else if let Some(above) = temporary_above(folder, &path) {
                     if !closed.insert(above) {

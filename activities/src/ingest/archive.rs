@@ -32,7 +32,9 @@ pub(super) async fn archive(deps: &Deps, input: &ArchiveInput) -> Result<Archive
         }
         ArchiveRule::Move { folder } => {
             let share = deps.share(&file.org, &file.share).await?;
-            move_away(share.as_ref(), &file.fingerprint.path, &file.fingerprint.stat, folder, &input.date).await
+            let version = version_key(file);
+            let names = candidates(folder, &input.date, &file.fingerprint.path, &version);
+            move_away(share.as_ref(), &file.fingerprint.path, &file.fingerprint.stat, names).await
         }
     }
 }
@@ -41,11 +43,10 @@ async fn move_away(
     share: &dyn Share,
     path: &SharePath,
     stored: &FileStat,
-    folder: &str,
-    date: &str,
+    names: impl Iterator<Item = SharePath>,
 ) -> Result<ArchiveState, Fault> {
     let (mut made, mut gone) = (false, false);
-    for to in candidates(folder, date, path) {
+    for to in names {
         if !gone {
             let mut renamed = share.rename(path, &to, Some(stored)).await;
             // The folder of the day is there for all files but its first; the clinic may remove it at any time.
@@ -69,7 +70,7 @@ async fn move_away(
             Some(_) => {}
         }
     }
-    Err(Fault::new(FaultCode::ShareNameTaken, "a thousand files of this name are in the archive folder of the day"))
+    Err(Fault::new(FaultCode::ShareNameTaken, "every name for this file is taken in the archive folder of the day"))
 }
 
 /// The file, or the folder it is to go to.

@@ -16,13 +16,14 @@ pub struct Entry {
 /// A file that a listing passes over, and why: it is counted, never silently lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Skipped {
-    /// A directory link, symbolic link or other reparse point.
+    /// A link to a file or folder, or what is no file at all (a pipe, a device).
     Link,
     /// A temporary name of a known writer (`.tmp`, `.part`, `.filepart`, `.crdownload`, `~$*`, dotfiles).
     TemporaryName,
     /// Marked hidden or system by the server.
     Hidden,
-    /// A folder below the watched one that this user may not list: a human has to see to it, the rest is carried.
+    /// A folder below the watched one that this user may not list, or that cannot be listed for another reason of its own:
+    /// a human has to see to it if that lasts, the rest is carried.
     Denied,
     /// A name that is no Unicode (half a surrogate pair): nobody can ask for the file by it. A human has to see to it, the
     /// rest is carried.
@@ -36,6 +37,8 @@ pub struct Listing {
     pub files: Vec<Entry>,
     /// How many names were passed over, by reason.
     pub skipped: std::collections::BTreeMap<Skipped, u64>,
+    /// The folders that are counted as [`Skipped::Denied`]: nothing is known of what is in them. PHI.
+    pub unlisted: Vec<SharePath>,
 }
 
 /// A hint that something changed. Only the reconcile listing is the truth.
@@ -75,7 +78,7 @@ pub trait FileReader: Send {
 #[async_trait]
 pub trait Share: Send + Sync {
     /// Lists the files below `folder`, recursively, without descending into `except` (the archive folder). A folder below
-    /// that may not be listed is counted as [`Skipped::Denied`]; one that is gone when its turn comes is left out.
+    /// that cannot be listed is counted as [`Skipped::Denied`]; one that is gone when its turn comes is left out.
     ///
     /// # Errors
     /// `share.folder_missing`, `share.access_denied`, and the connection faults.

@@ -10,7 +10,8 @@ use crate::metrics::METRICS;
 use crate::ports::share::{Hint, Listing, Share, Skipped};
 use crate::registry::ShareConfig;
 use futures::StreamExt;
-use leadline_domain::{ArchiveRule, Fault, FaultCode, Fingerprint, Observation, SharePath};
+use leadline_domain::lifecycle::{ArchiveState, Outcome};
+use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, Fingerprint, Observation, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::{BatchItem, MAX_FILES};
@@ -52,8 +53,8 @@ pub(super) struct State {
     own: Own,
 }
 
-/// Ids of the lifecycles of files that an earlier life of the watch began, or that ended too soon: their files go to them
-/// again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
+/// Ids of the lifecycles of files that an earlier life of the watch began, that ended too soon, or whose file a listing
+/// lacked: their files go to them again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
 type Own = BTreeSet<String>;
 
 /// Runs until a fault ends it.
@@ -98,7 +99,10 @@ pub(super) async fn run(
                 Some(Err(f)) => return Err(f),
                 None => return Err(Fault::new(FaultCode::ShareUnreachable, "the notification stream ended")),
             },
-            Some(r) = s.starts.next() => s.reported(r),
+            Some(r) = s.starts.next() => {
+                s.reported(r);
+                s.tell_pending();
+            }
             () = tokio::time::sleep_until(clock.at(wake)) => {}
         }
         if clock.now() >= next_list {
@@ -135,9 +139,28 @@ async fn subscribe(share: &dyn Share, folder: &SharePath) -> Result<mpsc::Receiv
 struct SeenBefore(BTreeSet<(String, String)>);
 
 impl SeenBefore {
-    fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {
+    fn of(input: &WatchInput, file: &Fingerprint) -> (String, String) {
         let (key, version) = (file.file_key(&input.org, &input.share), file.version_key(&input.org, &input.share));
-        self.0.contains(&(key.to_string(), version.to_string()))
+        (key.to_string(), version.to_string())
+    }
+
+    fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {
+        self.0.contains(&Self::of(input, file))
+    }
+
+    fn insert(&mut self, input: &WatchInput, file: &Fingerprint) {
+        self.0.insert(Self::of(input, file));
+    }
+
+    /// Parts what is to be started from what was dealt with already. A hint that nothing came of must not have a file
+    /// carried again that Temporal has forgotten by now. A member of a set is: its set may be another one.
+    fn parted(
+        &self,
+        input: &WatchInput,
+        in_set: impl Fn(&SharePath) -> bool,
+        ready: Vec<Ready>,
+    ) -> (Vec<Ready>, Vec<Ready>) {
+        ready.into_iter().partition(|r| in_set(&r.fingerprint.path) || !self.has(input, &r.fingerprint))
     }
 }
 
@@ -163,7 +186,7 @@ async fn under_way(engine: &Engine, input: &WatchInput) -> Result<Own, Fault> {
 /// The lifecycles that files of a batch went to. Temporal's list may not have them yet.
 fn left(items: Vec<BatchItem>) -> impl Iterator<Item = String> {
     items.into_iter().filter_map(|i| match i {
-        BatchItem::Left { workflow_id } => Some(workflow_id),
+        BatchItem::Left { workflow_id, .. } => Some(workflow_id),
         BatchItem::Done(_) | BatchItem::Running(_) => None,
     })
 }
@@ -248,7 +271,8 @@ fn waits(skipped: &BTreeMap<Skipped, u64>, kind: Skipped, code: FaultCode, what:
 impl Session<'_> {
     /// A full listing, the truth of the share.
     async fn reconcile(&mut self) -> Result<(), Fault> {
-        let Listing { mut files, skipped } = self.share.list(&self.config.folder, &self.config.except()).await?;
+        let Listing { mut files, skipped, unlisted } =
+            self.share.list(&self.config.folder, &self.config.except()).await?;
         let listed = files.len();
         files.retain(|e| self.config.concerns(&e.path));
         let ignored = (listed - files.len()) as u64;
@@ -266,13 +290,14 @@ impl Session<'_> {
         if lost > 0 {
             tracing::error!(files = lost, "files counted as starting without a start; they are seen anew");
         }
-        self.tracker.listed(&files, now);
+        let away = self.tracker.listed(&files, &unlisted, now);
+        self.own.extend(away.iter().map(|f| lifecycle_id(self.input, f)));
         self.units.retain(|path| self.tracker.knows(path));
         let ready = self.tracker.take_listed_at_rest(now);
         self.start(ready);
         self.check_open().await?;
-        let pending = self.tracker.pending() as u64;
-        let denied = waits(&skipped, Skipped::Denied, FaultCode::ShareAccessDenied, "folders below may not be listed");
+        let pending = self.tracker.unstarted() as u64;
+        let denied = waits(&skipped, Skipped::Denied, FaultCode::ShareAccessDenied, "folders below cannot be listed");
         let why = "files or folders have names that cannot be read";
         let unreadable = waits(&skipped, Skipped::Unreadable, FaultCode::ShareNameUnreadable, why);
         update(self.status, |s| {
@@ -312,7 +337,7 @@ impl Session<'_> {
             }
             let Started::Ended(report) = self.engine.how_ended(&lifecycle_id(self.input, &f)).await? else { continue };
             match report.as_ref().and_then(|r| Some((r.outcome()?, &r.lifecycle))) {
-                Some((outcome, l)) => self.tracker.ended(&f.path, &l.stat, outcome, l.archive),
+                Some((outcome, l)) => self.ended(&f.path, &l.stat, outcome, l.archive),
                 None => self.tracker.forgotten(&f.path),
             }
         }
@@ -355,12 +380,21 @@ impl Session<'_> {
             }
         }
         self.start(ready);
-        let pending = self.tracker.pending() as u64;
-        update(self.status, |s| s.pending = pending);
+        self.tell_pending();
         lost.map_or(Ok(()), Err)
     }
 
+    fn tell_pending(&self) {
+        let pending = self.tracker.unstarted() as u64;
+        update(self.status, |s| s.pending = pending);
+    }
+
     fn start(&mut self, ready: Vec<Ready>) {
+        let in_set = |path: &SharePath| self.config.place(path).is_some();
+        let (ready, dealt_with) = self.seen.parted(self.input, in_set, ready);
+        for r in dealt_with {
+            self.tracker.dealt_with(&r.fingerprint);
+        }
         let (ready, units) = members::split(&self.config, ready);
         for unit in units {
             for (_, r) in &unit.files {
@@ -381,11 +415,19 @@ impl Session<'_> {
         }
     }
 
+    fn ended(&mut self, path: &SharePath, stat: &FileStat, outcome: &Outcome, archive: ArchiveState) {
+        if archive == ArchiveState::Left {
+            let file = Fingerprint { path: path.clone(), stat: stat.clone() };
+            self.seen.insert(self.input, &file);
+        }
+        self.tracker.ended(path, stat, outcome, archive);
+    }
+
     fn reported(&mut self, reports: Vec<Report>) {
         for r in reports {
             match r {
                 Report::Opened { path, stat, at_rest } => self.tracker.opened(&path, &stat, at_rest, self.clock.now()),
-                Report::Ended { path, stat, outcome, archive } => self.tracker.ended(&path, &stat, &outcome, archive),
+                Report::Ended { path, stat, outcome, archive } => self.ended(&path, &stat, &outcome, archive),
                 Report::Missed { file } => {
                     self.own.insert(lifecycle_id(self.input, &file));
                     self.tracker.rejoin(&file.path, self.clock.now());
@@ -401,94 +443,5 @@ impl Session<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::adapters::smb_fake::FakeShare;
-    use leadline_domain::{FileStat, OrgId, SettleRule, ShareId, Writer};
-
-    fn input() -> WatchInput {
-        WatchInput { org: OrgId::parse("st-mary").unwrap(), share: ShareId::parse("ward").unwrap() }
-    }
-
-    fn file(n: u64, modified: u64) -> Fingerprint {
-        let stat = FileStat { file_id: n, size: 1, modified, changed: modified };
-        Fingerprint { path: SharePath::new(format!("in/{n}")), stat }
-    }
-
-    #[test]
-    fn each_version_that_was_dealt_with_is_known() {
-        let keys = |f: &Fingerprint| {
-            let (org, share) = (input().org, input().share);
-            (f.file_key(&org, &share).to_string(), f.version_key(&org, &share).to_string())
-        };
-        let seen = SeenBefore([file(1, 5), file(1, 9), file(2, 5)].iter().map(keys).collect());
-        assert!(seen.has(&input(), &file(1, 5)) && seen.has(&input(), &file(1, 9)));
-        assert!(!seen.has(&input(), &file(1, 7)) && !seen.has(&input(), &file(2, 9)));
-    }
-
-    #[test]
-    fn what_a_lifecycle_of_its_own_has_is_kept_out_of_batches_once() {
-        let ready = || (0..20).map(|n| Ready { fingerprint: file(n, 5), quiet_ms: 9, at_rest: true }).collect();
-        // One began alone, one left its batch.
-        let items = vec![BatchItem::Left { workflow_id: lifecycle_id(&input(), &file(4, 1)) }];
-        let mut own: Own = left(items).chain([lifecycle_id(&input(), &file(3, 1))]).collect();
-        let (batch, single) = parted(&input(), 10, &mut own, ready());
-        assert_eq!(single.iter().map(|r| r.fingerprint.stat.file_id).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(batch.len(), 18);
-        let (batch, single) = parted(&input(), 10, &mut own, ready());
-        assert_eq!((batch.len(), single.len()), (20, 0));
-        let (batch, single) = parted(&input(), 0, &mut own, ready());
-        assert_eq!((batch.len(), single.len()), (0, 20), "large ones go alone");
-    }
-
-    #[test]
-    fn a_file_that_the_server_does_not_give_out_is_not_the_end_of_the_share() {
-        for code in [FaultCode::ShareAccessDenied, FaultCode::ShareProtocol] {
-            let mut tracker = Tracker::new(&SettleRule::default());
-            let path = SharePath::new("in/a");
-            tracker.touched(path.clone(), 0);
-            let t = taken(&mut tracker, vec![(path.clone(), Err(Fault::new(code, "test")))], 0);
-            assert!(t.lost.is_none(), "{code}");
-            assert_eq!(t.ready.iter().map(|r| (&r.fingerprint.path, r.at_rest)).collect::<Vec<_>>(), [(&path, false)]);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hidden_file_is_taken_up_by_hints_as_little_as_by_listings() {
-        let (share, mut tracker, path) =
-            (FakeShare::new(), Tracker::new(&SettleRule::default()), SharePath::new("in/a"));
-        share.put("in/a", b"abc");
-        tracker.touched(path.clone(), 0);
-        taken(&mut tracker, vec![(path.clone(), share.observe_listed(&path).await)], 0);
-        assert_eq!(tracker.pending(), 1);
-        share.hide("in/a");
-        taken(&mut tracker, vec![(path.clone(), share.observe_listed(&path).await)], 10);
-        assert_eq!(tracker.pending(), 0);
-        assert!(share.observe(&path).await.is_ok(), "who has it already goes on with it");
-    }
-
-    #[test]
-    fn a_look_that_fails_holds_up_no_other_file() {
-        let rule = SettleRule::default();
-        let look = |id| Observation {
-            stat: FileStat { file_id: id, size: 1, modified: 1, changed: 1 },
-            writer: Writer::Absent,
-        };
-        let [first, lost, last] = ["in/a", "in/b", "in/c"].map(SharePath::new);
-        let mut tracker = Tracker::new(&rule);
-        for p in [&first, &lost, &last] {
-            tracker.touched(p.clone(), 0);
-        }
-        let all = |second| vec![(first.clone(), Ok(look(1))), (lost.clone(), second), (last.clone(), Ok(look(3)))];
-        let begun = taken(&mut tracker, all(Ok(look(2))), 0);
-        assert!(begun.ready.is_empty() && begun.lost.is_none());
-
-        let rest = rule.strong_quiet_ms;
-        let fault = Fault::new(FaultCode::ShareTimeout, "test");
-        let t = taken(&mut tracker, all(Err(fault)), rest);
-        let started: Vec<_> = t.ready.iter().map(|r| &r.fingerprint.path).collect();
-        assert_eq!(started, [&first, &last]);
-        assert_eq!(t.lost.map(|f| f.code), Some(FaultCode::ShareTimeout));
-        assert_eq!(tracker.due(rest, 9), [lost], "it is looked at again by the next session");
-    }
-}
+#[path = "session_tests.rs"]
+mod tests;

@@ -154,7 +154,7 @@ impl Job {
         match until_done("start lifecycle", start(Again::Never)).await {
             Started::Running => Report::Opened { path, stat, at_rest: ready.at_rest },
             Started::Ended(Some(r)) if r.lifecycle.stat == stat && stays_ended(r.outcome()) => {
-                let archive = r.lifecycle.archive;
+                let archive = there(r.lifecycle.archive);
                 match r.lifecycle.outcome {
                     Some(outcome) => Report::Ended { path, stat, outcome, archive },
                     None => Report::Opened { path, stat, at_rest: ready.at_rest },
@@ -229,24 +229,24 @@ impl Job {
             return reports;
         }
         let items = until_done("await batch", || self.engine.batch_result(&id)).await;
-        ready
-            .iter()
-            .zip(items.into_iter().map(Some).chain(std::iter::repeat(None)))
-            .map(|(r, item)| {
-                let (path, stat) = (r.fingerprint.path.clone(), r.fingerprint.stat.clone());
-                match item {
-                    Some(BatchItem::Done(report)) => {
-                        let l = report.lifecycle;
-                        let outcome = l
-                            .outcome
-                            .unwrap_or(Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced });
-                        Report::Ended { path, stat: l.stat, outcome, archive: l.archive }
-                    }
-                    Some(BatchItem::Left { .. }) => Report::Opened { path, stat, at_rest: false },
-                    Some(BatchItem::Running(_)) | None => forgotten(path, stat),
+        let mut reports = Vec::with_capacity(ready.len());
+        for (r, item) in ready.iter().zip(items.into_iter().map(Some).chain(std::iter::repeat(None))) {
+            let (path, stat) = (r.fingerprint.path.clone(), r.fingerprint.stat.clone());
+            reports.push(match item {
+                Some(BatchItem::Done(report)) => {
+                    let l = report.lifecycle;
+                    let outcome = l
+                        .outcome
+                        .unwrap_or(Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced });
+                    Report::Ended { path, stat: l.stat, outcome, archive: l.archive }
                 }
-            })
-            .collect()
+                Some(BatchItem::Left { started: true, .. }) => Report::Opened { path, stat, at_rest: false },
+                // It had a lifecycle before, which may have ended with this very version.
+                Some(BatchItem::Left { started: false, .. }) => self.lifecycle(r).await,
+                Some(BatchItem::Running(_)) | None => forgotten(path, stat),
+            });
+        }
+        reports
     }
 }
 
@@ -258,6 +258,15 @@ fn files<'a>(all: impl IntoIterator<Item = &'a Ready>) -> Vec<(SharePath, FileSt
 fn forgotten(path: SharePath, stat: FileStat) -> Report {
     let outcome = Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Replaced };
     Report::Ended { path, stat, outcome, archive: ArchiveState::Untouched }
+}
+
+/// What became of the copy of a file that lies there in the very version that was dealt with. Its folder was away when the
+/// copy was to be moved, say: it is left alone until it changes, rather than found new by each listing.
+fn there(archive: ArchiveState) -> ArchiveState {
+    match archive {
+        ArchiveState::Moved | ArchiveState::Gone => ArchiveState::Untouched,
+        other => other,
+    }
 }
 
 /// What came of a nudge: a lifecycle that has ended sees nothing more of its file.
@@ -293,5 +302,15 @@ mod tests {
         let file = Fingerprint { path: SharePath::new("in/a"), stat };
         assert!(nudged(file.clone(), true).is_empty());
         assert!(matches!(&nudged(file.clone(), false)[..], [Report::Missed { file: f }] if *f == file));
+    }
+
+    #[test]
+    fn a_file_that_lies_there_in_the_version_that_was_dealt_with_is_not_new() {
+        let (path, stat) = (SharePath::new("in/a"), FileStat { file_id: 1, size: 2, modified: 3, changed: 4 });
+        let outcome = Outcome::Quarantined { code: leadline_domain::FaultCode::FileStalled };
+        let mut tracker = super::super::tracker::Tracker::new(&leadline_domain::SettleRule::default());
+        tracker.ended(&path, &stat, &outcome, there(ArchiveState::Gone));
+        tracker.listed(&[crate::ports::share::Entry { path, stat }], &[], 0);
+        assert_eq!(tracker.pending(), 0);
     }
 }

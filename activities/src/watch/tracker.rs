@@ -102,13 +102,20 @@ impl Tracker {
         self.quiet_ms = rule.strong_quiet_ms;
     }
 
-    /// Files without a lifecycle.
+    /// Files without a lifecycle whose rest is waited for.
     pub(super) fn pending(&self) -> usize {
         self.files.values().filter(|k| matches!(k, Known::Pending(_))).count()
     }
 
-    /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again.
-    pub(super) fn listed(&mut self, entries: &[Entry], now: u64) {
+    /// Files that Temporal is not known to have: those too whose start waits for its turn. A watch that ends gives up both.
+    pub(super) fn unstarted(&self) -> usize {
+        self.files.values().filter(|k| matches!(k, Known::Pending(_) | Known::Starting)).count()
+    }
+
+    /// A full listing: what is new is watched, what is gone is forgotten, what changed since it was closed is new again. Of
+    /// what is below folders that were not listed nothing is known: it stays as it was. Returns the files whose lifecycle ran
+    /// when last heard of and that are not there: should they come back, they are its own.
+    pub(super) fn listed(&mut self, entries: &[Entry], unlisted: &[SharePath], now: u64) -> Vec<Fingerprint> {
         let quiet = self.quiet_ms;
         let mut next = BTreeMap::new();
         for e in entries {
@@ -138,9 +145,24 @@ impl Tracker {
             };
             next.insert(e.path.clone(), known);
         }
-        // A start that is under way reports back under its path.
-        next.extend(std::mem::take(&mut self.files).into_iter().filter(|(_, k)| matches!(k, Known::Starting)));
+        let mut lost = Vec::new();
+        for (path, known) in std::mem::take(&mut self.files) {
+            let unlisted = unlisted.iter().any(|f| path.is_under(f));
+            match known {
+                // A start that is under way reports back under its path.
+                Known::Starting => {
+                    next.insert(path, known);
+                }
+                Known::Open { .. } | Known::Closed { .. } if unlisted => {
+                    next.insert(path, known);
+                }
+                Known::Open { watched, .. } => lost.push(Fingerprint { path, stat: watched.stat }),
+                // Looking at what is new would only be refused: it is new still when its folder is back.
+                Known::Pending(_) | Known::Closed { .. } => {}
+            }
+        }
         self.files = next;
+        lost
     }
 
     /// Forgets files that count as starting while no start has them: the listing that follows finds them new. How many.
@@ -306,9 +328,21 @@ impl Tracker {
         self.files.remove(path);
     }
 
-    /// Marks a file as dealt with in an earlier life of the watch.
+    /// A listing shows a file in a version that was dealt with and left in place. One that is being seen anew, because its
+    /// set begins anew, stays so.
     pub(super) fn closed(&mut self, path: &SharePath, stat: &FileStat) {
-        self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
+        match self.files.get_mut(path) {
+            Some(Known::Pending(_) | Known::Starting | Known::Open { .. }) => {}
+            Some(Known::Closed { stat: known }) => known.clone_from(stat),
+            None => {
+                self.files.insert(path.clone(), Known::Closed { stat: stat.clone() });
+            }
+        }
+    }
+
+    /// A file that was to be started turns out to have been dealt with in this version.
+    pub(super) fn dealt_with(&mut self, file: &Fingerprint) {
+        self.files.insert(file.path.clone(), Known::Closed { stat: file.stat.clone() });
     }
 
     /// Files whose lifecycle runs, for checking on them at a reconcile: at most `limit`, the next ones each time, so that

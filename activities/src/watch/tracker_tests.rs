@@ -53,11 +53,13 @@ fn two_listings_make_a_backlog_ready_without_a_look_at_each() {
     let mut t = tracker();
     let entries: Vec<Entry> =
         (0..500).map(|n| Entry { path: SharePath::new(format!("in/{n}")), stat: stat(n) }).collect();
-    t.listed(&entries, 0);
+    t.listed(&entries, &[], 0);
     assert!(t.take_listed_at_rest(0).is_empty());
-    t.listed(&entries, 250);
+    t.listed(&entries, &[], 250);
     assert_eq!(t.take_listed_at_rest(250).len(), 500);
-    assert_eq!(t.pending(), 0);
+    assert_eq!((t.pending(), t.unstarted()), (0, 500), "none is with Temporal yet");
+    t.opened(&entries[0].path, &entries[0].stat, true, 260);
+    assert_eq!(t.unstarted(), 499);
 }
 
 #[test]
@@ -65,9 +67,9 @@ fn what_ended_in_place_is_left_alone_until_it_changes() {
     let mut t = tracker();
     let q = Outcome::Quarantined { code: leadline_domain::FaultCode::FileStalled };
     t.ended(&path(), &stat(1), &q, ArchiveState::Untouched);
-    t.listed(&[Entry { path: path(), stat: stat(1) }], 0);
+    t.listed(&[Entry { path: path(), stat: stat(1) }], &[], 0);
     assert_eq!((t.pending(), t.next_look()), (0, None));
-    t.listed(&[Entry { path: path(), stat: stat(2) }], 1_000);
+    t.listed(&[Entry { path: path(), stat: stat(2) }], &[], 1_000);
     assert_eq!(t.pending(), 1);
 }
 
@@ -76,7 +78,7 @@ fn a_file_that_was_withdrawn_and_is_there_again_is_new() {
     let mut t = tracker();
     let w = Outcome::Withdrawn { how: leadline_domain::lifecycle::Withdrawal::Removed };
     t.ended(&path(), &stat(1), &w, ArchiveState::Untouched);
-    t.listed(&[Entry { path: path(), stat: stat(1) }], 0);
+    t.listed(&[Entry { path: path(), stat: stat(1) }], &[], 0);
     assert_eq!(t.pending(), 1);
 }
 
@@ -87,7 +89,7 @@ fn a_file_that_takes_the_name_of_one_under_way_is_new() {
         let mut t = tracker();
         t.opened(&path(), &stat(1), true, 0);
         if by_listing {
-            t.listed(&[Entry { path: path(), stat: other.stat.clone() }], 10);
+            t.listed(&[Entry { path: path(), stat: other.stat.clone() }], &[], 10);
         } else {
             t.touched(path(), 10);
             assert_eq!(t.looked(&path(), Some(&other), 10), Due::Nothing);
@@ -112,27 +114,66 @@ fn a_file_whose_set_begins_anew_is_seen_anew() {
 }
 
 #[test]
+fn a_listing_does_not_close_what_is_to_join_a_new_set() {
+    let mut t = tracker();
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.pending(), 0);
+    t.rejoin(&path(), 0);
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.pending(), 1);
+    assert!(matches!(t.looked(&path(), Some(&look(1, Writer::Absent)), 200), Due::Start(_)));
+    t.closed(&path(), &stat(1));
+    assert_eq!(t.unstarted(), 1, "nor one whose start is under way");
+    t.dealt_with(&Fingerprint { path: path(), stat: stat(1) });
+    assert_eq!((t.unstarted(), t.knows(&path())), (0, true));
+}
+
+#[test]
 fn what_counts_as_starting_has_a_start() {
     let mut t = tracker();
     let (kept, lost) = (SharePath::new("in/kept"), SharePath::new("in/lost"));
     let entries = [&kept, &lost].map(|p| Entry { path: p.clone(), stat: stat(1) });
-    t.listed(&entries, 0);
-    t.listed(&entries, 250);
+    t.listed(&entries, &[], 0);
+    t.listed(&entries, &[], 250);
     assert_eq!(t.take_listed_at_rest(250).len(), 2);
     assert_eq!(t.without_start(&BTreeSet::from([&kept])), 1);
-    t.listed(&entries, 500);
+    t.listed(&entries, &[], 500);
     assert_eq!((t.pending(), t.knows(&kept)), (1, true), "the one without a start is seen anew");
 }
 
 #[test]
 fn what_is_gone_is_forgotten() {
     let mut t = tracker();
-    t.listed(&[Entry { path: path(), stat: stat(1) }], 0);
-    t.listed(&[], 10);
+    t.listed(&[Entry { path: path(), stat: stat(1) }], &[], 0);
+    t.listed(&[], &[], 10);
     assert_eq!(t.pending(), 0);
     t.touched(path(), 20);
     assert_eq!(t.looked(&path(), None, 20), Due::Nothing);
     assert_eq!(t.next_look(), None);
+}
+
+#[test]
+fn what_is_in_a_folder_that_cannot_be_listed_is_not_forgotten() {
+    let (away, below) = ([SharePath::new("in/away")], |n: &str| SharePath::new(format!("in/away/{n}")));
+    let (open, closed, new) = (below("open"), below("closed"), below("new"));
+    let all = [&open, &closed, &new].map(|p| Entry { path: p.clone(), stat: stat(1) });
+    let mut t = tracker();
+    t.opened(&open, &stat(1), true, 0);
+    t.closed(&closed, &stat(1));
+    t.listed(&all, &[], 0);
+    t.listed(&[], &away, 10);
+    assert_eq!([&open, &closed, &new].map(|p| t.knows(p)), [true, true, false]);
+    t.listed(&all, &[], 20);
+    assert_eq!((t.pending(), t.open(9).len()), (1, 1), "only the new one is new");
+}
+
+#[test]
+fn a_file_that_a_listing_lacks_while_its_lifecycle_runs_is_told() {
+    let mut t = tracker();
+    t.opened(&path(), &stat(1), true, 0);
+    t.closed(&SharePath::new("in/closed"), &stat(1));
+    assert_eq!(t.listed(&[], &[], 10), [Fingerprint { path: path(), stat: stat(1) }]);
+    assert!(t.listed(&[], &[], 20).is_empty(), "once");
 }
 
 #[test]

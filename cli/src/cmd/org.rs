@@ -382,6 +382,26 @@ fn watch(w: Option<&WatchStatus>) -> String {
     match w {
         None => "not running, or no worker has it".into(),
         Some(WatchStatus { fault: Some(f), .. }) => format!("waits: {f}; see docs/faults/{}.md", f.code),
-        Some(s) => format!("watching, {} files there, {} pending", s.listed, s.pending),
+        Some(s) => format!("watching, {} files there, {} pending{}", s.listed, s.pending, passed_over(&s.skipped)),
+    }
+}
+
+/// What the last listing passed over: nobody looks for what is not said to be there.
+fn passed_over(skipped: &BTreeMap<String, u64>) -> String {
+    let each: Vec<String> = skipped.iter().map(|(why, n)| format!("{n} {why}")).collect();
+    if each.is_empty() { String::new() } else { format!("; passed over: {}", each.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_said() {
+        let skipped = BTreeMap::from([("Link".to_owned(), 2), ("TemporaryName".to_owned(), 1)]);
+        let status = WatchStatus { listed: 3, skipped, ..WatchStatus::default() };
+        assert_eq!(watch(Some(&status)), "watching, 3 files there, 0 pending; passed over: 2 Link, 1 TemporaryName");
+        let plain = WatchStatus { listed: 3, ..WatchStatus::default() };
+        assert_eq!(watch(Some(&plain)), "watching, 3 files there, 0 pending");
     }
 }

@@ -46,3 +46,4 @@ mod signals;
 mod steps;
 mod upload_page;
 mod uploads;
+mod watches;

@@ -191,7 +191,7 @@ async fn every_step_of_a_batch() {
                 let left_id = ids::lifecycle(&intake.org, &share_id(), &intake.file_key());
                 let outcome = match item {
                     BatchItem::Done(r) => r.lifecycle.outcome.clone(),
-                    BatchItem::Left { workflow_id } => {
+                    BatchItem::Left { workflow_id, .. } => {
                         assert_eq!(*workflow_id, left_id);
                         rig.ended(&left_id, LIMIT).await.lifecycle.outcome
                     }

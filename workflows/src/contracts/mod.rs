@@ -254,7 +254,7 @@ pub struct WatchStatus {
     pub listed: u64,
     /// Names passed over at the last full listing, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Files it keeps an eye on that have no lifecycle yet.
+    /// Files it keeps an eye on that have no lifecycle yet, those included whose start is under way.
     pub pending: u64,
     /// Lifecycles it started.
     pub lifecycles: u64,

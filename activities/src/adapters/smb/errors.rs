@@ -50,8 +50,8 @@ pub(super) fn fault(doing: Doing, e: &Error) -> Fault {
 fn code(doing: Doing, e: &Error) -> FaultCode {
     match e.status() {
         Some(NtStatus::BAD_NETWORK_NAME) => return FaultCode::ShareMissing,
-        // The folder that a watch holds is being removed.
-        Some(NtStatus::DELETE_PENDING | status::NOTIFY_CLEANUP) if doing == Doing::Watch => {
+        // The folder that a watch holds, or that is to be listed, is being removed.
+        Some(NtStatus::DELETE_PENDING | status::NOTIFY_CLEANUP) if matches!(doing, Doing::Watch | Doing::List) => {
             return FaultCode::ShareFolderMissing;
         }
         // A link was put in the place of a file: the file that was meant is not there.
@@ -138,6 +138,7 @@ mod tests {
             (Doing::Look, status::STOPPED_ON_SYMLINK, FaultCode::ShareFileGone),
             (Doing::Look, NtStatus::DELETE_PENDING, FaultCode::ShareFileGone),
             (Doing::Watch, NtStatus::DELETE_PENDING, FaultCode::ShareFolderMissing),
+            (Doing::List, NtStatus::DELETE_PENDING, FaultCode::ShareFolderMissing),
             (Doing::MakeFolder, NtStatus::NOT_A_DIRECTORY, FaultCode::ShareNameTaken),
             (Doing::MakeFolder, status::DISK_QUOTA_EXCEEDED, FaultCode::ShareFull),
         ] {

@@ -4,7 +4,7 @@ use super::connection::Link;
 use super::names::skip;
 use super::odd::{self, Entries};
 use crate::ports::share::{Entry, Listing, Skipped};
-use leadline_domain::{FileStat, SharePath};
+use leadline_domain::{FaultCode, FileStat, SharePath};
 use smb2::client::ListOptions;
 use smb2::{DirectoryEntry, ErrorKind, Result};
 use std::sync::Arc;
@@ -24,6 +24,14 @@ impl Folder {
     pub(super) fn top(path: SharePath) -> Self {
         Self { path, above: Arc::default() }
     }
+}
+
+/// Whether a fault says something of the one folder that was to be listed, and nothing of the share: no right to it, a link
+/// or an impossible name in its place, a program that shares it with nobody, a status that says nothing. A connection that
+/// was lost has another code.
+pub(super) fn concerns_it_alone(code: FaultCode) -> bool {
+    use FaultCode::{ShareAccessDenied, ShareFileGone, ShareFileLocked, ShareProtocol};
+    matches!(code, ShareAccessDenied | ShareFileGone | ShareFileLocked | ShareProtocol)
 }
 
 /// What one folder holds: files go into `out`, folders to go on with come back.
@@ -88,6 +96,24 @@ mod tests {
         let mut e = DirectoryEntry::default();
         (e.name, e.index_number, e.is_directory) = (name.to_owned(), Some(number), is_directory);
         e
+    }
+
+    #[test]
+    fn a_status_about_one_folder_does_not_end_the_listing() {
+        use crate::adapters::smb::errors::{Doing, fault};
+        use smb2::types::Command;
+        use smb2::types::status::NtStatus;
+        let alone = |status| {
+            let e = smb2::Error::Protocol { status, command: Command::Create };
+            concerns_it_alone(fault(Doing::List, &e).code)
+        };
+        for s in [NtStatus::ACCESS_DENIED, NtStatus::SHARING_VIOLATION, NtStatus(0x8000_002D), NtStatus(0xC000_00E5)] {
+            assert!(alone(s), "{s:?}");
+        }
+        for s in [NtStatus::USER_SESSION_DELETED, NtStatus::NETWORK_NAME_DELETED, NtStatus::BAD_NETWORK_NAME] {
+            assert!(!alone(s), "{s:?}");
+        }
+        assert!(!concerns_it_alone(fault(Doing::List, &smb2::Error::Timeout).code));
     }
 
     #[test]

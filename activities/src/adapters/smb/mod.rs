@@ -121,8 +121,10 @@ impl Share for SmbShare {
                 Some((f, Ok(entries))) => waiting.extend(list::sort(&f, &entries, except, &mut out)),
                 // A folder below may have gone meanwhile; the watched one must be there.
                 Some((f, Err(e))) if e.code == FaultCode::ShareFolderMissing && f.path != *folder => {}
-                Some((f, Err(e))) if e.code == FaultCode::ShareAccessDenied && f.path != *folder => {
+                Some((f, Err(e))) if list::concerns_it_alone(e.code) && f.path != *folder => {
+                    tracing::debug!(fault = %e, "a folder below cannot be listed");
                     *out.skipped.entry(Skipped::Denied).or_insert(0) += 1;
+                    out.unlisted.push(f.path);
                 }
                 Some((_, Err(e))) => return Err(e),
             }
