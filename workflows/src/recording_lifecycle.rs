@@ -122,9 +122,9 @@ fn archive_input(intake: &Intake, l: &Lifecycle) -> ArchiveInput {
     }
 }
 
-/// Ends the workflow task, so that what was done so far is in the history before a clinic's copy is moved. Without that a
-/// worker that dies after the move would leave the next one to begin anew, find no file, and call a delivered recording
-/// withdrawn.
+/// Ends the workflow task, so that what was done so far is in the history before something is done that cannot be done
+/// again from the beginning: before a clinic's copy is moved, say. Without that a worker that dies after the move would
+/// leave the next one to begin anew, find no file, and call a delivered recording withdrawn.
 pub(crate) async fn record_so_far<W: 'static>(ctx: &WorkflowContext<W>) {
     ctx.timer(Duration::from_millis(1)).await;
 }

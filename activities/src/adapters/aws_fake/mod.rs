@@ -32,6 +32,8 @@ pub enum Planned {
     Pass,
     /// Let something else happen first, then do it: what devices do in the middle of a step.
     Meanwhile(Arc<dyn Fn() + Send + Sync>),
+    /// Do nothing and never answer: whoever asks is killed in the middle of it. Sends to a queue only.
+    Hang(Arc<dyn Fn() + Send + Sync>),
 }
 
 impl std::fmt::Debug for Planned {
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Planned {
             Self::FailAfter(fault) => write!(f, "FailAfter({fault:?})"),
             Self::Pass => f.write_str("Pass"),
             Self::Meanwhile(_) => f.write_str("Meanwhile"),
+            Self::Hang(_) => f.write_str("Hang"),
         }
     }
 }
@@ -68,11 +71,21 @@ impl FaultPlan {
         lock(&self.0).values().map(VecDeque::len).sum()
     }
 
+    /// Comes back unless the next call of `method` hangs.
+    pub(crate) async fn answers(&self, method: &'static str) {
+        let hangs = |plan: &mut VecDeque<Planned>| plan.pop_front_if(|p| matches!(p, Planned::Hang(_)));
+        let hangs = lock(&self.0).get_mut(method).and_then(hangs);
+        if let Some(Planned::Hang(reached)) = hangs {
+            reached();
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// `Err`: fail at once. `Ok(Some)`: fail afterwards.
     pub(crate) fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
         let next = lock(&self.0).get_mut(method).and_then(VecDeque::pop_front);
         match next {
-            Some(Planned::Meanwhile(what)) => {
+            Some(Planned::Meanwhile(what) | Planned::Hang(what)) => {
                 what();
                 Ok(None)
             }
