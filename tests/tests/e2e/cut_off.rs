@@ -5,7 +5,7 @@ use futures::future::join_all;
 use leadline_activities::adapters::aws_fake::Planned;
 use leadline_domain::lifecycle::{ArchiveState, Outcome};
 use leadline_domain::set::{Member, MemberRole, SetKind, SetSpec};
-use leadline_domain::{ArchiveRule, SettleRule};
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, SettleRule};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::recording;
 use leadline_tests::harness::temporal::Temporal;
@@ -14,6 +14,7 @@ use leadline_workflows::SetLifecycle;
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::set_lifecycle::SetInput;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Told when the worker is about to send; it never does.
@@ -89,4 +90,72 @@ async fn what_was_claimed_is_announced_whatever_became_of_the_files() {
         assert!(matches!(l.outcome, Some(Outcome::Delivered { .. })), "{:?}", l.outcome);
         assert_eq!(l.archive, ArchiveState::Moved);
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    Rename,
+    Delete,
+    Rewrite,
+}
+
+/// The claim of a large file took effect, and the attempt that made it ended before it told; before the next one looks, the
+/// device moves the file, takes it away, or writes its next recording over it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_whose_claim_was_not_told_is_delivered_whatever_became_of_it() {
+    const PATH: &str = "in/a.dcm";
+    const LIMIT: Duration = Duration::from_secs(60);
+    let dir = tempfile::tempdir().expect("folder");
+    let temporal = Temporal::start(dir.path());
+    let archive = ArchiveRule::Move { folder: "_archive".into() };
+    let lost = || Fault::new(FaultCode::StoreUnreachable, "planned");
+    // The answer to the claim itself is lost, or what comes after it fails.
+    let faults = [("promote", Planned::FailAfter(lost())), ("put_once", Planned::Fail(lost()))];
+    let cases: Vec<_> = faults
+        .into_iter()
+        .flat_map(|f| [Act::Rename, Act::Delete, Act::Rewrite].map(|act| (f.clone(), act)))
+        .enumerate()
+        .map(|(n, (f, act))| (format!("org-{n}"), f, act))
+        .collect();
+    let orgs: Vec<&str> = cases.iter().map(|c| c.0.as_str()).collect();
+    let rig = Rig::start(&temporal.address(), "untold", &orgs, &archive, 16 << 10).await;
+    join_all(cases.iter().enumerate().map(|(n, (org, (method, fault), act))| {
+        let rig = &rig;
+        async move {
+            let (lane, case) = (rig.lane(org), format!("{act:?} after {method}"));
+            let [bytes, next] = [0, 1].map(|v| recording(SynthFormat::Dicom, 2 * n as u64 + v));
+            lane.share.put(PATH, &bytes);
+            let intake = lane.intake(PATH).await;
+            let (share, act) = (Arc::downgrade(&lane.share), *act);
+            let meanwhile = move || {
+                let share = share.upgrade().expect("it is used");
+                match act {
+                    Act::Rename => share.replace(PATH, "in/sent.dcm"),
+                    Act::Delete => share.delete(PATH),
+                    Act::Rewrite => share.put(PATH, &next),
+                }
+            };
+            // One look to examine, two around the reading, then that of the repeat.
+            (0..3).for_each(|_| lane.share.faults.plan("observe", Planned::Pass));
+            lane.share.faults.plan("observe", Planned::Meanwhile(Arc::new(meanwhile)));
+            lane.store.faults.plan(method, fault.clone());
+            let id = rig.begin(&intake).await;
+            let report = rig.ended(&id, LIMIT).await;
+            assert_eq!(lane.store.faults.left() + lane.share.faults.left(), 0, "{case}: it did not happen");
+            assert!(matches!(report.outcome(), Some(Outcome::Delivered { .. })), "{case}: {:?}", report.outcome());
+            let left = if act == Act::Rewrite { ArchiveState::Changed } else { ArchiveState::Gone };
+            assert_eq!(report.lifecycle.archive, left, "{case}");
+            if act == Act::Rename {
+                let copy = rig.begin(&lane.intake("in/sent.dcm").await).await;
+                let copy = rig.ended(&copy, LIMIT).await;
+                assert!(matches!(copy.outcome(), Some(Outcome::Duplicate { .. })), "{case}: {:?}", copy.outcome());
+            }
+            let sent = lane.ingest.accepted();
+            assert_eq!(sent.len(), 1, "{case}: messages");
+            assert!(sent[0].body.contains(&Digest::of(&bytes).to_hex()), "{case}: another recording's message");
+            assert_eq!(lane.store.recordings().len(), 1, "{case}: objects");
+            assert!(lane.store.open_uploads() == 0 && lane.store.staged().is_empty(), "{case}: left in the store");
+        }
+    }))
+    .await;
 }

@@ -120,6 +120,7 @@ struct Bucket {
     before: BTreeMap<(String, String), Object>,
     quarantined: BTreeMap<String, Object>,
     once: BTreeMap<(Once, String), (String, Bytes)>,
+    notes: BTreeMap<String, String>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
     /// Pieces that are copied of a staged object, of a copy that was cut off.
@@ -384,6 +385,17 @@ impl OrgStore for FakeStore {
             b.unstage(name);
             Ok(put)
         })
+    }
+
+    async fn note_claim(&self, claim: &str, note: &str) -> Result<(), Fault> {
+        self.call("note_claim", |b| {
+            b.notes.insert(claim.to_owned(), note.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn noted_claim(&self, claim: &str) -> Result<Option<String>, Fault> {
+        self.call("noted_claim", |b| Ok(b.notes.get(claim).cloned()))
     }
 
     async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault> {
