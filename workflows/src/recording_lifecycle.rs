@@ -58,7 +58,13 @@ impl RecordingLifecycle {
         ctx.state_mut(|s| s.intake.resume = None);
         let mut recorded = false;
         loop {
-            let command = l.step(&intake, event, now_ms(ctx));
+            let command = match l.step(&intake, event, now_ms(ctx)) {
+                // One that waited on here, before this was an end, goes on waiting until its next history.
+                Command::Wait { .. } if l.unread_for_good(&intake, now_ms(ctx)) && ctx.patched("unread-ends") => {
+                    l.give_up(&intake, FaultCode::FileStalled)
+                }
+                command => command,
+            };
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
             event = match command {
                 Command::Finish => return Ok(FileReport { intake, lifecycle: l }),
