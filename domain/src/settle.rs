@@ -124,6 +124,8 @@ pub enum WaitReason {
     Quiet,
     /// It was seen once only, or changed a moment ago.
     Fresh,
+    /// Nobody writes to it, and yet its content was not read.
+    Unread,
 }
 
 impl WaitReason {
@@ -138,6 +140,7 @@ impl WaitReason {
             Self::Empty => "the file has no bytes yet",
             Self::Quiet => "the content cannot tell whether it is complete; the quiet period runs",
             Self::Fresh => "the file changed a moment ago",
+            Self::Unread => "the server does not give out all of the content, although nobody writes to it",
         }
     }
 }
@@ -194,7 +197,9 @@ pub fn decide(rule: &SettleRule, seen: &Looked<'_>) -> Settling {
         return wait_or(rule.weak_quiet_ms, WaitReason::Empty, Settling::Quarantine(FaultCode::FileEmpty));
     }
     let Some(structure) = seen.structure else {
-        return Settling::Wait { ms: LOOK_MIN_MS, why: WaitReason::Fresh };
+        // A writer came in between, and the next look tells; or it stays so, and then nothing is gained by haste. When it
+        // has lasted for too long the lifecycle says (`Lifecycle::unread_for_good`).
+        return Settling::Wait { ms: next_look(quiet, seen.age_ms, u64::MAX), why: WaitReason::Unread };
     };
     let verdict = match structure.verdict {
         StructureVerdict::Complete => {
@@ -334,6 +339,15 @@ mod tests {
         let c = structure(StructureVerdict::Complete);
         let whole = Looked { age_ms: 86_400_000, looks: 1, ..seen(0, Writer::Absent, Some(&c)) };
         assert_eq!(decide(&rule, &whole), Settling::Wait { ms: 200, why: WaitReason::Fresh });
+    }
+
+    /// A server that goes on giving out less than all must not be asked four times a second for ever.
+    #[test]
+    fn content_that_is_not_read_is_looked_at_more_and_more_rarely() {
+        let waits = [0, 2_000, 60_000, 3_600_000]
+            .map(|quiet| decide(&SettleRule::default(), &seen(quiet, Writer::Absent, None)));
+        let unread = |ms| Settling::Wait { ms, why: WaitReason::Unread };
+        assert_eq!(waits, [250, 1_000, 30_000, LOOK_MAX_MS].map(unread));
     }
 
     proptest! {

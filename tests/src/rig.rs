@@ -67,8 +67,14 @@ pub struct Rig {
     /// What the processor reported, by organization.
     pub reports: Arc<FakeOutcomeStores>,
     hindered: Arc<Mutex<VecDeque<Fault>>>,
-    stop: Option<Box<dyn Fn() + Send + Sync>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    worker: Option<Working>,
+}
+
+/// The worker, on a thread of its own.
+struct Working {
+    stop: Box<dyn Fn() + Send + Sync>,
+    kill: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 /// When reports of the processor are due in a rig: after an hour, for a year.
@@ -203,12 +209,27 @@ impl Rig {
             secrets: Arc::new(Nothing),
             cache: ContentCache::new(64 << 20),
         });
-        let (engine, theirs) = (Engine::new(client.clone()), client);
-        let (told, tell) = tokio::sync::oneshot::channel::<Box<dyn Fn() + Send + Sync>>();
-        let own = Arc::clone(&deps);
-        let thread = std::thread::spawn(move || run(theirs, &own, told));
-        let stop = Some(tell.await.expect("the worker starts"));
-        Self { lanes, engine, queue, deps, alarms, reports, hindered, stop, thread: Some(thread) }
+        let worker = Some(work(client.clone(), &deps).await);
+        Self { lanes, engine: Engine::new(client), queue, deps, alarms, reports, hindered, worker }
+    }
+
+    /// Kills the worker in the middle of whatever it does, of which Temporal is told nothing. A thread of the SDK says
+    /// that it has nobody to talk to any more.
+    ///
+    /// # Panics
+    /// When it was killed already.
+    pub fn kill(&mut self) {
+        let worker = self.worker.take().expect("a worker");
+        let _ = worker.kill.send(());
+        let _ = worker.thread.join();
+    }
+
+    /// Another worker in place of one that was killed, with a client of its own: that of the first counts it as running.
+    ///
+    /// # Panics
+    /// When Temporal does not take it.
+    pub async fn restart(&mut self, temporal: &str) {
+        self.worker = Some(work(connect(temporal).await, &self.deps).await);
     }
 
     /// Starts the lifecycle of a file.
@@ -249,11 +270,9 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            stop();
-        }
-        if let Some(t) = self.thread.take() {
-            let _ = t.join();
+        if let Some(worker) = self.worker.take() {
+            (worker.stop)();
+            let _ = worker.thread.join();
         }
     }
 }
@@ -283,7 +302,20 @@ impl Lane {
     }
 }
 
-fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<dyn Fn() + Send + Sync>>) {
+async fn work(client: Client, deps: &Arc<Deps>) -> Working {
+    let (told, tell) = tokio::sync::oneshot::channel();
+    let (kill, killed) = tokio::sync::oneshot::channel();
+    let deps = Arc::clone(deps);
+    let thread = std::thread::spawn(move || run(client, &deps, told, killed));
+    Working { stop: tell.await.expect("the worker starts"), kill, thread }
+}
+
+fn run(
+    client: Client,
+    deps: &Arc<Deps>,
+    told: tokio::sync::oneshot::Sender<Box<dyn Fn() + Send + Sync>>,
+    killed: tokio::sync::oneshot::Receiver<()>,
+) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio.block_on(async {
         let options = RuntimeOptions::builder().build().expect("options");
@@ -291,7 +323,10 @@ fn run(client: Client, deps: &Arc<Deps>, told: tokio::sync::oneshot::Sender<Box<
         let group = WorkerGroup::main();
         let mut w = worker(&runtime, client, deps, &group, Capacity::default()).expect("a worker");
         let _ = told.send(Box::new(w.shutdown_handle()));
-        w.run().await.expect("the worker runs");
+        tokio::select! {
+            ended = w.run() => ended.expect("the worker runs"),
+            Ok(()) = killed => {}
+        }
     });
 }
 

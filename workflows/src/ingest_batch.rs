@@ -103,6 +103,13 @@ impl IngestBatch {
             .collect();
         ctx.state_mut(|s| s.items = lanes.iter().map(Lane::item).collect());
 
+        // What the looks found is in the history before the first claim is made. Else a worker that dies between a claim
+        // and its message would leave the next one to begin with the look: at files that were renamed or touched meanwhile,
+        // whose claims it would not know as its own. A batch that began before this keeps its way.
+        if ctx.patched("batch-claim") {
+            advance(ctx, &mut lanes, |c| matches!(c, Command::Examine)).await;
+            record_so_far(ctx).await;
+        }
         advance(ctx, &mut lanes, |c| matches!(c, Command::Examine | Command::Store { large: false })).await;
         send(ctx, &mut lanes).await;
         record_so_far(ctx).await;

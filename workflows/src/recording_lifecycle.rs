@@ -58,7 +58,13 @@ impl RecordingLifecycle {
         ctx.state_mut(|s| s.intake.resume = None);
         let mut recorded = false;
         loop {
-            let command = l.step(&intake, event, now_ms(ctx));
+            let command = match l.step(&intake, event, now_ms(ctx)) {
+                // One that waited on here, before this was an end, goes on waiting until its next history.
+                Command::Wait { .. } if l.unread_for_good(&intake, now_ms(ctx)) && ctx.patched("unread-ends") => {
+                    l.give_up(&intake, FaultCode::FileStalled)
+                }
+                command => command,
+            };
             ctx.state_mut(|s| s.lifecycle = Some(l.clone()));
             event = match command {
                 Command::Finish => return Ok(FileReport { intake, lifecycle: l }),
@@ -122,9 +128,9 @@ fn archive_input(intake: &Intake, l: &Lifecycle) -> ArchiveInput {
     }
 }
 
-/// Ends the workflow task, so that what was done so far is in the history before a clinic's copy is moved. Without that a
-/// worker that dies after the move would leave the next one to begin anew, find no file, and call a delivered recording
-/// withdrawn.
+/// Ends the workflow task, so that what was done so far is in the history before something is done that cannot be done
+/// again from the beginning: before a clinic's copy is moved, say. Without that a worker that dies after the move would
+/// leave the next one to begin anew, find no file, and call a delivered recording withdrawn.
 pub(crate) async fn record_so_far<W: 'static>(ctx: &WorkflowContext<W>) {
     ctx.timer(Duration::from_millis(1)).await;
 }

@@ -370,6 +370,12 @@ impl Set {
     }
 
     async fn several(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<()> {
+        // The claim follows from the versions of the members. Were it made before the history has them, a worker that dies
+        // after it would leave the next one to look again, find a member touched meanwhile, and take the claim for that of
+        // another set. One that had come to this point before keeps its way.
+        if ctx.patched("set-claim") {
+            record_so_far(ctx).await;
+        }
         let (objects, claim) = self.lanes.objects();
         let (base, trace) = self.judged.as_ref().map_or((None, None), |j| (j.base.clone(), j.trace.clone()));
         let manifest = Manifest::new(input.spec.kind, base, &objects);

@@ -31,8 +31,9 @@ pub(super) async fn examine(deps: &Deps, file: &FileRef) -> Result<Examination, 
     let bytes = match share.read(path, look.stat.size).await {
         Ok(b) => b,
         Err(f) if f.code == FaultCode::ShareFileGone => return Ok(Examination::Gone),
-        // It grew past the limit, or a writer came in between: the next look tells.
-        Err(f) if matches!(f.code, FaultCode::ShareFileChanged | FaultCode::ShareFileLocked) => return Ok(unread),
+        // It grew past the limit: the next look tells. One that nobody writes to and that is locked all the same is a fault:
+        // a program may keep a part of it locked for days.
+        Err(f) if f.code == FaultCode::ShareFileChanged => return Ok(unread),
         Err(f) => return Err(f),
     };
     if bytes.len() as u64 != look.stat.size {

@@ -1,18 +1,18 @@
 //! Stores a large file: parts to `staging/`, digest and structural check on the way, then a server-side copy to the
 //! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
 
-use super::store::{Check, agrees, check, declared, identify, meta, observe, other_bytes, outcome};
+use super::store::{Check, agrees, check, declared, identify, in_set, meta, observe, other_bytes, outcome};
 use super::version_key;
 use crate::deps::Deps;
 use crate::inspect::Streaming;
 use crate::ports::content::Digesting;
 use crate::ports::share::FileReader;
-use crate::ports::store::{OrgStore, Part, Upload};
+use crate::ports::store::{OrgStore, Part, Put, Upload};
 use bytes::{Bytes, BytesMut};
 use leadline_domain::lifecycle::StoreOutcome;
-use leadline_domain::{Fault, FaultCode, Ingress, StagedAt};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress, StagedAt, Structure};
 use leadline_workflows::contracts::StoreInput;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,11 +60,15 @@ async fn attempt(
     let share = deps.share(&file.org, &file.share).await?;
     match check(file, observe(share.as_ref(), file).await?.as_ref()) {
         Check::Same => {}
-        Check::Gone => return Ok(StoreOutcome::Gone),
-        Check::Changed(look) => return Ok(StoreOutcome::Changed { look }),
+        Check::Gone => return settled_before(deps, store.as_ref(), input, StoreOutcome::Gone).await,
+        Check::Changed(look) => {
+            return settled_before(deps, store.as_ref(), input, StoreOutcome::Changed { look }).await;
+        }
     }
     let mut reader = match share.open(&file.fingerprint.path, 0).await {
-        Err(f) if f.code == FaultCode::ShareFileGone => return Ok(StoreOutcome::Gone),
+        Err(f) if f.code == FaultCode::ShareFileGone => {
+            return settled_before(deps, store.as_ref(), input, StoreOutcome::Gone).await;
+        }
         r => r?,
     };
     if Ingress::of_share(&file.share) != Ingress::Smb {
@@ -109,12 +113,58 @@ async fn attempt(
     };
     if let Some(outcome) = given_up {
         store.abort_upload(&upload).await?;
-        return Ok(outcome);
+        return match outcome {
+            StoreOutcome::Incomplete { .. } => Ok(outcome),
+            outcome => settled_before(deps, store.as_ref(), input, outcome).await,
+        };
     }
     store.complete_upload(&upload, &parts).await?;
+    if !in_set(input) {
+        note(store.as_ref(), claim.as_str(), content.digest, &structure).await?;
+    }
     let meta = meta(input, claim.as_str(), &structure);
     let put = store.promote(&upload.name, &content, &meta).await?;
     identify(deps, store.as_ref(), input, outcome(put, input, content.digest, size, structure)?).await
+}
+
+/// What a claim is about to be. Only whoever read all of the file knows it, and its attempt may end before it tells.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    digest: Digest,
+    structure: Structure,
+}
+
+async fn note(store: &dyn OrgStore, claim: &str, digest: Digest, structure: &Structure) -> Result<(), Fault> {
+    let noted = Noted { digest, structure: structure.clone() };
+    let text = serde_json::to_string(&noted).map_err(|e| Fault::new(FaultCode::BugInvariant, e.to_string()))?;
+    store.note_claim(claim, &text).await
+}
+
+/// The file is not any more what was settled. If an earlier attempt had claimed what it was, and its answer was lost, the
+/// claim stands: that content was complete, and the file under its new name would be taken for a duplicate of it.
+async fn settled_before(
+    deps: &Deps,
+    store: &dyn OrgStore,
+    input: &StoreInput,
+    otherwise: StoreOutcome,
+) -> Result<StoreOutcome, Fault> {
+    // An object of a set makes no claim, and what was received stays in staging until its message is sent.
+    if in_set(input) || Ingress::of_share(&input.file.share) != Ingress::Smb {
+        return Ok(otherwise);
+    }
+    let own = version_key(&input.file);
+    for version in std::iter::once(&own).chain(input.had.iter().rev()) {
+        let text = store.noted_claim(version.as_str()).await?;
+        let Some(Noted { digest, structure }) = text.and_then(|t| serde_json::from_str(&t).ok()) else { continue };
+        if let Some(Put::Exists { claim, size }) = store.head_recording(&digest).await?
+            && claim == version.as_str()
+            && size == input.file.fingerprint.stat.size
+        {
+            let stored = StoreOutcome::Claimed { digest, size, structure, related: Vec::new() };
+            return identify(deps, store, input, stored).await;
+        }
+    }
+    Ok(otherwise)
 }
 
 /// The same for what is in staging already: it is read once, and copied by the store itself. It stays there until the

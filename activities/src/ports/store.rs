@@ -213,6 +213,20 @@ pub trait OrgStore: Staging {
     /// `store.checksum_mismatch` if what is staged is something else; `store.*` and `credential.*`.
     async fn promote(&self, name: &str, content: &Content, meta: &RecordingMeta) -> Result<Put, Fault>;
 
+    /// Notes below `staging/claims/<claim>` what a claim is about to be, in place of an earlier note: who comes after a
+    /// write whose answer was lost, and finds the file gone, knows by it what to look for. It stays until the bucket's rule
+    /// for staging takes it.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn note_claim(&self, claim: &str, note: &str) -> Result<(), Fault>;
+
+    /// What was noted last of a claim, if anything.
+    ///
+    /// # Errors
+    /// `store.*` and `credential.*`.
+    async fn noted_claim(&self, claim: &str) -> Result<Option<String>, Fault>;
+
     /// Writes the marker `seen/<share>/<key>` holding a short text; repeats are harmless. Used for files that stay on a share.
     ///
     /// # Errors

@@ -283,6 +283,15 @@ impl Lifecycle {
         }
     }
 
+    /// Whether its content was not read although nobody writes to it, for as long as a file may stay incomplete. It is for
+    /// a human then: [`Lifecycle::give_up`].
+    #[must_use]
+    pub fn unread_for_good(&self, intake: &Intake, now_ms: i64) -> bool {
+        self.phase == Phase::Waiting { why: WaitReason::Unread }
+            && self.retry.is_none()
+            && self.quiet_ms(Writer::Absent, now_ms) >= intake.settle.stalled_after_ms
+    }
+
     fn format_allowed(&self, intake: &Intake) -> bool {
         intake.formats.is_empty() || self.structure.as_ref().is_some_and(|s| intake.formats.contains(&s.format))
     }

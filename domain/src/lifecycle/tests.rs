@@ -62,6 +62,30 @@ fn begun() -> (Intake, Lifecycle) {
 }
 
 #[test]
+fn content_that_is_never_read_ends_with_a_human() {
+    let (i, mut l) = begun();
+    let day = i64::try_from(i.settle.stalled_after_ms).unwrap();
+    let look = |l: &mut Lifecycle, writer, now| {
+        let look = Observation { stat: stat(100, 1), writer };
+        let next = l.step(&i, Event::Examined(Examination::Seen { look, structure: None, digest: None }), now);
+        assert!(matches!(next, Command::Wait { .. }), "{next:?}");
+        l.unread_for_good(&i, now)
+    };
+    assert!(!look(&mut l, Writer::Absent, 1_000));
+    assert!(!look(&mut l, Writer::Absent, day - 1_000));
+    assert!(look(&mut l, Writer::Absent, day + 1_000));
+    // A fault is waited out by itself; a writer begins the time anew.
+    let lost = Event::Failed(Fault::new(FaultCode::ShareUnreachable, "x"));
+    assert!(matches!(l.step(&i, lost, day + 1_000), Command::Wait { .. }));
+    assert!(!l.unread_for_good(&i, day + 1_000));
+    assert!(!look(&mut l, Writer::Present, day - 10));
+    assert!(!look(&mut l, Writer::Absent, day + 1_000));
+    assert!(look(&mut l, Writer::Absent, 2 * day));
+    assert!(matches!(l.give_up(&i, FaultCode::FileStalled), Command::Record(_)));
+    assert_eq!(l.outcome, Some(Outcome::Quarantined { code: FaultCode::FileStalled }));
+}
+
+#[test]
 fn a_format_that_is_not_allowed_is_quarantined_once_it_is_complete() {
     for (allowed, delivered) in [(vec![], true), (vec!["dicom"], true), (vec!["pdf", "scp"], false)] {
         let i = Intake { formats: allowed.into_iter().map(str::to_owned).collect(), ..intake() };

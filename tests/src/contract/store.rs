@@ -72,6 +72,7 @@ pub async fn all(store: &Store) {
     bad_promotion(store).await;
     promotion_race(store).await;
     markers(store).await;
+    notes(store).await;
 }
 
 /// Stages content as a multipart upload of one or more parts.
@@ -260,6 +261,21 @@ pub async fn markers(store: &Store) {
     let expected = [("key-1", "v1"), ("key-1", "v2"), ("key-2", "v1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(seen, BTreeSet::from(expected));
     assert_eq!(store.list_seen("share-without").await, Ok(vec![]));
+}
+
+/// Of a claim the last note is found, and only by its own name.
+pub async fn notes(store: &Store) {
+    let claim = unique("claim");
+    assert_eq!(store.noted_claim(&claim).await, Ok(None));
+    for note in ["first", "{\"second\":1}"] {
+        store.note_claim(&claim, note).await.expect("noted");
+        assert_eq!(store.noted_claim(&claim).await, Ok(Some(note.to_owned())));
+    }
+    assert_eq!(store.noted_claim(&claim[..claim.len() - 1]).await, Ok(None));
+    assert!(
+        store.head_staged(StagedAt::now(&claim)).await.expect("asked").is_none(),
+        "it is nothing that was received"
+    );
 }
 
 /// A name that no other case uses.

@@ -6,6 +6,7 @@ mod alarms;
 mod aws_contract;
 mod bad_input;
 mod codec_server;
+mod cut_off;
 mod dev;
 mod dicom;
 mod dicom_peers;

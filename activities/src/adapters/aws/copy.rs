@@ -257,7 +257,17 @@ impl S3OrgStore {
 
     /// The upload that was noted for this very copy.
     async fn noted(&self, name: &str, what: &str) -> Result<Option<String>, Fault> {
-        let get = self.org.s3.get_object().bucket(&self.org.bucket).key(note_key(name));
+        let text = self.read_note(&note_key(name)).await?.unwrap_or_default();
+        Ok(text.split_once('\n').filter(|(of, _)| *of == what).map(|(_, id)| id.to_owned()))
+    }
+
+    async fn note(&self, name: &str, what: &str, id: &str) -> Result<(), Fault> {
+        self.write_note(&note_key(name), format!("{what}\n{id}")).await
+    }
+
+    /// A short text below staging, if it is there.
+    pub(super) async fn read_note(&self, key: &str) -> Result<Option<String>, Fault> {
+        let get = self.org.s3.get_object().bucket(&self.org.bucket).key(key);
         let got = match get.send().await {
             Ok(g) => g,
             Err(e) if e.code() == Some("NoSuchKey") => return Ok(None),
@@ -265,13 +275,12 @@ impl S3OrgStore {
         };
         let body = got.body.collect().await;
         let body = body.map_err(|_| Fault::new(FaultCode::StoreUnreachable, "GetObject: the body was cut off"))?;
-        let text = String::from_utf8(body.to_vec()).unwrap_or_default();
-        Ok(text.split_once('\n').filter(|(of, _)| *of == what).map(|(_, id)| id.to_owned()))
+        Ok(Some(String::from_utf8(body.to_vec()).unwrap_or_default()))
     }
 
-    async fn note(&self, name: &str, what: &str, id: &str) -> Result<(), Fault> {
-        let body = ByteStream::from(format!("{what}\n{id}").into_bytes());
-        match self.org.s3.put_object().bucket(&self.org.bucket).key(note_key(name)).body(body).send().await {
+    pub(super) async fn write_note(&self, key: &str, text: String) -> Result<(), Fault> {
+        let body = ByteStream::from(text.into_bytes());
+        match self.org.s3.put_object().bucket(&self.org.bucket).key(key).body(body).send().await {
             Ok(_) => Ok(()),
             Err(e) => Err(self.fail("PutObject", &e).await),
         }

@@ -182,6 +182,14 @@ impl OrgStore for S3OrgStore {
         Ok(put)
     }
 
+    async fn note_claim(&self, claim: &str, note: &str) -> Result<(), Fault> {
+        self.write_note(&format!("staging/claims/{}", plain(claim)?), note.to_owned()).await
+    }
+
+    async fn noted_claim(&self, claim: &str) -> Result<Option<String>, Fault> {
+        self.read_note(&format!("staging/claims/{}", plain(claim)?)).await
+    }
+
     async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault> {
         let key = format!("seen/{}/{}/{}", plain(share)?, plain(key)?, plain(version)?);
         let put = self.org.s3.put_object().bucket(&self.org.bucket).key(key).body(ByteStream::from_static(b""));

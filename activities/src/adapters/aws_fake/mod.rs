@@ -32,6 +32,8 @@ pub enum Planned {
     Pass,
     /// Let something else happen first, then do it: what devices do in the middle of a step.
     Meanwhile(Arc<dyn Fn() + Send + Sync>),
+    /// Do nothing and never answer: whoever asks is killed in the middle of it. Sends to a queue only.
+    Hang(Arc<dyn Fn() + Send + Sync>),
 }
 
 impl std::fmt::Debug for Planned {
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Planned {
             Self::FailAfter(fault) => write!(f, "FailAfter({fault:?})"),
             Self::Pass => f.write_str("Pass"),
             Self::Meanwhile(_) => f.write_str("Meanwhile"),
+            Self::Hang(_) => f.write_str("Hang"),
         }
     }
 }
@@ -68,11 +71,21 @@ impl FaultPlan {
         lock(&self.0).values().map(VecDeque::len).sum()
     }
 
+    /// Comes back unless the next call of `method` hangs.
+    pub(crate) async fn answers(&self, method: &'static str) {
+        let hangs = |plan: &mut VecDeque<Planned>| plan.pop_front_if(|p| matches!(p, Planned::Hang(_)));
+        let hangs = lock(&self.0).get_mut(method).and_then(hangs);
+        if let Some(Planned::Hang(reached)) = hangs {
+            reached();
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// `Err`: fail at once. `Ok(Some)`: fail afterwards.
     pub(crate) fn next(&self, method: &'static str) -> Result<Option<Fault>, Fault> {
         let next = lock(&self.0).get_mut(method).and_then(VecDeque::pop_front);
         match next {
-            Some(Planned::Meanwhile(what)) => {
+            Some(Planned::Meanwhile(what) | Planned::Hang(what)) => {
                 what();
                 Ok(None)
             }
@@ -107,6 +120,7 @@ struct Bucket {
     before: BTreeMap<(String, String), Object>,
     quarantined: BTreeMap<String, Object>,
     once: BTreeMap<(Once, String), (String, Bytes)>,
+    notes: BTreeMap<String, String>,
     uploads: BTreeMap<String, (String, Parts)>,
     seen: BTreeSet<(String, String, String)>,
     /// Pieces that are copied of a staged object, of a copy that was cut off.
@@ -371,6 +385,17 @@ impl OrgStore for FakeStore {
             b.unstage(name);
             Ok(put)
         })
+    }
+
+    async fn note_claim(&self, claim: &str, note: &str) -> Result<(), Fault> {
+        self.call("note_claim", |b| {
+            b.notes.insert(claim.to_owned(), note.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn noted_claim(&self, claim: &str) -> Result<Option<String>, Fault> {
+        self.call("noted_claim", |b| Ok(b.notes.get(claim).cloned()))
     }
 
     async fn put_seen(&self, share: &str, key: &str, version: &str) -> Result<(), Fault> {

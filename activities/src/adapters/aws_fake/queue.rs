@@ -72,6 +72,7 @@ impl Messages {
 #[async_trait]
 impl Queue for FakeQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>> {
+        self.faults.answers("send").await;
         lock(&self.messages).requests += messages.len().div_ceil(10) as u64;
         messages
             .iter()
