@@ -36,6 +36,7 @@ fn a_fourth_environment_needs_a_file_and_if_it_is_production_gates() {
             "us-west.toml",
             "id = \"us-west\"\nname = \"US West\"\nproduction = true\naccount = \"444444444444\"\nregion = \"us-west-2\"\n\
              jurisdictions = [\"us\"]\nalarms.receivers = [{ https = \"https://oncall.example.org\" }]\n\
+             aws.worker_principals = [\"arn:aws:iam::444444444444:role/leadline-host\"]\n\
              temporal = { address = \"t.example.org:7233\", namespace = \"us-west\", tls = {} }\n",
         ));
         let (config, found) = check(&files);
@@ -52,7 +53,7 @@ fn a_new_jurisdiction_needs_data_only() {
     files.push(SourceFile::new(
         "ie.toml",
         "id = \"ie\"\nname = \"IE\"\naccount = \"555555555555\"\nregion = \"eu-west-1\"\njurisdictions = [\"ie\"]\n\
-         alarms.receivers = [{ email = \"a@example.org\" }]\n\
+         alarms.receivers = [{ email = \"a@example.org\" }]\naws.worker_principals = [\"root\"]\n\
          temporal = { address = \"t.example.org:7233\", namespace = \"ie\", tls = {} }\n",
     ));
     assert!(check(&files).0.is_some());
@@ -297,8 +298,12 @@ fn a_key_for_evidence_is_a_key_and_production_has_one() {
 
 #[test]
 fn workers_are_somebody() {
-    let f = |to: &str| with("us.toml", "[queue]", &format!("[aws]\n{to}\n[queue]"));
-    wrong(&f("worker_services = []"), &["aws.worker_services"], "nobody may take");
+    let host = "worker_principals = [\"arn:aws:iam::222222222222:role/leadline-host\"]";
+    let f = |to: &str| with("us.toml", host, to);
+    wrong(&f(""), &["aws.worker_principals"], "nobody may take");
+    wrong(&with("us.toml", &format!("\n{host}"), ""), &["aws.worker_principals"], "nobody may take");
+    // Services hand a role out; they let nobody take it.
+    wrong(&f("worker_services = [\"ec2.amazonaws.com\"]"), &["aws.worker_principals"], "nobody may take");
     wrong(
         &f("worker_principals = [\"arn:aws:iam::999999999999:role/x\"]"),
         &["aws.worker_principals"],
@@ -309,8 +314,12 @@ fn workers_are_somebody() {
         &["aws.worker_principals"],
         "not a principal of",
     );
-    wrong(&f("endpoint_url = \"https://aws.example.org\""), &["aws.endpoint_url"], "AWS itself");
-    wrong(&f("assume_worker_role = false"), &["aws.assume_worker_role"], "rights they were started with");
+    wrong(&f(&format!("{host}\nendpoint_url = \"https://aws.example.org\"")), &["aws.endpoint_url"], "AWS itself");
+    wrong(
+        &f(&format!("{host}\nassume_worker_role = false")),
+        &["aws.assume_worker_role"],
+        "rights they were started with",
+    );
 }
 
 #[test]

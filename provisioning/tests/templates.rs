@@ -49,6 +49,17 @@ fn an_environment_makes_what_it_is_configured_to() {
     assert_eq!((&lock["Mode"], &lock["Days"]), (&"COMPLIANCE".into(), &35.into()));
 }
 
+/// Workers ask for the role themselves, so a principal has to be named: a service would only hand it out.
+#[test]
+fn a_worker_role_that_is_taken_trusts_somebody() {
+    let config = common::config();
+    for (id, env) in config.environments().iter().filter(|(_, e)| e.aws.assume_worker_role) {
+        let t = template::environment(env);
+        let trust = &t["Resources"]["WorkerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"];
+        assert!(trust.as_array().unwrap().iter().any(|s| !s["Principal"]["AWS"].is_null()), "{id}: {trust}");
+    }
+}
+
 #[test]
 fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};

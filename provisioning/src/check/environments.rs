@@ -145,16 +145,17 @@ fn aws(r: &Read<Environment>, findings: &mut Findings) {
             "true",
         );
     }
-    if a.worker_services.is_empty() && a.worker_principals.is_empty() {
+    let own = format!("arn:aws:iam::{}:", r.value.account);
+    // A service hands a role out to what it runs; a process that asks for one itself has to be named.
+    if a.worker_principals.is_empty() && (a.assume_worker_role || a.worker_services.is_empty()) {
         findings.at(
             Error,
             &r.parsed,
-            "aws.worker_services",
+            "aws.worker_principals",
             "nobody may take the worker role",
-            "name a service or a principal",
+            format!("worker_principals = [\"{own}role/<role of the hosts of workers>\"]"),
         );
     }
-    let own = format!("arn:aws:iam::{}:", r.value.account);
     for p in &a.worker_principals {
         if p != "root" && !(p.starts_with(&own) && p.len() > own.len() && !p.contains('*')) {
             findings.at(

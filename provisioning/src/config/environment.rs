@@ -137,11 +137,12 @@ pub struct Aws {
     /// Workers take the environment's worker role before anything else, so that what they were started with (an
     /// instance profile, a developer's keys) gives them no right of its own.
     pub assume_worker_role: bool,
-    /// AWS services that may take the worker role, e.g. `ecs-tasks.amazonaws.com` for workers that run as tasks.
+    /// AWS services that may hand the worker role to what they run, e.g. `ecs-tasks.amazonaws.com`: for hosts that have
+    /// it from the beginning, with `assume_worker_role = false`. It lets no process take the role.
     #[schemars(inner(regex(pattern = "^[a-z0-9.-]+\\.amazonaws\\.com$")))]
     pub worker_services: BTreeSet<String>,
-    /// Roles or users of this account that may take the worker role, as ARNs; `root` stands for the account itself:
-    /// whoever its IAM policies allow.
+    /// Roles or users of this account that may take the worker role, as ARNs: what the hosts of workers and gateways run
+    /// as. `root` stands for the account itself: whoever its IAM policies allow. Needed with `assume_worker_role`.
     pub worker_principals: BTreeSet<String>,
 }
 
@@ -150,7 +151,7 @@ impl Default for Aws {
         Self {
             endpoint_url: None,
             assume_worker_role: true,
-            worker_services: ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"].map(String::from).into(),
+            worker_services: BTreeSet::new(),
             worker_principals: BTreeSet::new(),
         }
     }
