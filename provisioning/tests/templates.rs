@@ -60,6 +60,27 @@ fn a_worker_role_that_is_taken_trusts_somebody() {
     }
 }
 
+/// On a standard queue the time that a message is kept counts from when it was first sent, and goes on counting where dead
+/// letters are: these have to be kept longer than the queue they come from keeps them.
+#[test]
+fn dead_letters_outlast_the_queue_they_come_from() {
+    let config = common::config();
+    let mut seen = 0;
+    for env in config.environments().values() {
+        let t = template::environment(env);
+        let queues = t["Resources"].as_object().unwrap();
+        for (id, q) in queues.iter().filter(|(_, r)| r["Type"] == "AWS::SQS::Queue") {
+            let p = &q["Properties"];
+            let Some(to) = p["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0].as_str() else { continue };
+            let (own, dead) = (&p["MessageRetentionPeriod"], &queues[to]["Properties"]["MessageRetentionPeriod"]);
+            assert_eq!(dead, 14 * 86_400, "{to}");
+            assert!(p["FifoQueue"] == true || own.as_u64() < dead.as_u64(), "{id}: {own} and {dead}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3 * config.environments().len());
+}
+
 #[test]
 fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};
