@@ -95,7 +95,7 @@ pub struct ExecuteInput {
 /// Where a change set stands, as the workflow needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// The resources it touches, as `action type logical-id`; none if there is nothing to change.
+    /// The resources it touches, as `action type logical-id`, or that it touches none; empty if there is nothing to execute.
     pub changes: Vec<String>,
     /// The gates in front of the environment, as the worker's own configuration says them.
     pub gates: Option<Gates>,
