@@ -81,6 +81,22 @@ fn dead_letters_outlast_the_queue_they_come_from() {
     assert_eq!(seen, 3 * config.environments().len());
 }
 
+/// SQS leaves what was received three times out of the age of the oldest message, so an alarm on the age alone is silent
+/// while an entry is taken again and again.
+#[test]
+fn audit_entries_that_are_taken_and_not_written_down_raise_an_alarm() {
+    let config = common::config();
+    let t = template::environment(config.environment(&EnvId::parse("us").unwrap()).unwrap());
+    let alarms = t["Resources"].as_object().unwrap().values().filter(|r| r["Type"] == "AWS::CloudWatch::Alarm");
+    let of_audit: Vec<String> =
+        alarms.map(|r| r["Properties"].to_string()).filter(|p| p.contains("AuditQueue")).collect();
+    let numbers = ["ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"];
+    assert!(of_audit.iter().any(|p| numbers.iter().all(|n| p.contains(n))), "{of_audit:?}");
+    let backlog = &t["Resources"]["AuditBacklogAlarm"]["Properties"];
+    // As long as alarms.audit_age_s says, and never empty meanwhile.
+    assert_eq!((&backlog["EvaluationPeriods"], &backlog["Threshold"]), (&15.into(), &0.into()));
+}
+
 #[test]
 fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};

@@ -239,7 +239,7 @@ pub struct Alarms {
     /// Alarm when the oldest message on the ingest queue is older than this, seconds.
     #[schemars(range(min = 60))]
     pub ingest_age_s: u32,
-    /// Alarm when the oldest entry on the audit queue is older than this, seconds.
+    /// Alarm when the oldest entry on the audit queue is older than this, or the queue was not empty for so long, seconds.
     #[schemars(range(min = 60))]
     pub audit_age_s: u32,
 }
