@@ -123,6 +123,12 @@ fn residency() {
         &["backup.region"],
         "outside of jurisdiction uk",
     );
+    // Histories are kept where Temporal is, as far as its address says.
+    let address = "leadline-uk.a1b2c.tmprl.cloud:7233";
+    for elsewhere in ["us-east-1.aws.api.temporal.io:7233", "AWS-us-east-1.region.tmprl.cloud:7233"] {
+        wrong(&with("uk.toml", address, elsewhere), &["temporal.address"], "region us-east-1 of Temporal Cloud");
+    }
+    assert!(check(&with("uk.toml", address, "eu-west-2.aws.api.temporal.io:7233")).0.is_some());
     wrong(&with("us.toml", "us-west-2", "eu-west-2"), &["backup.region"], "outside of jurisdiction us");
     wrong(
         &with("us.toml", "jurisdictions = [\"us\"]", "jurisdictions = [\"us\", \"fr\"]"),
@@ -141,6 +147,10 @@ fn environments_are_apart() {
     let mut one = with("uk.toml", "namespace = \"leadline-uk.a1b2c\"", "namespace = \"leadline-us.a1b2c\"");
     let uk = one.iter_mut().find(|f| f.path == "uk.toml").unwrap();
     uk.text = uk.text.replace("leadline-uk.a1b2c.tmprl.cloud", "leadline-us.a1b2c.tmprl.cloud");
+    wrong(&one, &["temporal.namespace", "temporal.namespace"], "as well");
+    // However the address is written.
+    let uk = one.iter_mut().find(|f| f.path == "uk.toml").unwrap();
+    uk.text = uk.text.replace("leadline-us.a1b2c.tmprl.cloud", "LEADLINE-us.a1b2c.tmprl.cloud");
     wrong(&one, &["temporal.namespace", "temporal.namespace"], "as well");
 }
 

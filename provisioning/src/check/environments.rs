@@ -10,7 +10,7 @@ use std::net::IpAddr;
 pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
     for r in &folder.environments {
         residency(r, &folder.jurisdictions, findings);
-        temporal(r, findings);
+        super::temporal::check(r, &folder.jurisdictions, findings);
         aws(r, findings);
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
@@ -27,7 +27,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         }
     }
     apart(folder, "account", |e| e.account.clone(), findings);
-    apart(folder, "temporal.namespace", |e| format!("{} at {}", e.temporal.namespace, e.temporal.address), findings);
+    apart(folder, "temporal.namespace", |e| super::temporal::namespace(&e.temporal), findings);
     promotion(folder, findings);
 }
 
@@ -61,7 +61,7 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
         }
         let backup = e.backup.as_ref().map(|b| ("backup.region", b.region.as_str()));
         for (key, region) in [Some(("region", e.region.as_str())), backup].into_iter().flatten() {
-            if (e.production || !e.synthetic_only) && !table.allows(j, region) {
+            if e.bound_by_residency() && !table.allows(j, region) {
                 findings.at(
                     Error,
                     &r.parsed,
@@ -92,23 +92,6 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
             "another region of the jurisdiction, if there is one",
         ),
         _ => {}
-    }
-}
-
-fn temporal(r: &Read<Environment>, findings: &mut Findings) {
-    let t = &r.value.temporal;
-    let host = t.address.rsplit_once(':').map_or(t.address.as_str(), |(h, _)| h);
-    if t.tls.is_none() && !loopback(host) {
-        findings.at(
-            Error,
-            &r.parsed,
-            "temporal.address",
-            "Temporal is reached over a network without TLS",
-            "add [temporal.tls]; plain text is for loopback addresses",
-        );
-    }
-    if t.api_key_secret.is_some() && t.tls.is_none() {
-        findings.at(Error, &r.parsed, "temporal.api_key_secret", "an API key needs TLS", "add [temporal.tls]");
     }
 }
 
@@ -284,7 +267,7 @@ pub(crate) fn unknown_environment(at: &Parsed, key: &str, env: &str, folder: &Fo
 }
 
 /// Whether a host never leaves the machine.
-fn loopback(host: &str) -> bool {
+pub(super) fn loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
 }

@@ -83,6 +83,11 @@ impl Environment {
     pub fn tls_only(&self) -> bool {
         !self.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://"))
     }
+    /// Whether what is kept for it has to be where its jurisdictions allow.
+    #[must_use]
+    pub fn bound_by_residency(&self) -> bool {
+        self.production || !self.synthetic_only
+    }
     /// Names of what it owns.
     #[must_use]
     pub fn scope(&self) -> EnvScope {

@@ -269,7 +269,7 @@ fn residency<'a>(
     env: &Environment,
     of: impl IntoIterator<Item = &'a str>,
 ) -> Option<(Vec<&'a str>, &'a Jurisdictions)> {
-    (env.production || !env.synthetic_only).then(|| (of.into_iter().collect(), config.jurisdictions()))
+    env.bound_by_residency().then(|| (of.into_iter().collect(), config.jurisdictions()))
 }
 
 /// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.
