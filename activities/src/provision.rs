@@ -334,11 +334,23 @@ fn approve(deps: &Deps, input: &ExecuteInput) -> Result<Approval, Fault> {
     if input.apply.plan.deletes.is_some() {
         return Err(Fault::new(FaultCode::StackPlanMismatch, "a plan that deletes is not applied"));
     }
+    asked_here(deps, &input.apply)?;
     let gates = deps.registry.gates();
     if let Some(g) = &gates {
         believe(deps, g, &input.apply)?;
     }
     grant(gates.as_ref(), &input.apply.request(&input.approvers))
+}
+
+/// What was applied is shown to the environment after this one by the digest of what it was made from: that one has to be
+/// what this worker's own files say, not what whoever asked made of it.
+fn asked_here(deps: &Deps, input: &ApplyInput) -> Result<(), Fault> {
+    let Some(org) = &input.plan.org else { return Ok(()) };
+    if input.inputs != deps.plans.inputs(deps.registry.env().env(), org)? {
+        let detail = format!("it is asked for with other files of {org} than this worker has");
+        return Err(Fault::new(FaultCode::StackPlanMismatch, detail));
+    }
+    Ok(())
 }
 
 /// Evidence comes by the hands of whoever asks. It counts only if a worker of the environment it is from signed it, where

@@ -230,6 +230,11 @@ impl EnvScope {
     pub fn dead_letters(&self) -> String {
         format!("leadline-{}-dead-letters", self.env)
     }
+    /// Parameter that registers the configuration.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        format!("/leadline/{}/configuration", self.env)
+    }
     /// Topic that alarms go to.
     #[must_use]
     pub fn alarm_topic(&self) -> String {

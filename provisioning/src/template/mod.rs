@@ -104,6 +104,18 @@ pub fn text(template: &Value) -> String {
     crate::json::pretty(template)
 }
 
+/// Registers what files say, so that a changed file is a changed plan, and the live stack tells by which configuration it was
+/// made. A digest only: hosts, folders and addresses are nobody's business there.
+fn registered(name: String, of: &str, said: &Value, tags: &BTreeMap<String, String>) -> resources::Parameter {
+    resources::Parameter {
+        name,
+        kind: "String",
+        description: format!("SHA-256 of the configuration of {of}"),
+        value: hex::encode(Sha256::digest(crate::json::compact(said))),
+        tags: tags.clone(),
+    }
+}
+
 /// Whether an organization's data is kept, or may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
