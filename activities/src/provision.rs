@@ -479,9 +479,13 @@ async fn probe(deps: &Deps, org: &OrgId) -> Result<Vec<String>, Fault> {
 }
 
 async fn register(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
-    let env = deps.registry.env();
+    let (env, config) = (deps.registry.env(), deps.registry.org(org)?);
     let mut out = Vec::new();
-    for (share, config) in &deps.registry.org(org)?.shares {
+    // One that was only switched off waits for it to be switched on again.
+    for id in deps.registrations.unwatch(engine, org, &config.every_share().cloned().collect()).await? {
+        tracing::info!(watch = id, "ended: its share is in no file any more");
+    }
+    for (share, config) in &config.shares {
         out.push(deps.registrations.watch(engine, &env.task_queue(&config.group), org, share).await?);
     }
     Ok(out)

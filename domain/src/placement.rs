@@ -149,10 +149,15 @@ impl OrgScope {
     pub fn key_alias(&self) -> String {
         format!("alias/leadline-{}-{}", self.env(), self.org)
     }
+    /// What the names of its secrets begin with. An id holds no slash, so no other organization's name begins with it.
+    #[must_use]
+    pub fn secret_prefix(&self) -> String {
+        format!("leadline/{}/{}/share/", self.env(), self.org)
+    }
     /// Name of the secret with the credentials of a share.
     #[must_use]
     pub fn share_secret(&self, share: &ShareId) -> String {
-        format!("leadline/{}/{}/share/{share}", self.env(), self.org)
+        format!("{}{share}", self.secret_prefix())
     }
     /// Parameter that registers the configuration.
     #[must_use]

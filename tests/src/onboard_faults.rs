@@ -199,6 +199,9 @@ impl Registrations for FaultyRegistrations {
     async fn watch(&self, engine: &Engine, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
         self.0.around(org.as_str(), "watch", Registered.watch(engine, queue, org, share)).await
     }
+    async fn unwatch(&self, engine: &Engine, org: &OrgId, keep: &BTreeSet<ShareId>) -> Result<Vec<String>, Fault> {
+        Registered.unwatch(engine, org, keep).await
+    }
     async fn schedule(
         &self,
         engine: &Engine,

@@ -118,7 +118,7 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
     let all =
         || ["recordings", "staging", "seen", "ledger", "identities", "received", "quarantine", "outcomes"].map(object);
     let secrets =
-        format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
+        format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), scope.secret_prefix());
     t.add(
         "RolePolicy",
         &RolePolicy {
@@ -181,10 +181,4 @@ pub(super) fn deletion(stage: Stage, bucket: &str) -> Vec<Statement> {
         )
         .on([Text::sub(format!("${{{bucket}.Arn}}/*"))]),
     ]
-}
-
-/// What the names of an organization's secrets begin with. An id holds no slash, so no other organization's name begins
-/// with it.
-fn secret_prefix(scope: &OrgScope) -> String {
-    format!("leadline/{}/{}/share/", scope.env(), scope.org())
 }
