@@ -97,6 +97,21 @@ fn audit_entries_that_are_taken_and_not_written_down_raise_an_alarm() {
     assert_eq!((&backlog["EvaluationPeriods"], &backlog["Threshold"]), (&15.into(), &0.into()));
 }
 
+/// A stack says by its outputs that it is being deleted: of other organizations' probes nothing can be placed there.
+#[test]
+fn an_opened_stack_says_so() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap();
+    let scope = org.scope(us).unwrap();
+    let says = |t: serde_json::Value| {
+        let names = t["Outputs"].as_object().unwrap().keys().cloned();
+        template::is_opened(&names.map(|n| (n, String::new())).collect())
+    };
+    assert!(says(template::opened(us, &scope, org)));
+    assert!(!says(template::organization(us, &scope, org)));
+}
+
 #[test]
 fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};

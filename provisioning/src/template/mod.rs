@@ -32,6 +32,15 @@ use std::collections::BTreeMap;
 /// look tells of all of them which have to be looked at further.
 pub const DIGEST: &str = "Template";
 
+/// The output of a stack whose data is being deleted.
+const OPENED: &str = "Opened";
+
+/// Whether a stack, by its outputs, was opened for deletion: nothing can be written there any more.
+#[must_use]
+pub fn is_opened(outputs: &BTreeMap<String, String>) -> bool {
+    outputs.contains_key(OPENED)
+}
+
 /// What a template says of itself in that output.
 #[must_use]
 pub fn digest(template: &Value) -> Option<&str> {

@@ -3,7 +3,7 @@
 use super::iam::{Policy, Principal, Statement};
 use super::resources::{Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
-use super::{Builder, Stage, logical, org_bucket, org_key, org_storages, registered, tags};
+use super::{Builder, OPENED, Stage, logical, org_bucket, org_key, org_storages, registered, tags};
 use crate::config::{Environment, Organization, ehr_key_name};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
@@ -62,6 +62,9 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
         );
     }
     configuration(&mut t, scope, org, &tags);
+    if stage == Stage::Open {
+        t.output(OPENED, "Its data is being deleted, and nothing is written any more", "yes");
+    }
     t.finish()
 }
 

@@ -102,7 +102,7 @@ impl Isolation for Hindered {
     fn not_enforced(&self) -> Vec<NotEnforced> {
         vec![]
     }
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+    async fn stacks(&self) -> Result<BTreeMap<String, bool>, Fault> {
         Err(self.next())
     }
     async fn own(&self, _: &OrgScope, _: &Owned) -> Result<Vec<Evidence>, Fault> {
