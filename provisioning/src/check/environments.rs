@@ -76,22 +76,21 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
         let help = "1 day or more; the default is 30";
         findings.at(Error, &r.parsed, "offboarding.retention_days", "production holds nothing back", help);
     }
-    match &e.backup {
-        None if e.production => findings.at(
-            Warning,
-            &r.parsed,
-            "backup",
-            "recordings of production have no second copy",
-            "add [backup] with a region",
-        ),
-        Some(b) if b.region == e.region => findings.at(
+    if e.production {
+        let message = match &e.backup {
+            None => "recordings of production have no second copy",
+            Some(_) => "`[backup]` makes a bucket for copies and copies nothing into it",
+        };
+        findings.at(Warning, &r.parsed, "backup", message, "arrange copies yourself, e.g. with AWS Backup");
+    }
+    if e.backup.as_ref().is_some_and(|b| b.region == e.region) {
+        findings.at(
             Warning,
             &r.parsed,
             "backup.region",
-            "the copies are in the region of the originals and are lost with it",
+            "copies there would be in the region of the originals, and be lost with it",
             "another region of the jurisdiction, if there is one",
-        ),
-        _ => {}
+        );
     }
 }
 

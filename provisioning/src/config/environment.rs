@@ -40,7 +40,7 @@ pub struct Environment {
     /// The queue of audit entries.
     #[serde(default)]
     pub audit_queue: AuditQueue,
-    /// Copies of recordings and ledgers. Nothing is copied without it.
+    /// A bucket for copies of recordings and ledgers. Leadline copies nothing into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
     /// Who is told when something is wrong.
