@@ -149,7 +149,7 @@ impl IsolationProbe {
     }
 }
 
-/// One look for drift. Fails with `drift.found` when something was changed past us.
+/// One look for drift. Fails with `drift.found` when something was changed outside leadline.
 #[workflow]
 pub struct DriftCheck {
     input: DriftInput,

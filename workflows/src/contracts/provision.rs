@@ -26,7 +26,7 @@ pub struct StackPlan {
     pub template: String,
     /// Stack tags.
     pub tags: BTreeMap<String, String>,
-    /// Logical ids of the resources whose settings were changed past us and are to be put back.
+    /// Logical ids of the resources whose settings were changed outside leadline and are to be put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
     /// Logical ids of the resources that are gone and are to be made again.
@@ -123,7 +123,7 @@ impl Provisioning {
     pub fn discard_stack(_: StackPlan) -> Result<String, ActivityError> {
         unimplemented!()
     }
-    /// Makes again what is gone, and puts back the settings that were changed past us, of the resources that the plan
+    /// Makes again what is gone, and puts back the settings that were changed outside leadline, of the resources that the plan
     /// names, to what its template says; looks again. Returns the places. Refuses a plan for which a gate is closed.
     #[activity(name = "restore_settings")]
     pub fn restore_settings(_: ExecuteInput) -> Result<Vec<String>, ActivityError> {
