@@ -29,8 +29,10 @@ from pathlib import Path
 from aws_endpoint.durability import finish_overwrites, make_durable
 from aws_endpoint.templates import (
     patch_access_keys,
+    patch_alarms,
     patch_batch_actions,
     patch_buckets,
+    patch_change_sets,
     patch_copied_parts,
     patch_deduplication,
     patch_drift,
@@ -88,7 +90,9 @@ def main():
     environment(options)
 
     import ministack.app as app
+    import ministack.services.cloudformation.changesets as changesets
     import ministack.services.cloudformation.drift as drift
+    import ministack.services.cloudformation.handlers as handlers
     import ministack.services.cloudformation.provisioners as provisioners
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
@@ -99,6 +103,8 @@ def main():
     patch_refusals(provisioners, iam, kms)
     patch_secrets(provisioners, secretsmanager)
     patch_drift(drift, cloudwatch)
+    patch_alarms(provisioners)
+    patch_change_sets(handlers, changesets)
     patch_access_keys(provisioners, iam)
     patch_batch_actions(iam_actions)
     patch_form_signers(s3, responses)

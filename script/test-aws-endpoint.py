@@ -235,6 +235,37 @@ def test_templates(data):
         refused(e.client("sts", (outputs["AccessKey"], outputs["SecretKey"], None)).get_caller_identity, "InvalidClientTokenId")
 
 
+def test_a_change_set_of_outputs_is_executed(data):
+    """Where nothing but outputs differs, a change set has no changes and can be executed; one that says the same cannot."""
+    with Endpoint() as e:
+        cfn = e.client("cloudformation")
+        template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "q"}}}}
+        e.deploy("s", template)
+        template["Outputs"] = {"Said": {"Value": "anew"}}
+        for status, execution in [("CREATE_COMPLETE", "AVAILABLE"), ("FAILED", "UNAVAILABLE")]:
+            cfn.create_change_set(StackName="s", ChangeSetName=f"to-{execution}", TemplateBody=json.dumps(template))
+            made = cfn.describe_change_set(StackName="s", ChangeSetName=f"to-{execution}")
+            assert (made["Status"], made["ExecutionStatus"], made["Changes"]) == (status, execution, []), made
+            if execution == "AVAILABLE":
+                cfn.execute_change_set(StackName="s", ChangeSetName=made["ChangeSetName"])
+                stack = e.settled("s")
+                assert stack["StackStatus"] == "UPDATE_COMPLETE" and stack["Outputs"][0]["OutputValue"] == "anew", stack
+
+
+def test_an_alarm_on_an_expression_is_made(data):
+    """One with `Metrics`, on the first metric of them."""
+    with Endpoint() as e:
+        counted = {"Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible",
+                   "Dimensions": [{"Name": "QueueName", "Value": "q"}]}
+        alarm = {"AlarmName": "a", "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0, "EvaluationPeriods": 15,
+                 "Metrics": [{"Id": "visible", "MetricStat": {"Metric": counted, "Period": 60, "Stat": "Minimum"}, "ReturnData": False},
+                             {"Id": "waiting", "Expression": "visible + 0", "ReturnData": True}]}
+        stack = e.deploy("s", {"Resources": {"A": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}}})
+        assert stack["StackStatus"] == "CREATE_COMPLETE", stack
+        (made,) = e.client("cloudwatch").describe_alarms(AlarmNames=["a"])["MetricAlarms"]
+        assert (made["MetricName"], made["Statistic"], made["EvaluationPeriods"]) == (counted["MetricName"], "Minimum", 15), made
+
+
 def test_refusals(data):
     """Taken names, bad names, an alias to nothing, and a bucket that is not empty."""
     with Endpoint() as e:

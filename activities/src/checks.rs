@@ -141,13 +141,25 @@ async fn scope(deps: &Deps, org: &OrgId) -> Result<ProbeScope, Fault> {
     let made = deps.isolation.stacks().await?;
     let all = deps.registry.snapshot();
     let others = all.orgs.iter().filter(|(id, _)| *id != org);
-    let (there, not): (Vec<_>, Vec<_>) = others.partition(|(_, c)| made.contains(&c.scope.stack()));
-    let ids = |v: Vec<(&OrgId, _)>| v.into_iter().map(|(id, _)| id.clone()).collect();
-    Ok(ProbeScope { others: ids(there), not_onboarded: ids(not), not_enforced: deps.isolation.not_enforced() })
+    let stacks = others.map(|(id, c)| (id.clone(), made.get(&c.scope.stack()).copied()));
+    Ok(ProbeScope { not_enforced: deps.isolation.not_enforced(), ..sorted(stacks) })
 }
 
-fn owned(c: OrgConfig) -> Owned {
-    Owned { secrets: c.secrets, storages: c.storages }
+/// Which organizations are tried, and which are not made yet: by whether there is a stack of each, and whether it was opened
+/// for deletion. One that is being deleted is tried too, for what of it may still be reached must not be.
+fn sorted(stacks: impl Iterator<Item = (OrgId, Option<bool>)>) -> ProbeScope {
+    let mut scope = ProbeScope { others: vec![], not_onboarded: vec![], leaving: vec![], not_enforced: vec![] };
+    for (id, opened) in stacks {
+        if opened == Some(true) {
+            scope.leaving.push(id.clone());
+        }
+        if opened.is_some() { scope.others.push(id) } else { scope.not_onboarded.push(id) }
+    }
+    scope
+}
+
+fn owned(c: OrgConfig, leaving: bool) -> Owned {
+    Owned { secrets: c.secrets, storages: c.storages, leaving }
 }
 
 /// The buckets that the environment is to have: copies to be fetched, and copies to be kept.
@@ -162,7 +174,7 @@ fn buckets(deps: &Deps) -> Result<Vec<EnvBucket>, Fault> {
 async fn own(deps: &Deps, org: &OrgId) -> Result<Vec<Evidence>, Fault> {
     let config = deps.registry.org(org)?;
     let scope = config.scope.clone();
-    let mut found = deps.isolation.own(&scope, &owned(config)).await?;
+    let mut found = deps.isolation.own(&scope, &owned(config, false)).await?;
     found.extend(deps.isolation.environment(&scope, &deps.registry.env(), &buckets(deps)?).await?);
     Ok(found)
 }
@@ -176,7 +188,7 @@ async fn others(deps: &Deps, input: &ProbeOthers) -> Result<Vec<Evidence>, Fault
             match deps.registry.org(&id) {
                 Ok(c) => {
                     let scope = c.scope.clone();
-                    deps.isolation.other(own, &scope, &owned(c)).await
+                    deps.isolation.other(own, &scope, &owned(c, input.leaving.contains(&id))).await
                 }
                 // It left the configuration between two steps: the next run does not know it.
                 Err(_) => Ok(Vec::new()),
@@ -198,4 +210,18 @@ async fn schedule(deps: &Deps, engine: &Engine, org: Option<&OrgId>) -> Result<V
         made.push(deps.registrations.schedule(engine, &queue, env.env(), org, *check).await?);
     }
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_organization_that_is_being_deleted_is_tried_and_told_apart() {
+        let id = |s: &str| OrgId::parse(s).unwrap();
+        let stacks = [("there", Some(false)), ("opened", Some(true)), ("not-yet", None)];
+        let scope = sorted(stacks.map(|(org, opened)| (id(org), opened)).into_iter());
+        assert_eq!(scope.others, [id("there"), id("opened")]);
+        assert_eq!((scope.leaving, scope.not_onboarded), (vec![id("opened")], vec![id("not-yet")]));
+    }
 }

@@ -8,8 +8,10 @@ use crate::deps::Deps;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::queue::Outgoing;
+use crate::ports::removal::Removal;
 use crate::ports::store::Held;
 use crate::provision::{belongs_here, execute, grant, now_ms, prepare, stack_plan};
+use crate::registry::OrgConfig;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Fault, FaultCode, OrgId, OrgScope};
 use leadline_provisioning::config::ehr_key_name;
@@ -18,6 +20,7 @@ use leadline_workflows::deletion::{
     definitions, deletion_gates, deletion_request,
 };
 use leadline_workflows::offboard::Kept;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
@@ -167,15 +170,7 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
     let mut out = Dismantled::default();
     delete_stack(deps, &scope.stack()).await?;
     out.removed.push(format!("stack {} with role {} and parameter", scope.stack(), scope.role_name()));
-    for share in config.every_share() {
-        deps.removal.secret(scope, share).await?;
-        out.removed.push(format!("secret {}", scope.share_secret(share)));
-    }
-    if let Some(ehr) = ehr_key_name()
-        && deps.removal.secret(scope, &ehr).await?
-    {
-        out.removed.push(format!("secret {}", scope.share_secret(&ehr)));
-    }
+    out.removed.extend(secrets(&*deps.removal, &config).await?.into_iter().map(|name| format!("secret {name}")));
     for storage in &config.storages {
         delete_bucket(deps, scope, *storage).await?;
         out.removed.push(format!("bucket {}", scope.storage_bucket(*storage)));
@@ -203,6 +198,25 @@ async fn dismantle(deps: &Deps, input: &DismantleInput) -> Result<Dismantled, Fa
         why: "each has a time of its own".into(),
     });
     Ok(out)
+}
+
+/// Deletes every secret of an organization: of its shares, of shares that its file named once, of its EHR, of its canaries.
+/// Returns their names. Those of its shares are named whether they were there or not, so that a repeat says the same.
+async fn secrets(removal: &dyn Removal, config: &OrgConfig) -> Result<BTreeSet<String>, Fault> {
+    let scope = &config.scope;
+    let shares: BTreeSet<String> = config.every_share().map(|s| scope.share_secret(s)).collect();
+    // A list of secrets may be a little behind, so what is known is not left to it.
+    let mut all = removal.secrets(scope).await?;
+    all.extend(shares.iter().cloned());
+    all.extend(ehr_key_name().map(|ehr| scope.share_secret(&ehr)));
+    all.extend(Some(config.doors.credentials.clone()).filter(|name| !name.is_empty()));
+    let mut gone = BTreeSet::new();
+    for name in all {
+        if removal.secret(&name).await? || shares.contains(&name) {
+            gone.insert(name);
+        }
+    }
+    Ok(gone)
 }
 
 fn kept(scope: &OrgScope, locked: &Locked) -> Vec<Kept> {
@@ -261,3 +275,7 @@ async fn record(deps: &Deps, certificate: &DeletionCertificate) -> Result<(), Fa
     let message = Outgoing { body, dedup_id: certificate.id.clone(), group_id: certificate.organization.to_string() };
     deps.audit_queue.send_one(message).await
 }
+
+#[cfg(test)]
+#[path = "deletion_tests.rs"]
+mod tests;

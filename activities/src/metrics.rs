@@ -59,7 +59,7 @@ impl Metrics {
     pub fn probed(&self, org: &str, verdict: &'static str, n: u64) {
         *lock(&self.probed).entry((org.to_owned(), verdict)).or_insert(0) += n;
     }
-    /// The last look at a stack found this many settings changed past us.
+    /// The last look at a stack found this many settings changed outside leadline.
     pub fn drift(&self, stack: &str, n: u64) {
         lock(&self.drift).insert(stack.to_owned(), n);
     }

@@ -244,7 +244,7 @@ async fn stopped(watch: &Watch) -> Result<(), Fault> {
 }
 
 /// One that has ended needs telling nothing.
-fn told(r: Result<(), WorkflowInteractionError>) -> Result<(), Fault> {
+pub(crate) fn told(r: Result<(), WorkflowInteractionError>) -> Result<(), Fault> {
     match r {
         Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
         Err(e) => Err(interaction_fault(&e)),

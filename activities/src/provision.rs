@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::faults::ended;
 use crate::heartbeat::{beating, until_cancelled};
 use crate::ports::checks::Planned;
-use crate::ports::stacks::{ChangeSetState, ResourceChange, StackEvent};
+use crate::ports::stacks::{ChangeSetState, ResourceChange, StackEvent, Stacks};
 use leadline_domain::gates::{self, Approval, Gates, Request, SignedEvidence};
 use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_provisioning::plan::{
@@ -73,7 +73,7 @@ impl ProvisioningActivities {
         ctx: ActivityContext,
         plan: StackPlan,
     ) -> Result<String, ActivityError> {
-        ended("discard_stack", beating(&ctx, discard(&self.deps, &plan, &change_set(&plan))).await)
+        ended("discard_stack", beating(&ctx, discard(&*self.deps.stacks, &plan, &change_set(&plan))).await)
     }
 
     /// See the contract.
@@ -227,36 +227,46 @@ pub(crate) async fn prepare(deps: &Deps, plan: &StackPlan) -> Result<Prepared, F
     let template: Value = serde_json::from_str(&plan.template).unwrap_or_default();
     lose_nothing(plan, &unnamed_remakes(&template, &plan.remakes, &plan.allows))?;
     clear_failed_creation(deps, &plan.stack).await?;
-    let changes = computed(deps, plan, &change_set(plan), &plan.template, &plan.allows).await?;
-    Ok(Prepared { changes: changes.iter().map(words).collect(), gates: deps.registry.gates() })
+    let changes = computed(&*deps.stacks, plan, &change_set(plan), &plan.template, &plan.allows).await?;
+    Ok(Prepared { changes: said(changes.as_deref()), gates: deps.registry.gates() })
 }
 
-/// Makes a change set of a plan's stack and waits until it is computed; it is gone again if there is nothing to change, or
-/// if it would lose what is not among `allows`.
+/// A change set in words. One that touches no resource is still one to execute: CloudFormation makes it where only outputs or
+/// attributes of the template differ.
+fn said(changes: Option<&[ResourceChange]>) -> Vec<String> {
+    match changes {
+        None => Vec::new(),
+        Some([]) => vec!["Modify outputs".to_owned()],
+        Some(all) => all.iter().map(words).collect(),
+    }
+}
+
+/// Makes a change set of a plan's stack and waits until it is computed. `None`, and it is gone again, if there is nothing to
+/// change; refused, and gone too, if it would lose what is not among `allows`.
 async fn computed(
-    deps: &Deps,
+    stacks: &dyn Stacks,
     plan: &StackPlan,
     name: &str,
     template: &str,
     allows: &[String],
-) -> Result<Vec<ResourceChange>, Fault> {
-    deps.stacks.create_change_set(&plan.stack, name, template, &plan.tags).await?;
+) -> Result<Option<Vec<ResourceChange>>, Fault> {
+    stacks.create_change_set(&plan.stack, name, template, &plan.tags).await?;
     let deadline = tokio::time::Instant::now() + PREPARE;
     loop {
-        match deps.stacks.change_set(&plan.stack, name).await? {
+        match stacks.change_set(&plan.stack, name).await? {
             ChangeSetState::Ready(changes) => {
                 let refused = lose_nothing(plan, &unnamed_losses(changes.iter().map(announced), allows));
                 if refused.is_err() {
-                    discard(deps, plan, name).await?;
+                    discard(stacks, plan, name).await?;
                 }
-                return refused.map(|()| changes);
+                return refused.map(|()| Some(changes));
             }
             ChangeSetState::Empty => {
-                deps.stacks.discard(&plan.stack, name).await?;
-                return Ok(Vec::new());
+                stacks.discard(&plan.stack, name).await?;
+                return Ok(None);
             }
             ChangeSetState::Failed(reason) => {
-                deps.stacks.discard(&plan.stack, name).await?;
+                stacks.discard(&plan.stack, name).await?;
                 return Err(Fault::new(failed_because(&reason), format!("change set of {}: {reason}", plan.stack)));
             }
             ChangeSetState::Pending if tokio::time::Instant::now() > deadline => {
@@ -296,13 +306,13 @@ fn announced(c: &ResourceChange) -> Announced<'_> {
 }
 
 /// The plan is given up. Its change set is removed, and a stack that is nothing but one in review; what was executed stays.
-async fn discard(deps: &Deps, plan: &StackPlan, name: &str) -> Result<String, Fault> {
-    deps.stacks.discard(&plan.stack, name).await?;
-    match deps.stacks.describe(&plan.stack).await? {
+async fn discard(stacks: &dyn Stacks, plan: &StackPlan, name: &str) -> Result<String, Fault> {
+    stacks.discard(&plan.stack, name).await?;
+    match stacks.describe(&plan.stack).await? {
         Some(s) => Ok(format!("stack {} stays, {}", plan.stack, s.status)),
         None => {
             // One that no change set was ever executed on: for the names it takes it is none, but it is listed.
-            deps.stacks.delete(&plan.stack).await?;
+            stacks.delete(&plan.stack).await?;
             Ok(format!("there is no stack {}", plan.stack))
         }
     }
@@ -324,11 +334,23 @@ fn approve(deps: &Deps, input: &ExecuteInput) -> Result<Approval, Fault> {
     if input.apply.plan.deletes.is_some() {
         return Err(Fault::new(FaultCode::StackPlanMismatch, "a plan that deletes is not applied"));
     }
+    asked_here(deps, &input.apply)?;
     let gates = deps.registry.gates();
     if let Some(g) = &gates {
         believe(deps, g, &input.apply)?;
     }
     grant(gates.as_ref(), &input.apply.request(&input.approvers))
+}
+
+/// What was applied is shown to the environment after this one by the digest of what it was made from: that one has to be
+/// what this worker's own files say, not what whoever asked made of it.
+fn asked_here(deps: &Deps, input: &ApplyInput) -> Result<(), Fault> {
+    let Some(org) = &input.plan.org else { return Ok(()) };
+    if input.inputs != deps.plans.inputs(deps.registry.env().env(), org)? {
+        let detail = format!("it is asked for with other files of {org} than this worker has");
+        return Err(Fault::new(FaultCode::StackPlanMismatch, detail));
+    }
+    Ok(())
 }
 
 /// Evidence comes by the hands of whoever asks. It counts only if a worker of the environment it is from signed it, where
@@ -391,7 +413,7 @@ pub(crate) async fn part_way(
 ) -> Result<(), Fault> {
     let name = format!("{}-{part}", change_set(plan));
     let allows = [&plan.allows, gone].concat();
-    if !computed(deps, plan, &name, template, &allows).await?.is_empty() {
+    if computed(&*deps.stacks, plan, &name, template, &allows).await?.is_some() {
         executed(deps, plan, approval, &name).await?;
     }
     Ok(())
@@ -457,10 +479,18 @@ async fn probe(deps: &Deps, org: &OrgId) -> Result<Vec<String>, Fault> {
 }
 
 async fn register(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
-    let env = deps.registry.env();
+    let (env, config) = (deps.registry.env(), deps.registry.org(org)?);
     let mut out = Vec::new();
-    for (share, config) in &deps.registry.org(org)?.shares {
+    // One that was only switched off waits for it to be switched on again.
+    for id in deps.registrations.unwatch(engine, org, &config.every_share().cloned().collect()).await? {
+        tracing::info!(watch = id, "ended: its share is in no file any more");
+    }
+    for (share, config) in &config.shares {
         out.push(deps.registrations.watch(engine, &env.task_queue(&config.group), org, share).await?);
     }
     Ok(out)
 }
+
+#[cfg(test)]
+#[path = "provision_tests.rs"]
+mod tests;

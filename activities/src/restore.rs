@@ -1,4 +1,4 @@
-//! What was changed past us, put back, and what is gone made again: only what the approved plan names, to what its
+//! What was changed outside leadline, put back, and what is gone made again: only what the approved plan names, to what its
 //! template says.
 
 use crate::deps::Deps;
@@ -105,7 +105,7 @@ async fn put_back(deps: &Deps, template: &Value, id: &str, r: &Physical, names: 
     // S3 takes a lock of objects for a bucket with versions only.
     let (first, then): (Vec<_>, Vec<_>) = settings.into_iter().partition(|s| *s == "versioning");
     for setting in first.into_iter().chain(then) {
-        tracing::warn!(resource = id, setting, "putting back what was changed past us");
+        tracing::warn!(resource = id, setting, "putting back what was changed outside leadline");
         deps.settings.write(r, setting, &wanted[setting]).await?;
     }
     Ok(())

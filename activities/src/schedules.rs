@@ -1,6 +1,7 @@
 //! The schedules of the checks, and the checks that a command asks for.
 
 use crate::engine::{Engine, start_fault, status_fault};
+use crate::offboard::told;
 use crate::ports::registration::{Check, Registrations};
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -9,7 +10,9 @@ use leadline_domain::transfer::{Transfer, TransferReport};
 use leadline_domain::{DriftReport, EnvId, Fault, FaultCode, OrgId, ProbeReport, ShareId};
 use leadline_workflows::checks::DriftInput;
 use leadline_workflows::transfer::TransferInput;
-use leadline_workflows::{CollectEvidence, DriftCheck, IsolationProbe, OutcomeCheck, TransferRecordings, ids};
+use leadline_workflows::{
+    CollectEvidence, DriftCheck, IsolationProbe, OutcomeCheck, ShareWatch, TransferRecordings, ids,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
@@ -20,7 +23,7 @@ use temporalio_client::schedules::{
 use temporalio_client::tonic::Code;
 use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowStartOptions,
+    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::error::IncomingError;
@@ -43,6 +46,12 @@ fn offset(id: &str, every: Duration) -> Duration {
     Duration::from_secs(n % every.as_secs().max(1))
 }
 
+/// The watches of an organization that are of none of these shares.
+fn unnamed(watches: Vec<String>, org: &OrgId, keep: &BTreeSet<ShareId>) -> Vec<String> {
+    let kept: BTreeSet<String> = keep.iter().map(|s| ids::watch(org, s)).collect();
+    watches.into_iter().filter(|w| !kept.contains(w)).collect()
+}
+
 /// Temporal itself.
 pub struct Registered;
 
@@ -53,6 +62,14 @@ impl Registrations for Registered {
     }
     async fn watch(&self, engine: &Engine, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
         engine.start_watch(queue, org, share).await
+    }
+    async fn unwatch(&self, engine: &Engine, org: &OrgId, keep: &BTreeSet<ShareId>) -> Result<Vec<String>, Fault> {
+        let gone = unnamed(engine.running_below(&ids::watches(org)).await?, org, keep);
+        for id in &gone {
+            let watch: WorkflowHandle<Client, ShareWatch> = engine.client().get_workflow_handle(id.as_str());
+            told(watch.signal(ShareWatch::stop, (), WorkflowSignalOptions::default()).await)?;
+        }
+        Ok(gone)
     }
     async fn schedule(
         &self,
@@ -255,6 +272,15 @@ fn now(queue: &str, id: &str) -> WorkflowStartOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_is_ended_when_no_share_of_the_file_is_its() {
+        let (org, ward) = (OrgId::parse("st-mary").unwrap(), ShareId::parse("ward").unwrap());
+        let watches = ["watch/st-mary/clinic", "watch/st-mary/ward"].map(String::from).to_vec();
+        assert_eq!(unnamed(watches.clone(), &org, &BTreeSet::from([ward.clone()])), ["watch/st-mary/clinic"]);
+        assert_eq!(unnamed(watches.clone(), &org, &BTreeSet::new()), watches);
+        assert_eq!(ids::watch(&org, &ward), format!("{}ward", ids::watches(&org)));
+    }
 
     #[test]
     fn schedules_are_spread_over_the_interval() {

@@ -54,6 +54,7 @@ fn a_fourth_environment_touches_files_only() {
     let ie = format!(
         "id = \"ie\"\nname = \"Ireland\"\nproduction = true\naccount = \"444444444444\"\nregion = \"eu-west-1\"\n\
          jurisdictions = [\"ie\"]\nalarms.receivers = [{{ https = \"https://on-call.example.org\" }}]\n\
+         aws.worker_principals = [\"arn:aws:iam::444444444444:role/leadline-host\"]\n\
          temporal = {{ address = \"t.example.org:7233\", namespace = \"ie\", tls = {{}} }}\n\
          backup = {{ region = \"eu-west-1\" }}\n[cdn]\ncountries = [\"IE\"]\nsigning_keys = [\"\"\"\n{pem}\n\"\"\"]\n"
     );

@@ -187,8 +187,10 @@ impl Approval {
     }
 }
 
-fn same(a: &str, b: &str) -> bool {
-    a.trim().eq_ignore_ascii_case(b.trim())
+/// A name as names are compared: whoever is one person when approvals are counted is one when somebody is told to leave
+/// their own plan alone, accents included.
+fn normal(name: &str) -> String {
+    name.trim().to_lowercase()
 }
 
 /// Whether someone may be counted as an approver.
@@ -202,7 +204,7 @@ pub fn may_approve(gates: &Gates, requested_by: &str, digest: &str, approver: &A
     if approver.digest != digest {
         return Err(format!("the approval names plan {}, which is not the plan that waits: {digest}", approver.digest));
     }
-    if gates.four_eyes && same(&approver.name, requested_by) {
+    if gates.four_eyes && normal(&approver.name) == normal(requested_by) {
         return Err(format!("{} asked for this plan: someone else has to approve it", approver.name.trim()));
     }
     Ok(())
@@ -226,7 +228,7 @@ pub fn states(gates: &Gates, request: &Request<'_>, now_ms: i64) -> Vec<GateStat
         .approvers
         .iter()
         .filter(|a| may_approve(gates, request.requested_by, request.digest, a).is_ok())
-        .map(|a| a.name.trim().to_lowercase())
+        .map(|a| normal(&a.name))
         .collect();
     out.push(GateState {
         gate: Gate::Approvals,

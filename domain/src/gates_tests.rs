@@ -138,3 +138,13 @@ fn the_gate_of_canaries_says_what_was_not_shown_and_what_to_do() {
     e.untried.clear();
     assert_eq!(why(&e), "no way into test takes a format that canaries have");
 }
+
+/// Who asked and who approves are told apart as those who are counted are: one person, however the name is written.
+#[test]
+fn a_name_is_one_person_in_any_letter_case() {
+    let approver = |name: &str| Approver { name: name.into(), digest: "d".into() };
+    for (asked, approves) in [("ÉVA", "éva"), ("Ann ", "ANN"), ("Øyvind", " øyvind")] {
+        assert!(may_approve(&gates(), asked, "d", &approver(approves)).is_err(), "{asked} {approves}");
+    }
+    assert_eq!(may_approve(&gates(), "ÉVA", "d", &approver("eva")), Ok(()), "another name");
+}

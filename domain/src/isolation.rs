@@ -192,6 +192,9 @@ pub struct ProbeReport {
     pub others: Vec<OrgId>,
     /// Organizations that are configured, but whose resources are not made yet: nothing to try.
     pub not_onboarded: Vec<OrgId>,
+    /// Those of the others that are being deleted: what could not be prepared there counts as nothing to reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<OrgId>,
     /// What is not as it has to be comes first; the rest up to a limit.
     pub evidence: Vec<Evidence>,
     /// What this endpoint does not enforce. Empty on AWS.
@@ -208,6 +211,7 @@ impl ProbeReport {
             as_expected: 0,
             others: Vec::new(),
             not_onboarded: Vec::new(),
+            leaving: Vec::new(),
             evidence: Vec::new(),
             not_enforced: Vec::new(),
         }

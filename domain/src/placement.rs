@@ -149,10 +149,15 @@ impl OrgScope {
     pub fn key_alias(&self) -> String {
         format!("alias/leadline-{}-{}", self.env(), self.org)
     }
+    /// What the names of its secrets begin with. An id holds no slash, so no other organization's name begins with it.
+    #[must_use]
+    pub fn secret_prefix(&self) -> String {
+        format!("leadline/{}/{}/share/", self.env(), self.org)
+    }
     /// Name of the secret with the credentials of a share.
     #[must_use]
     pub fn share_secret(&self, share: &ShareId) -> String {
-        format!("leadline/{}/{}/share/{share}", self.env(), self.org)
+        format!("{}{share}", self.secret_prefix())
     }
     /// Parameter that registers the configuration.
     #[must_use]
@@ -229,6 +234,11 @@ impl EnvScope {
     #[must_use]
     pub fn dead_letters(&self) -> String {
         format!("leadline-{}-dead-letters", self.env)
+    }
+    /// Parameter that registers the configuration.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        format!("/leadline/{}/configuration", self.env)
     }
     /// Topic that alarms go to.
     #[must_use]

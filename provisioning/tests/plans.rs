@@ -102,6 +102,67 @@ fn an_update_names_what_differs() {
     assert_ne!(p.digest(), first.digest());
 }
 
+/// Who may send in an organization's name, and who vouches for it, is registered like what is watched: a change of it is a
+/// plan that somebody has to agree to.
+#[test]
+fn who_may_send_is_a_part_of_the_plan() {
+    use leadline_provisioning::config::{HttpListener, Oidc, OrgHl7, ProcessingStorage};
+    let c = config();
+    let (us, before) = (env(&c, "us"), org(&c, "us", "st-mary"));
+    let first = plan_org(&c, &us, &before, None, &[]).unwrap();
+    let changed = |change: &dyn Fn(&mut Organization)| {
+        let mut other = before.clone();
+        change(&mut other);
+        let p = plan_org(&c, &us, &other, Some(&applied(&first)), &[]).unwrap();
+        assert_ne!(p.digest(), first.digest());
+        assert!(p.changes().iter().any(|c| c.logical_id == "Configuration"), "{p}");
+        applied(&p)
+    };
+    let certificate = |o: &mut Organization, name: &str| {
+        o.gateway.hl7 = Some(OrgHl7 { client_certificates: [name.to_owned()].into(), ..OrgHl7::default() });
+    };
+    let one = changed(&|o| certificate(o, "one"));
+    assert_ne!(changed(&|o| certificate(o, "another")).template, one.template);
+    changed(&|o| o.storage.processing = Some(ProcessingStorage::default()));
+    changed(&|o| o.link_encodings = Some(!before.links_encodings()));
+    // Said or not, it is the same.
+    let mut said = before.clone();
+    said.link_encodings = Some(before.links_encodings());
+    assert_eq!(plan_org(&c, &us, &said, None, &[]).unwrap().digest(), first.digest());
+    // The environment's own.
+    let first = plan_env(&c, &us, None, &[]).unwrap();
+    let of_env = |change: &dyn Fn(&mut Environment)| {
+        let mut other = us.clone();
+        change(&mut other);
+        plan_env(&c, &other, Some(&applied(&first)), &[]).unwrap()
+    };
+    let issuer = |e: &mut Environment, issuer: &str| {
+        e.gateway.http = Some(HttpListener {
+            listen: "127.0.0.1:8080".into(),
+            public_url: "https://ecg.example.org".into(),
+            oidc: Oidc {
+                issuer: issuer.into(),
+                audience: "leadline".into(),
+                organization_claim: "org".into(),
+                page_client_id: None,
+            },
+        });
+    };
+    let plans = [
+        of_env(&|e| issuer(e, "https://id.example.org")),
+        of_env(&|e| issuer(e, "https://other.example.org")),
+        of_env(&|e| e.temporal.namespace = "other.a1b2c".into()),
+        of_env(&|e| e.offboarding.retention_days = 1),
+    ];
+    for p in &plans {
+        let ids: Vec<&str> = p.changes().iter().map(|c| c.logical_id.as_str()).collect();
+        assert_eq!(ids, ["Configuration"], "{p}");
+    }
+    assert_ne!(plans[0].digest(), plans[1].digest());
+    // How processes are run is nobody's to agree to.
+    assert!(of_env(&|e| e.worker.drain_s += 1).changes().is_empty());
+}
+
 #[test]
 fn losing_data_has_to_be_named() {
     let c = config();

@@ -49,6 +49,69 @@ fn an_environment_makes_what_it_is_configured_to() {
     assert_eq!((&lock["Mode"], &lock["Days"]), (&"COMPLIANCE".into(), &35.into()));
 }
 
+/// Workers ask for the role themselves, so a principal has to be named: a service would only hand it out.
+#[test]
+fn a_worker_role_that_is_taken_trusts_somebody() {
+    let config = common::config();
+    for (id, env) in config.environments().iter().filter(|(_, e)| e.aws.assume_worker_role) {
+        let t = template::environment(env);
+        let trust = &t["Resources"]["WorkerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"];
+        assert!(trust.as_array().unwrap().iter().any(|s| !s["Principal"]["AWS"].is_null()), "{id}: {trust}");
+    }
+}
+
+/// On a standard queue the time that a message is kept counts from when it was first sent, and goes on counting where dead
+/// letters are: these have to be kept longer than the queue they come from keeps them.
+#[test]
+fn dead_letters_outlast_the_queue_they_come_from() {
+    let config = common::config();
+    let mut seen = 0;
+    for env in config.environments().values() {
+        let t = template::environment(env);
+        let queues = t["Resources"].as_object().unwrap();
+        for (id, q) in queues.iter().filter(|(_, r)| r["Type"] == "AWS::SQS::Queue") {
+            let p = &q["Properties"];
+            let Some(to) = p["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0].as_str() else { continue };
+            let (own, dead) = (&p["MessageRetentionPeriod"], &queues[to]["Properties"]["MessageRetentionPeriod"]);
+            assert_eq!(dead, 14 * 86_400, "{to}");
+            assert!(p["FifoQueue"] == true || own.as_u64() < dead.as_u64(), "{id}: {own} and {dead}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3 * config.environments().len());
+}
+
+/// SQS leaves what was received three times out of the age of the oldest message, so an alarm on the age alone is silent
+/// while an entry is taken again and again.
+#[test]
+fn audit_entries_that_are_taken_and_not_written_down_raise_an_alarm() {
+    let config = common::config();
+    let t = template::environment(config.environment(&EnvId::parse("us").unwrap()).unwrap());
+    let alarms = t["Resources"].as_object().unwrap().values().filter(|r| r["Type"] == "AWS::CloudWatch::Alarm");
+    let of_audit: Vec<String> =
+        alarms.map(|r| r["Properties"].to_string()).filter(|p| p.contains("AuditQueue")).collect();
+    let numbers = ["ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"];
+    assert!(of_audit.iter().any(|p| numbers.iter().all(|n| p.contains(n))), "{of_audit:?}");
+    let backlog = &t["Resources"]["AuditBacklogAlarm"]["Properties"];
+    // As long as alarms.audit_age_s says, and never empty meanwhile.
+    assert_eq!((&backlog["EvaluationPeriods"], &backlog["Threshold"]), (&15.into(), &0.into()));
+}
+
+/// A stack says by its outputs that it is being deleted: of other organizations' probes nothing can be placed there.
+#[test]
+fn an_opened_stack_says_so() {
+    let config = common::config();
+    let us = config.environment(&EnvId::parse("us").unwrap()).unwrap();
+    let org = config.organization(&us.id, &OrgId::parse("st-mary").unwrap()).unwrap();
+    let scope = org.scope(us).unwrap();
+    let says = |t: serde_json::Value| {
+        let names = t["Outputs"].as_object().unwrap().keys().cloned();
+        template::is_opened(&names.map(|n| (n, String::new())).collect())
+    };
+    assert!(says(template::opened(us, &scope, org)));
+    assert!(!says(template::organization(us, &scope, org)));
+}
+
 #[test]
 fn pages_may_send_to_a_bucket_where_uploads_are_taken_and_nowhere_else() {
     use leadline_provisioning::config::{HttpListener, Oidc, OrgUploads};
@@ -121,9 +184,10 @@ fn a_changed_configuration_is_a_changed_plan() {
     let plan = plan_org(&config, us, &changed, Some(&there), &[]).unwrap();
     let ids: Vec<&str> = plan.changes().iter().map(|c| c.logical_id.as_str()).collect();
     assert_eq!(ids, ["Configuration"]);
-    // Whom to call is no part of it.
+    // What it is called and whom to call are no part of it.
     let mut other = org.clone();
     other.contacts.clear();
+    other.name.push_str(" (North)");
     assert!(plan_org(&config, us, &other, Some(&there), &[]).unwrap().changes().is_empty());
 }
 
@@ -141,7 +205,8 @@ fn a_storage_of_copies_is_as_closed_as_the_originals() {
     let (r, before) = (with["Resources"].as_object().unwrap(), without["Resources"].as_object().unwrap());
     let added: Vec<&String> = r.keys().filter(|k| !before.contains_key(*k)).collect();
     assert_eq!(added, ["ProcessingBucket", "ProcessingBucketPolicy", "ProcessingRolePolicy"]);
-    assert!(before.iter().all(|(k, v)| r[k] == *v));
+    let changed: Vec<&String> = before.iter().filter(|(k, v)| r[*k] != **v).map(|(k, _)| k).collect();
+    assert_eq!(changed, ["Configuration"]);
     for key in ["BucketEncryption", "PublicAccessBlockConfiguration", "OwnershipControls", "VersioningConfiguration"] {
         assert_eq!(r["ProcessingBucket"]["Properties"][key], r["Bucket"]["Properties"][key], "{key}");
     }
@@ -168,7 +233,7 @@ fn only_a_move_takes_copies_away() {
     let added: Vec<&String> = r.keys().filter(|k| !old.contains_key(*k)).collect();
     assert_eq!(added, ["ArchiveBucket", "ArchiveBucketPolicy", "ArchiveRolePolicy"]);
     let changed: Vec<&String> = old.iter().filter(|(k, v)| r[*k] != **v).map(|(k, _)| k).collect();
-    assert_eq!(changed, ["ProcessingBucketPolicy", "ProcessingRolePolicy"]);
+    assert_eq!(changed, ["Configuration", "ProcessingBucketPolicy", "ProcessingRolePolicy"]);
     // Whoever may delete anything of an organization, and what is denied to whom.
     let deletes = |policy: &str| -> Vec<String> {
         let all = r[policy]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();

@@ -174,9 +174,9 @@ impl Isolation for FaultyIsolation {
     fn not_enforced(&self) -> Vec<NotEnforced> {
         self.0.not_enforced()
     }
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+    async fn stacks(&self) -> Result<BTreeMap<String, bool>, Fault> {
         let made = self.0.stacks().await?;
-        Ok(made.into_iter().filter(|s| owner(s) == REFERENCE).collect())
+        Ok(made.into_iter().filter(|(s, _)| owner(s) == REFERENCE).collect())
     }
     async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         self.1.around(own.org().as_str(), "probe_own", self.0.own(own, has)).await
@@ -198,6 +198,9 @@ impl Registrations for FaultyRegistrations {
     }
     async fn watch(&self, engine: &Engine, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault> {
         self.0.around(org.as_str(), "watch", Registered.watch(engine, queue, org, share)).await
+    }
+    async fn unwatch(&self, engine: &Engine, org: &OrgId, keep: &BTreeSet<ShareId>) -> Result<Vec<String>, Fault> {
+        Registered.unwatch(engine, org, keep).await
     }
     async fn schedule(
         &self,

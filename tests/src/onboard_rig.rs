@@ -1,6 +1,7 @@
 //! A worker in this process with the real parts of provisioning (CloudFormation, secrets, roles, probes) on a real endpoint
 //! and a real Temporal, each call of which can be failed, done and then failed, or left hanging until the worker is killed.
 
+mod asked;
 mod changed;
 
 use crate::harness::aws::AwsEndpoint;
@@ -27,7 +28,6 @@ use leadline_activities::ports::checks::{Planned, Plans};
 use leadline_activities::ports::share::Share;
 use leadline_activities::ports::signing::Signing;
 use leadline_activities::ports::stacks::{ChangeSetState, Secrets, ShareCredentials, Stacks};
-use leadline_activities::provision::stack_plan;
 use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::secret::Secret;
 use leadline_activities::worker::{Capacity, worker};
@@ -37,18 +37,16 @@ use leadline_domain::{
 };
 use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::{Config, Plan};
-use leadline_workflows::contracts::{ApplyInput, StackPlan};
+use leadline_workflows::contracts::ApplyInput;
 use leadline_workflows::onboard::ApplyStatus;
 use leadline_workflows::{OnboardOrganization, UpdateEnvironment, UpdateOrganization, ids};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use temporalio_client::errors::WorkflowGetResultError;
 use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
-use temporalio_common::error::IncomingError;
 use temporalio_sdk::Runtime;
 use temporalio_sdk::runtime::RuntimeOptions;
 
@@ -75,8 +73,10 @@ impl Signing for NoSigning {
 }
 
 impl Plans for RigPlans {
-    fn inputs(&self, _: &EnvId, _: &OrgId) -> Result<String, Fault> {
-        Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
+    fn inputs(&self, env: &EnvId, org: &OrgId) -> Result<String, Fault> {
+        let found = self.0.environment(env).and_then(|e| Some((e, self.0.organization(env, org)?)));
+        let (e, o) = found.ok_or_else(|| Fault::new(FaultCode::ConfigUnknownOrg, "not part of this rig"))?;
+        Ok(leadline_provisioning::inputs(&self.0, e, o).expect("placed"))
     }
     fn opening(&self, _: &OrgId, _: &str) -> Result<Plan, Fault> {
         Err(Fault::new(FaultCode::ConfigInvalid, "not part of this rig"))
@@ -224,7 +224,7 @@ impl OnboardRig {
     async fn begin_environment(&self, plan: Plan) -> WorkflowHandle<Client, UpdateEnvironment> {
         let id = ids::update_environment(plan.env());
         let options = WorkflowStartOptions::new(queue(), id.as_str()).build();
-        let started = self.engine.client().start_workflow(UpdateEnvironment::run, asked(&plan), options).await;
+        let started = self.engine.client().start_workflow(UpdateEnvironment::run, self.asked(&plan), options).await;
         started.expect("started");
         self.engine.client().get_workflow_handle(id)
     }
@@ -234,7 +234,7 @@ impl OnboardRig {
     /// # Panics
     /// When Temporal does not take it.
     pub async fn begin(&self, org: &str) {
-        self.begin_with(asked(&self.plan(org))).await;
+        self.begin_with(self.asked(&self.plan(org))).await;
     }
 
     async fn begin_with(&self, input: ApplyInput) {
@@ -249,28 +249,12 @@ impl OnboardRig {
         started.expect("started");
     }
 
-    /// Starts an onboarding with this plan, as it may have been altered on the way, that has to be refused.
-    ///
-    /// # Panics
-    /// When it is not.
-    pub async fn refused(&self, plan: StackPlan) -> Fault {
-        let org = plan.org.clone().expect("an organization");
-        self.begin_with(ApplyInput { plan, ..asked(&self.plan(org.as_str())) }).await;
-        match self.handle(org.as_str()).get_result(WorkflowGetResultOptions::default()).await {
-            Err(WorkflowGetResultError::Failed(cause)) => match &*cause {
-                IncomingError::Application(a) => a.details::<Fault>().ok().flatten().expect("a fault"),
-                other => panic!("{other}"),
-            },
-            other => panic!("{:?}", other.map(|s| s.step)),
-        }
-    }
-
     /// Onboards with this plan; the credentials are there.
     ///
     /// # Panics
     /// When it fails.
     pub async fn applied(&self, plan: &Plan) -> ApplyStatus {
-        self.begin_with(asked(plan)).await;
+        self.begin_with(self.asked(plan)).await;
         let handle = self.handle(plan.org().expect("an organization").as_str());
         handle.get_result(WorkflowGetResultOptions::default()).await.expect("applied")
     }
@@ -392,16 +376,6 @@ fn keys(outputs: &BTreeMap<String, String>) -> Vec<(&str, bool)> {
 
 fn queue() -> String {
     EnvScope::new(&facts("test")).main_queue()
-}
-
-fn asked(plan: &Plan) -> ApplyInput {
-    ApplyInput {
-        plan: stack_plan(plan),
-        requested_by: "tests".into(),
-        inputs: String::new(),
-        evidence: None,
-        signature: None,
-    }
 }
 
 async fn connect(url: &str) -> Aws {

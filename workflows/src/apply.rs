@@ -1,5 +1,5 @@
 //! What applying a plan consists of, whether it is an environment's or an organization's: change set, gates, execution,
-//! what was changed past us put back; and how it waits, goes on, or is cancelled.
+//! what was changed outside leadline put back; and how it waits, goes on, or is cancelled.
 
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
@@ -51,7 +51,7 @@ pub struct ApplyStatus {
     /// Schedules of the checks, once made.
     #[serde(default)]
     pub schedules: Vec<String>,
-    /// What was changed past us and is as planned again, once it is.
+    /// What was changed outside leadline and is as planned again, once it is.
     #[serde(default)]
     pub restored: Vec<String>,
     /// Who cancelled it, if somebody did.
@@ -286,7 +286,7 @@ pub(crate) async fn prove_isolation<W: Applying + 'static>(
     }
 }
 
-/// Brings the stack to its plan, and what was changed past us back, where the plan says so.
+/// Brings the stack to its plan, and what was changed outside leadline back, where the plan says so.
 pub(crate) async fn apply_stack<W: Applying + 'static>(
     ctx: &mut WorkflowContext<W>,
 ) -> Result<(), WorkflowTermination> {
@@ -319,7 +319,7 @@ pub(crate) async fn apply_stack<W: Applying + 'static>(
     if !input.apply.plan.repairs.is_empty() || !input.apply.plan.remakes.is_empty() {
         let restored = step!(
             ctx,
-            "putting back what was changed past us",
+            "putting back what was changed outside leadline",
             ctx.execute_activity(Provisioning::restore_settings, input.clone(), follow())
         );
         ctx.state_mut(|s| s.status().restored = restored);

@@ -24,6 +24,9 @@ pub struct ProbeScope {
     pub others: Vec<OrgId>,
     /// Configured, but not made yet.
     pub not_onboarded: Vec<OrgId>,
+    /// Those of the others that are being deleted.
+    #[serde(default)]
+    pub leaving: Vec<OrgId>,
     /// What the endpoint does not enforce.
     pub not_enforced: Vec<NotEnforced>,
 }
@@ -35,6 +38,9 @@ pub struct ProbeOthers {
     pub org: OrgId,
     /// On whose resources.
     pub others: Vec<OrgId>,
+    /// Those of them that are being deleted.
+    #[serde(default)]
+    pub leaving: Vec<OrgId>,
 }
 
 /// Input of `find_drift` and of the workflow.
@@ -89,11 +95,13 @@ pub(crate) async fn prove<W: 'static>(ctx: &mut WorkflowContext<W>, org: &OrgId)
     let scope = scope.map_err(|e| fault_of(&e))?;
     report.add(ctx.execute_activity(Checking::probe_own, org.clone(), check()).await.map_err(|e| fault_of(&e))?);
     for some in scope.others.chunks(AT_ONCE) {
-        let input = ProbeOthers { org: org.clone(), others: some.to_vec() };
+        let leaving = scope.leaving.iter().filter(|o| some.contains(o)).cloned().collect();
+        let input = ProbeOthers { org: org.clone(), others: some.to_vec(), leaving };
         report.add(ctx.execute_activity(Checking::probe_others, input, check()).await.map_err(|e| fault_of(&e))?);
     }
     report.others = scope.others;
     report.not_onboarded = scope.not_onboarded;
+    report.leaving = scope.leaving;
     report.not_enforced = scope.not_enforced;
     Ok(report)
 }
@@ -141,7 +149,7 @@ impl IsolationProbe {
     }
 }
 
-/// One look for drift. Fails with `drift.found` when something was changed past us.
+/// One look for drift. Fails with `drift.found` when something was changed outside leadline.
 #[workflow]
 pub struct DriftCheck {
     input: DriftInput,

@@ -47,6 +47,12 @@ pub fn batch<'a>(org: &OrgId, share: &ShareId, versions: impl IntoIterator<Item 
     format!("batch/{org}/{share}/{}", &h[..32])
 }
 
+/// What the ids of an organization's watches begin with.
+#[must_use]
+pub fn watches(org: &OrgId) -> String {
+    format!("watch/{org}/")
+}
+
 /// Id of a [`crate::ShareWatch`].
 #[must_use]
 pub fn watch(org: &OrgId, share: &ShareId) -> String {

@@ -15,6 +15,8 @@ pub struct Owned {
     pub secrets: BTreeSet<ShareId>,
     /// Its storages besides the one of its data.
     pub storages: BTreeSet<Storage>,
+    /// It is being deleted: nothing can be placed there to try with, and soon there is nothing to reach.
+    pub leaving: bool,
 }
 
 /// A bucket of the environment, which no organization has any business with.
@@ -49,11 +51,11 @@ pub trait Isolation: Send + Sync {
     /// What the endpoint does not enforce; empty on AWS.
     fn not_enforced(&self) -> Vec<NotEnforced>;
 
-    /// Stacks that are made.
+    /// Stacks that are made, and whether each was opened for deletion.
     ///
     /// # Errors
     /// `stack.*`.
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault>;
+    async fn stacks(&self) -> Result<BTreeMap<String, bool>, Fault>;
 
     /// Tries everything on the organization's own resources.
     ///

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use async_trait::async_trait;
 use leadline_domain::{EnvId, Fault, OrgId, ShareId};
+use std::collections::BTreeSet;
 
 /// A check that is looked at again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub trait Registrations: Send + Sync {
     /// # Errors
     /// `engine.*`.
     async fn watch(&self, engine: &Engine, queue: &str, org: &OrgId, share: &ShareId) -> Result<String, Fault>;
+
+    /// Ends the watches of shares that are not among these: its file does not name them any more. Returns their workflow ids.
+    ///
+    /// # Errors
+    /// `engine.*`.
+    async fn unwatch(&self, engine: &Engine, org: &OrgId, keep: &BTreeSet<ShareId>) -> Result<Vec<String>, Fault>;
 
     /// Makes the schedule of a check of an organization, or of the environment. Returns its id.
     ///

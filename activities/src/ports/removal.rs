@@ -2,16 +2,24 @@
 
 use async_trait::async_trait;
 use leadline_domain::transfer::Storage;
-use leadline_domain::{Fault, OrgScope, ShareId};
+use leadline_domain::{Fault, OrgScope};
+use std::collections::BTreeSet;
 
 /// Removes what is retained of an organization. What is gone already is success.
 #[async_trait]
 pub trait Removal: Send + Sync {
-    /// Deletes the secret of a share, without a time in which it could come back. `false`: there was none.
+    /// Names of the secrets that begin as the organization's do: those of shares that its file does not name any more are
+    /// among them.
     ///
     /// # Errors
     /// `secret.*`, `credential.*`.
-    async fn secret(&self, scope: &OrgScope, share: &ShareId) -> Result<bool, Fault>;
+    async fn secrets(&self, scope: &OrgScope) -> Result<BTreeSet<String>, Fault>;
+
+    /// Deletes a secret, without a time in which it could come back. `false`: there was none.
+    ///
+    /// # Errors
+    /// `secret.*`, `credential.*`.
+    async fn secret(&self, name: &str) -> Result<bool, Fault>;
 
     /// Takes the key's name away and has the key deleted after this many days (KMS: 7 to 30). `false`: there was none.
     ///

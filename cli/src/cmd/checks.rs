@@ -59,6 +59,9 @@ fn show(r: &ProbeReport, all: bool) {
     for o in &r.not_onboarded {
         output::line(&format!("not tried: {o} is configured and not onboarded"));
     }
+    for o in &r.leaving {
+        output::line(&format!("{o} is being deleted: what could not be prepared there counts as nothing to reach"));
+    }
     for n in &r.not_enforced {
         output::line(&format!("not enforced here: {}: {}", n.what, n.why));
     }

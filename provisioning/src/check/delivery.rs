@@ -7,7 +7,7 @@ use crate::config::{Environment, Jurisdictions};
 pub(crate) fn check(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findings) {
     let (e, parsed) = (&r.value, &r.parsed);
     let Some(cdn) = &e.cdn else { return };
-    if e.production || !e.synthetic_only {
+    if e.bound_by_residency() {
         for j in e.jurisdictions.iter().filter(|j| table.knows(j)) {
             let may = table.countries(j);
             for c in cdn.countries.iter().filter(|c| !may.contains(c)) {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
     for r in &folder.environments {
         residency(r, &folder.jurisdictions, findings);
-        temporal(r, findings);
+        super::temporal::check(r, &folder.jurisdictions, findings);
         aws(r, findings);
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
@@ -27,7 +27,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         }
     }
     apart(folder, "account", |e| e.account.clone(), findings);
-    apart(folder, "temporal.namespace", |e| format!("{} at {}", e.temporal.namespace, e.temporal.address), findings);
+    apart(folder, "temporal.namespace", |e| super::temporal::namespace(&e.temporal), findings);
     promotion(folder, findings);
 }
 
@@ -61,7 +61,7 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
         }
         let backup = e.backup.as_ref().map(|b| ("backup.region", b.region.as_str()));
         for (key, region) in [Some(("region", e.region.as_str())), backup].into_iter().flatten() {
-            if (e.production || !e.synthetic_only) && !table.allows(j, region) {
+            if e.bound_by_residency() && !table.allows(j, region) {
                 findings.at(
                     Error,
                     &r.parsed,
@@ -76,39 +76,21 @@ fn residency(r: &Read<Environment>, table: &Jurisdictions, findings: &mut Findin
         let help = "1 day or more; the default is 30";
         findings.at(Error, &r.parsed, "offboarding.retention_days", "production holds nothing back", help);
     }
-    match &e.backup {
-        None if e.production => findings.at(
-            Warning,
-            &r.parsed,
-            "backup",
-            "recordings of production have no second copy",
-            "add [backup] with a region",
-        ),
-        Some(b) if b.region == e.region => findings.at(
+    if e.production {
+        let message = match &e.backup {
+            None => "recordings of production have no second copy",
+            Some(_) => "`[backup]` makes a bucket for copies and copies nothing into it",
+        };
+        findings.at(Warning, &r.parsed, "backup", message, "arrange copies yourself, e.g. with AWS Backup");
+    }
+    if e.backup.as_ref().is_some_and(|b| b.region == e.region) {
+        findings.at(
             Warning,
             &r.parsed,
             "backup.region",
-            "the copies are in the region of the originals and are lost with it",
+            "copies there would be in the region of the originals, and be lost with it",
             "another region of the jurisdiction, if there is one",
-        ),
-        _ => {}
-    }
-}
-
-fn temporal(r: &Read<Environment>, findings: &mut Findings) {
-    let t = &r.value.temporal;
-    let host = t.address.rsplit_once(':').map_or(t.address.as_str(), |(h, _)| h);
-    if t.tls.is_none() && !loopback(host) {
-        findings.at(
-            Error,
-            &r.parsed,
-            "temporal.address",
-            "Temporal is reached over a network without TLS",
-            "add [temporal.tls]; plain text is for loopback addresses",
         );
-    }
-    if t.api_key_secret.is_some() && t.tls.is_none() {
-        findings.at(Error, &r.parsed, "temporal.api_key_secret", "an API key needs TLS", "add [temporal.tls]");
     }
 }
 
@@ -145,16 +127,17 @@ fn aws(r: &Read<Environment>, findings: &mut Findings) {
             "true",
         );
     }
-    if a.worker_services.is_empty() && a.worker_principals.is_empty() {
+    let own = format!("arn:aws:iam::{}:", r.value.account);
+    // A service hands a role out to what it runs; a process that asks for one itself has to be named.
+    if a.worker_principals.is_empty() && (a.assume_worker_role || a.worker_services.is_empty()) {
         findings.at(
             Error,
             &r.parsed,
-            "aws.worker_services",
+            "aws.worker_principals",
             "nobody may take the worker role",
-            "name a service or a principal",
+            format!("worker_principals = [\"{own}role/<role of the hosts of workers>\"]"),
         );
     }
-    let own = format!("arn:aws:iam::{}:", r.value.account);
     for p in &a.worker_principals {
         if p != "root" && !(p.starts_with(&own) && p.len() > own.len() && !p.contains('*')) {
             findings.at(
@@ -283,7 +266,7 @@ pub(crate) fn unknown_environment(at: &Parsed, key: &str, env: &str, folder: &Fo
 }
 
 /// Whether a host never leaves the machine.
-fn loopback(host: &str) -> bool {
+pub(super) fn loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
 }

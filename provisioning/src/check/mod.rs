@@ -12,6 +12,7 @@ mod overlay;
 mod sets;
 mod shape;
 mod source;
+mod temporal;
 
 pub use finding::{Finding, Severity};
 pub use source::SourceFile;

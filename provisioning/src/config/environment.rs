@@ -40,7 +40,7 @@ pub struct Environment {
     /// The queue of audit entries.
     #[serde(default)]
     pub audit_queue: AuditQueue,
-    /// Copies of recordings and ledgers. Nothing is copied without it.
+    /// A bucket for copies of recordings and ledgers. Leadline copies nothing into it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
     /// Who is told when something is wrong.
@@ -82,6 +82,11 @@ impl Environment {
     #[must_use]
     pub fn tls_only(&self) -> bool {
         !self.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://"))
+    }
+    /// Whether what is kept for it has to be where its jurisdictions allow.
+    #[must_use]
+    pub fn bound_by_residency(&self) -> bool {
+        self.production || !self.synthetic_only
     }
     /// Names of what it owns.
     #[must_use]
@@ -137,11 +142,12 @@ pub struct Aws {
     /// Workers take the environment's worker role before anything else, so that what they were started with (an
     /// instance profile, a developer's keys) gives them no right of its own.
     pub assume_worker_role: bool,
-    /// AWS services that may take the worker role, e.g. `ecs-tasks.amazonaws.com` for workers that run as tasks.
+    /// AWS services that may hand the worker role to what they run, e.g. `ecs-tasks.amazonaws.com`: for hosts that have
+    /// it from the beginning, with `assume_worker_role = false`. It lets no process take the role.
     #[schemars(inner(regex(pattern = "^[a-z0-9.-]+\\.amazonaws\\.com$")))]
     pub worker_services: BTreeSet<String>,
-    /// Roles or users of this account that may take the worker role, as ARNs; `root` stands for the account itself:
-    /// whoever its IAM policies allow.
+    /// Roles or users of this account that may take the worker role, as ARNs: what the hosts of workers and gateways run
+    /// as. `root` stands for the account itself: whoever its IAM policies allow. Needed with `assume_worker_role`.
     pub worker_principals: BTreeSet<String>,
 }
 
@@ -150,7 +156,7 @@ impl Default for Aws {
         Self {
             endpoint_url: None,
             assume_worker_role: true,
-            worker_services: ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"].map(String::from).into(),
+            worker_services: BTreeSet::new(),
             worker_principals: BTreeSet::new(),
         }
     }
@@ -238,7 +244,7 @@ pub struct Alarms {
     /// Alarm when the oldest message on the ingest queue is older than this, seconds.
     #[schemars(range(min = 60))]
     pub ingest_age_s: u32,
-    /// Alarm when the oldest entry on the audit queue is older than this, seconds.
+    /// Alarm when the oldest entry on the audit queue is older than this, or the queue was not empty for so long, seconds.
     #[schemars(range(min = 60))]
     pub audit_age_s: u32,
 }

@@ -79,7 +79,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same, which also puts back the settings of these resources (logical ids) that were changed past us. Another
+    /// The same, which also puts back the settings of these resources (logical ids) that were changed outside leadline. Another
     /// plan than the one without.
     #[must_use]
     pub fn repairing(mut self, resources: impl IntoIterator<Item = String>) -> Self {
@@ -105,7 +105,7 @@ impl Plan {
     /// The same with nothing to change, if a stack of this status, with these tags and outputs, says itself that it was
     /// brought to this template. `None` if only its template can tell.
     ///
-    /// A template that was changed past us and kept the output says so too: what was changed past us is for a look for
+    /// A template that was changed outside leadline and kept the output says so too: what was changed outside leadline is for a look for
     /// drift to find, and for a plan that reads the template.
     #[must_use]
     pub fn applied(
@@ -269,7 +269,7 @@ fn residency<'a>(
     env: &Environment,
     of: impl IntoIterator<Item = &'a str>,
 ) -> Option<(Vec<&'a str>, &'a Jurisdictions)> {
-    (env.production || !env.synthetic_only).then(|| (of.into_iter().collect(), config.jurisdictions()))
+    env.bound_by_residency().then(|| (of.into_iter().collect(), config.jurisdictions()))
 }
 
 /// Plans an environment's stack. `allow` names the logical ids of stateful resources that may be replaced or removed.

@@ -20,7 +20,7 @@ impl fmt::Display for Plan {
             }
         }
         for r in &self.repairs {
-            writeln!(f, "  put back {r}: settings that were changed past us, to what the template says")?;
+            writeln!(f, "  put back {r}: settings that were changed outside leadline, to what the template says")?;
         }
         for r in &self.remakes {
             writeln!(f, "  MAKE AGAIN {r}: it is gone")?;

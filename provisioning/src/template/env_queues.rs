@@ -19,6 +19,9 @@ const LONGEST_S: u32 = 14 * DAY_S;
 const OWN_VISIBILITY_S: u32 = 120;
 /// How often it tries.
 const OWN_ATTEMPTS: u32 = 5;
+/// How long they wait for it. Shorter than what failed is kept: on a standard queue that time is counted from when a message
+/// was first sent, so that a dead letter would be gone as soon as it is one.
+const OWN_RETENTION_S: u32 = 7 * DAY_S;
 
 pub(crate) fn add(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
     ingest(t, env, scope, tags);
@@ -128,7 +131,7 @@ fn inner(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<S
             id,
             &Queue {
                 visibility_timeout: OWN_VISIBILITY_S,
-                message_retention_period: LONGEST_S,
+                message_retention_period: OWN_RETENTION_S,
                 redrive_policy: redrive("DeadLetters", OWN_ATTEMPTS),
                 ..queue(env, name, tags)
             },

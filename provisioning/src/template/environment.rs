@@ -3,10 +3,10 @@
 use super::iam::{Policy, Principal, Statement};
 use super::resources::{Role, RolePolicy};
 use super::value::{Text, tag_list};
-use super::{Builder, env_alarms, env_delivery, env_queues};
+use super::{Builder, env_alarms, env_delivery, env_queues, registered};
 use crate::config::Environment;
 use leadline_domain::EnvScope;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Taking messages off a queue.
@@ -30,7 +30,24 @@ pub fn environment(env: &Environment) -> Value {
     if let Some(cdn) = &env.cdn {
         env_delivery::add(&mut t, env, cdn, &tags);
     }
+    configuration(&mut t, env, &scope, &tags);
     t.finish()
+}
+
+/// Registers what no other resource shows: who vouches for those who send, where histories are kept, whose recordings may come,
+/// how long they are held. How processes are run is left out: it decides nothing that somebody has to agree to.
+fn configuration(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {
+    let said = json!({
+        "production": env.production,
+        "synthetic_only": env.synthetic_only,
+        "jurisdictions": env.jurisdictions,
+        "temporal": env.temporal,
+        "gateway": env.gateway,
+        "outcomes": env.outcomes,
+        "offboarding": env.offboarding,
+    });
+    let of = format!("leadline environment {}", env.id);
+    t.add("Configuration", &registered(scope.configuration(), &of, &said, tags), &[]);
 }
 
 fn worker_role(t: &mut Builder, env: &Environment, scope: &EnvScope, tags: &BTreeMap<String, String>) {

@@ -32,6 +32,15 @@ use std::collections::BTreeMap;
 /// look tells of all of them which have to be looked at further.
 pub const DIGEST: &str = "Template";
 
+/// The output of a stack whose data is being deleted.
+const OPENED: &str = "Opened";
+
+/// Whether a stack, by its outputs, was opened for deletion: nothing can be written there any more.
+#[must_use]
+pub fn is_opened(outputs: &BTreeMap<String, String>) -> bool {
+    outputs.contains_key(OPENED)
+}
+
 /// What a template says of itself in that output.
 #[must_use]
 pub fn digest(template: &Value) -> Option<&str> {
@@ -102,6 +111,18 @@ impl Builder {
 #[must_use]
 pub fn text(template: &Value) -> String {
     crate::json::pretty(template)
+}
+
+/// Registers what files say, so that a changed file is a changed plan, and the live stack tells by which configuration it was
+/// made. A digest only: hosts, folders and addresses are nobody's business there.
+fn registered(name: String, of: &str, said: &Value, tags: &BTreeMap<String, String>) -> resources::Parameter {
+    resources::Parameter {
+        name,
+        kind: "String",
+        description: format!("SHA-256 of the configuration of {of}"),
+        value: hex::encode(Sha256::digest(crate::json::compact(said))),
+        tags: tags.clone(),
+    }
 }
 
 /// Whether an organization's data is kept, or may be deleted.

@@ -1,13 +1,12 @@
 //! The stack of an organization: role, key, bucket, secrets of its shares.
 
 use super::iam::{Policy, Principal, Statement};
-use super::resources::{Parameter, Role, RolePolicy, Secret};
+use super::resources::{Role, RolePolicy, Secret};
 use super::value::{Text, tag_list};
-use super::{Builder, Stage, logical, org_bucket, org_key, org_storages, tags};
+use super::{Builder, OPENED, Stage, logical, org_bucket, org_key, org_storages, registered, tags};
 use crate::config::{Environment, Organization, ehr_key_name};
 use leadline_domain::{EnvScope, OrgScope};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Rights of an organization's role on the secrets of its shares.
@@ -63,6 +62,9 @@ fn at_stage(env: &Environment, scope: &OrgScope, org: &Organization, stage: Stag
         );
     }
     configuration(&mut t, scope, org, &tags);
+    if stage == Stage::Open {
+        t.output(OPENED, "Its data is being deleted, and nothing is written any more", "yes");
+    }
     t.finish()
 }
 
@@ -76,24 +78,18 @@ pub fn shares_that_fit(env: &Environment, scope: &OrgScope, org: &Organization) 
     super::MAX_BYTES.saturating_sub(without) / each
 }
 
-/// Registers what the organization's files say, so that a changed file is a changed plan, and the live stack tells by
-/// which configuration it was made. A digest only: hosts, folders and contacts are nobody's business there.
+/// Registers what the organization's files say. All of it but for whom to call, so that no key that is added is forgotten
+/// here: who may send in its name counts as much as which folder is watched.
 fn configuration(t: &mut Builder, scope: &OrgScope, org: &Organization, tags: &BTreeMap<String, String>) {
-    let said = serde_json::json!({
-        "jurisdiction": org.jurisdiction, "formats": org.formats, "limits": org.limits, "shares": org.shares,
-    });
-    let digest = hex::encode(Sha256::digest(crate::json::compact(&said)));
-    t.add(
-        "Configuration",
-        &Parameter {
-            name: scope.configuration(),
-            kind: "String",
-            description: format!("SHA-256 of the configuration of {} in leadline environment {}", org.id, scope.env()),
-            value: digest,
-            tags: tags.clone(),
-        },
-        &[],
-    );
+    let mut said = serde_json::to_value(org).expect("an organization is plain data");
+    if let Value::Object(o) = &mut said {
+        o.remove("name");
+        o.remove("contacts");
+        // As it takes effect, whether it was said or follows from the ways in.
+        o.insert("link_encodings".into(), org.links_encodings().into());
+    }
+    let of = format!("{} in leadline environment {}", org.id, scope.env());
+    t.add("Configuration", &registered(scope.configuration(), &of, &said, tags), &[]);
 }
 
 fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, stage: Stage) {
@@ -125,7 +121,7 @@ fn role(t: &mut Builder, env: &EnvScope, scope: &OrgScope, jurisdiction: &str, s
     let all =
         || ["recordings", "staging", "seen", "ledger", "identities", "received", "quarantine", "outcomes"].map(object);
     let secrets =
-        format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), secret_prefix(scope));
+        format!("arn:aws:secretsmanager:{}:{}:secret:{}*", scope.region(), scope.account(), scope.secret_prefix());
     t.add(
         "RolePolicy",
         &RolePolicy {
@@ -188,10 +184,4 @@ pub(super) fn deletion(stage: Stage, bucket: &str) -> Vec<Statement> {
         )
         .on([Text::sub(format!("${{{bucket}.Arn}}/*"))]),
     ]
-}
-
-/// What the names of an organization's secrets begin with. An id holds no slash, so no other organization's name begins
-/// with it.
-fn secret_prefix(scope: &OrgScope) -> String {
-    format!("leadline/{}/{}/share/", scope.env(), scope.org())
 }

@@ -211,11 +211,8 @@ resource!(
     Alarm = "AWS::CloudWatch::Alarm", stateful: false {
         alarm_name: String,
         alarm_description: String,
-        namespace: &'static str,
-        metric_name: &'static str,
-        dimensions: Vec<Dimension>,
-        statistic: &'static str,
-        period: u32,
+        #[serde(flatten)]
+        watched: Watched,
         evaluation_periods: u32,
         threshold: u32,
         comparison_operator: &'static str,
@@ -226,6 +223,22 @@ resource!(
         tags: Vec<Tag>,
     }
 );
+
+/// What an alarm looks at.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged, rename_all_fields = "PascalCase")]
+pub(crate) enum Watched {
+    /// One metric.
+    One {
+        namespace: &'static str,
+        metric_name: &'static str,
+        dimensions: Vec<Dimension>,
+        statistic: &'static str,
+        period: u32,
+    },
+    /// What is computed from several.
+    Computed { metrics: Value },
+}
 
 /// Which one of a metric.
 #[derive(Debug, Clone, Serialize)]

@@ -56,6 +56,7 @@ pub async fn all(stacks: &dyn Stacks, prefix: &str) {
     let stack = format!("{prefix}-life");
     created(stacks, &stack).await;
     unchanged(stacks, &stack).await;
+    said_anew(stacks, &stack).await;
     updated(stacks, &stack).await;
     deleted(stacks, &stack).await;
     failing(stacks, &format!("{prefix}-bad")).await;
@@ -100,6 +101,16 @@ async fn unchanged(stacks: &dyn Stacks, stack: &str) {
     for _ in 0..2 {
         stacks.discard(stack, "plan-2").await.expect("discarded, and discarded again");
     }
+}
+
+/// A change set that touches no resource is ready like any other, and has to be executed to count.
+async fn said_anew(stacks: &dyn Stacks, stack: &str) {
+    let same = template(stack, 600);
+    let more = same.replacen("\"Outputs\":{", "\"Outputs\":{\"Said\":{\"Value\":\"anew\"},", 1);
+    stacks.create_change_set(stack, "plan-4", &more, &tags()).await.expect("created");
+    assert_eq!(computed(stacks, stack, "plan-4").await, ChangeSetState::Ready(vec![]));
+    stacks.execute(stack, "plan-4").await.expect("executed");
+    assert_eq!(settled(stacks, stack).await.outputs.get("Said").map(String::as_str), Some("anew"));
 }
 
 async fn updated(stacks: &dyn Stacks, stack: &str) {

@@ -102,7 +102,7 @@ impl Isolation for Hindered {
     fn not_enforced(&self) -> Vec<NotEnforced> {
         vec![]
     }
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+    async fn stacks(&self) -> Result<BTreeMap<String, bool>, Fault> {
         Err(self.next())
     }
     async fn own(&self, _: &OrgScope, _: &Owned) -> Result<Vec<Evidence>, Fault> {
@@ -137,7 +137,10 @@ impl LiveSettings for Nothing {
 
 #[async_trait]
 impl Removal for Nothing {
-    async fn secret(&self, _: &OrgScope, _: &ShareId) -> Result<bool, Fault> {
+    async fn secrets(&self, _: &OrgScope) -> Result<BTreeSet<String>, Fault> {
+        Err(unused())
+    }
+    async fn secret(&self, _: &str) -> Result<bool, Fault> {
         Err(unused())
     }
     async fn key(&self, _: &OrgScope, _: i32) -> Result<bool, Fault> {

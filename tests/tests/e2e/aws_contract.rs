@@ -275,7 +275,7 @@ async fn no_organization_reaches_another() {
 
 /// What an organization has besides its bucket, key and role.
 fn has() -> Owned {
-    Owned { secrets: BTreeSet::from([share()]), storages: BTreeSet::new() }
+    Owned { secrets: BTreeSet::from([share()]), ..Owned::default() }
 }
 
 /// What does not have this verdict.

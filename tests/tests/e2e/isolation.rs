@@ -314,3 +314,29 @@ async fn an_organization_that_is_not_made_yet_is_told_and_the_schedule_runs_the_
     });
     worker.stop(Duration::from_secs(20));
 }
+
+/// An opened bucket takes nothing, so nothing can be placed there to try with: no reason to hold up everybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_that_is_being_deleted_holds_up_nobody() {
+    use leadline_activities::adapters::aws::{Aws, AwsSettings, CfnStacks};
+    use leadline_tests::contract::stacks;
+    let clinics = [Clinic::new("st-mary", "ward"), Clinic::new("kings-road", "clinic")];
+    let stack = Stack::start(&clinics);
+    let mut worker = stack.worker();
+    stack.provision();
+    let (config, findings) = leadline_provisioning::load(&stack.environments());
+    let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
+    let env = config.environment(&facts("test").env).expect("test");
+    let org = config.organizations(&env.id).find(|o| o.id.as_str() == "kings-road").expect("kings-road");
+    let scope = org.scope(env).expect("placed");
+    let opened = leadline_provisioning::template::opened(env, &scope, org);
+    let settings = AwsSettings { endpoint_url: Some(stack.aws.url()), assume_worker_role: true, profile: None };
+    let aws = Aws::connect_as(&EnvScope::new(&facts("test")), &settings, ACCOUNT, "test").await;
+    let opened = leadline_provisioning::template::sent(&opened);
+    stacks::apply(&CfnStacks::new(&aws), &scope.stack(), "opened", &opened).await;
+    let (code, report) = probe(&stack, "st-mary");
+    assert_eq!((code, &report["leaving"]), (Some(0), &json!(["kings-road"])), "{report}");
+    assert_eq!(report["others"], json!(["kings-road"]), "it is tried all the same");
+    assert!(!tries(&report, "absent").is_empty() && tries(&report, "unclear").is_empty(), "{report}");
+    worker.stop(Duration::from_secs(20));
+}

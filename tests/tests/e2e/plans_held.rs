@@ -64,6 +64,9 @@ async fn only_what_the_workers_files_say_and_only_losses_that_were_named() {
     // Whoever names what is to be made again names that it is lost.
     let f = rig.refused(signed(StackPlan { remakes: vec!["Bucket".into()], ..honest.clone() })).await;
     assert!(f.code == FaultCode::StackLosesData && f.detail.contains("Bucket (AWS::S3::Bucket)"), "{f}");
+    // The plan is right, and what it is said to be made from is not: the next environment would be shown that.
+    let f = rig.refused_inputs(ORG).await;
+    assert!(f.code == FaultCode::StackPlanMismatch && f.detail.contains("other files of st-mary"), "{f}");
     // Nothing of it left anything, and what is right is applied.
     assert_eq!(rig.applied(&rig.plan(ORG)).await.step, "done");
 

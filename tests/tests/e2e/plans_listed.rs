@@ -65,6 +65,9 @@ async fn organizations_that_are_as_planned_cost_no_request_of_their_own() {
         let of = |name: &str| changes(&out).into_iter().find(|(o, _)| o == name).expect("planned").1;
         assert_eq!((of("clinic-e"), of("clinic-f")), (1, 0));
         assert!(String::from_utf8_lossy(&out.stdout).contains("Outputs.Template"));
+        // Saying so touches no resource, and is applied all the same: the next plan has nothing to change.
+        stack.onboard(&clinics[4]);
+        assert_eq!(changes(&plan()).into_iter().find(|(o, _)| o == "clinic-e"), Some(("clinic-e".to_owned(), 0)));
     });
     worker.stop(std::time::Duration::from_secs(20));
 }

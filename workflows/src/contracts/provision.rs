@@ -26,7 +26,7 @@ pub struct StackPlan {
     pub template: String,
     /// Stack tags.
     pub tags: BTreeMap<String, String>,
-    /// Logical ids of the resources whose settings were changed past us and are to be put back.
+    /// Logical ids of the resources whose settings were changed outside leadline and are to be put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
     /// Logical ids of the resources that are gone and are to be made again.
@@ -95,7 +95,7 @@ pub struct ExecuteInput {
 /// Where a change set stands, as the workflow needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// The resources it touches, as `action type logical-id`; none if there is nothing to change.
+    /// The resources it touches, as `action type logical-id`, or that it touches none; empty if there is nothing to execute.
     pub changes: Vec<String>,
     /// The gates in front of the environment, as the worker's own configuration says them.
     pub gates: Option<Gates>,
@@ -123,7 +123,7 @@ impl Provisioning {
     pub fn discard_stack(_: StackPlan) -> Result<String, ActivityError> {
         unimplemented!()
     }
-    /// Makes again what is gone, and puts back the settings that were changed past us, of the resources that the plan
+    /// Makes again what is gone, and puts back the settings that were changed outside leadline, of the resources that the plan
     /// names, to what its template says; looks again. Returns the places. Refuses a plan for which a gate is closed.
     #[activity(name = "restore_settings")]
     pub fn restore_settings(_: ExecuteInput) -> Result<Vec<String>, ActivityError> {

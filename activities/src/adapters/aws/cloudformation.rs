@@ -8,7 +8,8 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, ExecutionStatus, Tag};
 use leadline_domain::{Fault, FaultCode};
-use std::collections::{BTreeMap, BTreeSet};
+use leadline_provisioning::template::is_opened;
+use std::collections::BTreeMap;
 
 /// CloudFormation: a template given in the request has at most 51,200 bytes (CreateChangeSet, TemplateBody).
 const TEMPLATE: usize = 51_200;
@@ -97,21 +98,13 @@ impl CfnStacks {
     }
 }
 
-/// Names of the stacks that are made: those under creation, failed in it or under deletion are not.
-pub(super) async fn made(aws: &Aws) -> Result<BTreeSet<String>, Fault> {
-    let stacks = CfnStacks::new(aws);
-    let mut pages = stacks.client.list_stacks().into_paginator().send();
-    let mut out = BTreeSet::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|e| fault(Service::CloudFormation, "ListStacks", &e))?;
-        for s in page.stack_summaries() {
-            let status = s.stack_status().map_or("", |s| s.as_str());
-            if status == "CREATE_COMPLETE" || status.starts_with("UPDATE_") || status.starts_with("IMPORT_") {
-                out.extend(s.stack_name().map(str::to_owned));
-            }
-        }
-    }
-    Ok(out)
+/// The stacks that are made, and whether each was opened for deletion. Those under creation, failed in it or under deletion
+/// are not made.
+pub(super) async fn made(aws: &Aws) -> Result<BTreeMap<String, bool>, Fault> {
+    let all = CfnStacks::new(aws).all().await?;
+    let made = |s: &str| s == "CREATE_COMPLETE" || s.starts_with("UPDATE_") || s.starts_with("IMPORT_");
+    let there = all.into_iter().filter(|(_, s)| made(&s.status));
+    Ok(there.map(|(name, s)| (name, is_opened(&s.outputs))).collect())
 }
 
 /// The unique end of a change set's ARN (`.../<name>/<uuid>`), fit for a ClientRequestToken (letters, digits, hyphens,

@@ -1,21 +1,36 @@
 //! What a stack leaves behind, removed as whoever started this process.
 
-use super::errors::Service;
+use super::errors::{Service, fault};
 use super::settings::{AwsSettingsReader, there};
 use crate::ports::removal::Removal;
 use async_trait::async_trait;
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use leadline_domain::transfer::Storage;
-use leadline_domain::{Fault, OrgScope, ShareId};
+use leadline_domain::{Fault, OrgScope};
+use std::collections::BTreeSet;
 
 #[async_trait]
 impl Removal for AwsSettingsReader {
-    async fn secret(&self, scope: &OrgScope, share: &ShareId) -> Result<bool, Fault> {
-        let name = scope.share_secret(share);
-        let r = self.secrets.describe_secret().secret_id(&name).send().await;
+    async fn secrets(&self, scope: &OrgScope) -> Result<BTreeSet<String>, Fault> {
+        let prefix = scope.secret_prefix();
+        let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
+        let mut pages = self.secrets.list_secrets().filters(filter).into_paginator().send();
+        let mut out = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| fault(Service::Secrets, "ListSecrets", &e))?;
+            let names = page.secret_list().iter().filter_map(|s| s.name());
+            // The filter pays no regard to letter case.
+            out.extend(names.filter(|n| n.starts_with(&prefix)).map(str::to_owned));
+        }
+        Ok(out)
+    }
+
+    async fn secret(&self, name: &str) -> Result<bool, Fault> {
+        let r = self.secrets.describe_secret().secret_id(name).send().await;
         if there(Service::Secrets, "DescribeSecret", &["ResourceNotFoundException"], r)?.is_none() {
             return Ok(false);
         }
-        let delete = self.secrets.delete_secret().secret_id(&name).force_delete_without_recovery(true);
+        let delete = self.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
         let r = delete.send().await;
         there(Service::Secrets, "DeleteSecret", &["ResourceNotFoundException"], r)?;
         Ok(true)

@@ -97,7 +97,7 @@ fn approver(name: &str, digest: &str) -> Approver {
 
 fn others(n: usize) -> ProbeScope {
     let others = (0..n).map(|i| OrgId::parse(&format!("other-{i}")).expect("an id")).collect();
-    ProbeScope { others, not_onboarded: vec![], not_enforced: vec![] }
+    ProbeScope { others, not_onboarded: vec![], leaving: vec![], not_enforced: vec![] }
 }
 
 fn tried(outcome: Outcome) -> Vec<Evidence> {

@@ -196,7 +196,7 @@ impl Intruder {
         let (outcome, said) = judge(Service::Kms, "GenerateDataKey", &[], &r)?;
         let mut found = vec![Evidence::new(Action::GenerateDataKey, whose, key, outcome, &said)];
         let (outcome, said) = match v.sealed() {
-            None => (Outcome::Unclear, "its own role could not have a data key made to try with".to_owned()),
+            None => (v.unprepared(), "its own role could not have a data key made to try with".to_owned()),
             Some(sealed) => {
                 let r = self.kms.decrypt().key_id(key).ciphertext_blob(sealed.clone()).send().await.map(drop);
                 judge(Service::Kms, "Decrypt", &[], &r)?
@@ -255,7 +255,7 @@ impl Intruder {
 fn baited(v: &Victim, (outcome, said): (Outcome, String)) -> (Outcome, String) {
     match v.no_bait() {
         Some(why) if outcome == Outcome::Denied => {
-            (Outcome::Unclear, format!("{said}, but the probe's object could not be placed: {why}"))
+            (v.unprepared(), format!("{said}, but the probe's object could not be placed: {why}"))
         }
         _ => (outcome, said),
     }

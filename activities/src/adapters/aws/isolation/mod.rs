@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::http::Response;
 use intruder::Intruder;
 use leadline_domain::isolation::{Evidence, NotEnforced, Outcome, Target};
 use leadline_domain::{EnvScope, Fault, FaultClass, OrgScope};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use victim::Victim;
@@ -71,17 +71,17 @@ impl AwsIsolation {
     }
 
     /// Places what an organization is tried with.
-    async fn victim(&self, scope: &OrgScope) -> Result<Arc<Victim>, Fault> {
+    async fn victim(&self, scope: &OrgScope, leaving: bool) -> Result<Arc<Victim>, Fault> {
         let known = self.placed.lock().unwrap_or_else(PoisonError::into_inner).get(&scope.role_arn()).cloned();
         if let Some((_, v)) = known.filter(|(at, _)| at.elapsed() < PLACED) {
             return Ok(v);
         }
-        self.placed_anew(scope).await
+        self.placed_anew(scope, leaving).await
     }
 
     /// The same, whatever was placed before: the organization may have been made anew since, with another key.
-    async fn placed_anew(&self, scope: &OrgScope) -> Result<Arc<Victim>, Fault> {
-        let v = Arc::new(Victim::prepare(&self.aws, scope).await?);
+    async fn placed_anew(&self, scope: &OrgScope, leaving: bool) -> Result<Arc<Victim>, Fault> {
+        let v = Arc::new(Victim::prepare(&self.aws, scope, leaving).await?);
         let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
         if v.ready() {
             placed.insert(scope.role_arn(), (Instant::now(), Arc::clone(&v)));
@@ -105,13 +105,13 @@ impl Isolation for AwsIsolation {
         known.map(|(what, why)| NotEnforced { what: (*what).to_owned(), why: (*why).to_owned() }).collect()
     }
 
-    async fn stacks(&self) -> Result<BTreeSet<String>, Fault> {
+    async fn stacks(&self) -> Result<BTreeMap<String, bool>, Fault> {
         super::cloudformation::made(&self.aws).await
     }
 
     async fn own(&self, own: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
-        let itself = self.placed_anew(own).await?;
+        let itself = self.placed_anew(own, has.leaving).await?;
         intruder.try_all(&itself, &Target::Own, has).await
     }
 
@@ -127,7 +127,7 @@ impl Isolation for AwsIsolation {
 
     async fn other(&self, own: &OrgScope, other: &OrgScope, has: &Owned) -> Result<Vec<Evidence>, Fault> {
         let intruder = self.intruder(own).await?;
-        let victim = self.victim(other).await?;
+        let victim = self.victim(other, has.leaving).await?;
         intruder.try_all(&victim, &Target::Organization(other.org().clone()), has).await
     }
 }

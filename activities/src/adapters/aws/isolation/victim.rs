@@ -23,6 +23,8 @@ pub(super) struct Victim {
     version: Option<String>,
     /// Why the probe's object is not there.
     no_bait: Option<String>,
+    /// It is being deleted.
+    leaving: bool,
 }
 
 impl Victim {
@@ -30,9 +32,10 @@ impl Victim {
     ///
     /// # Errors
     /// What passes by itself. What does not is kept: the tries that need it are then unclear, the others are made.
-    pub(super) async fn prepare(aws: &Aws, scope: &OrgScope) -> Result<Self, Fault> {
+    pub(super) async fn prepare(aws: &Aws, scope: &OrgScope, leaving: bool) -> Result<Self, Fault> {
         let alias = format!("arn:aws:kms:{}:{}:{}", scope.region(), scope.account(), scope.key_alias());
-        let mut v = Self { scope: scope.clone(), owner: None, sealed: None, key: alias, version: None, no_bait: None };
+        let mut v =
+            Self { scope: scope.clone(), owner: None, sealed: None, key: alias, version: None, no_bait: None, leaving };
         let org = aws.organization(scope);
         match org.role.credentials().await {
             Ok(_) => {}
@@ -81,6 +84,12 @@ impl Victim {
 
     pub(super) fn no_bait(&self) -> Option<&str> {
         self.no_bait.as_deref()
+    }
+
+    /// What a try shows that could not be prepared: of an organization that is being deleted, which can place nothing, that
+    /// there is nothing to reach; of any other, nothing.
+    pub(super) fn unprepared(&self) -> Outcome {
+        if self.leaving { Outcome::Absent } else { Outcome::Unclear }
     }
 
     pub(super) fn sealed(&self) -> Option<&Blob> {
