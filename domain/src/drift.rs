@@ -13,9 +13,9 @@ use std::fmt;
 pub enum DriftKind {
     /// The plan changed and is not applied yet; what is there is what was applied.
     Pending,
-    /// What is there was changed past us.
+    /// What is there was changed outside leadline.
     Drifted,
-    /// What is there was changed past us, to what is planned now.
+    /// What is there was changed outside leadline, to what is planned now.
     AlreadyAsPlanned,
     /// Both moved, to different values.
     Conflict,
@@ -74,12 +74,12 @@ pub struct DriftReport {
 const NAMED: usize = 5;
 
 impl DriftReport {
-    /// Differences that came about past us.
+    /// Differences that came about outside leadline.
     pub fn drifted(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|d| d.kind != DriftKind::Pending)
     }
 
-    /// Logical ids of the resources whose settings were changed past us and can be put back, each once.
+    /// Logical ids of the resources whose settings were changed outside leadline and can be put back, each once.
     #[must_use]
     pub fn repairable(&self) -> BTreeSet<String> {
         self.drifted().filter(|d| !d.setting.is_empty()).map(|d| d.resource.clone()).collect()
@@ -91,7 +91,7 @@ impl DriftReport {
     }
 
     /// What a human has to hear of at once: `drift.data_lost` if something is gone that held data, else
-    /// [`DriftReport::fault`]. Both name everything that was changed past us.
+    /// [`DriftReport::fault`]. Both name everything that was changed outside leadline.
     #[must_use]
     pub fn alarm(&self, holds_data: impl Fn(&Difference) -> bool) -> Option<Fault> {
         let found = self.fault()?;
@@ -111,7 +111,7 @@ impl DriftReport {
         self.differences.iter().any(|d| d.kind == DriftKind::Pending)
     }
 
-    /// `drift.found`, if something was changed past us.
+    /// `drift.found`, if something was changed outside leadline.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         let found: Vec<String> = self.drifted().map(Difference::place).collect();
@@ -159,9 +159,9 @@ impl fmt::Display for DriftKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pending => "planned, not applied",
-            Self::Drifted => "changed past us",
-            Self::AlreadyAsPlanned => "changed past us, to what is planned",
-            Self::Conflict => "changed past us, and planned otherwise",
+            Self::Drifted => "changed outside leadline",
+            Self::AlreadyAsPlanned => "changed outside leadline, to what is planned",
+            Self::Conflict => "changed outside leadline, and planned otherwise",
         })
     }
 }

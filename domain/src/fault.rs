@@ -182,7 +182,7 @@ codes! {
     IsolationUnproven = "isolation.unproven", Blocked;
     /// A stack's resources were changed outside CloudFormation and outside the plan.
     DriftFound = "drift.found", Blocked;
-    /// A resource that held data was deleted past us: an empty one is made only where somebody names it.
+    /// A resource that held data was deleted outside leadline: an empty one is made only where somebody names it.
     DriftDataLost = "drift.data_lost", Rejected;
     /// The topic of alarms does not answer, or asks to slow down.
     AlarmUnreachable = "alarm.unreachable", Transient;

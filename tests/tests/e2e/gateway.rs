@@ -198,15 +198,12 @@ async fn racing_ways_deliver_once() {
                     let write = || now.block_on(device.put(&format!("in/r{round}.dcm"), &bytes)).is_ok();
                     // A share's file is looked at before it is taken: now and then it has a start.
                     let early = (round % 8 < 4).then(write);
+                    let name = format!("r{round}");
                     let outcome = std::thread::scope(|s| {
-                        let name = format!("r{round}");
-                        let a = s.spawn(|| {
-                            sent("hl7", || {
-                                answer(ways.hl7(&name, "dicom", &bytes).unwrap_or_default(), "AA", &["AR", ""])
-                            })
-                        });
-                        let fhir = || answer(ways.fhir(ORG, &name, "application/dicom", &bytes), 201, &[0, 429, 503]);
-                        let b = s.spawn(|| sent("fhir", fhir));
+                        let hl7 = || ways.hl7(&name, "dicom", &bytes).unwrap_or_default();
+                        let fhir = || ways.fhir(ORG, &name, "application/dicom", &bytes);
+                        let a = s.spawn(move || sent("hl7", || answer(hl7(), "AA", &["AR", ""])));
+                        let b = s.spawn(move || sent("fhir", || answer(fhir(), 201, &[0, 429, 503])));
                         let c = s.spawn(|| !ways.web(ORG, "application/dicom", &bytes).is_empty());
                         let d = s.spawn(|| sent("stow", || answer(ways.stow(ORG, &bytes), 200, &[0, 429, 503])));
                         let e = early.unwrap_or_else(write);
