@@ -177,3 +177,23 @@ fn what_is_no_regular_file_is_passed_over_and_named() {
     }
     assert_eq!(leadline(&[], &[&scp, &pipe]).status.code(), Some(3), "it was asked for");
 }
+
+/// Names on a disk are bytes: two that differ in what is no UTF-8 only are two.
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_a_set_of_its_own() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let scp = synth(folder.path(), SynthFormat::Scp).remove(0);
+    let name = |bytes: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(bytes));
+    std::fs::copy(&scp, name(b"a\xFF.scp")).expect("written");
+    std::fs::rename(&scp, name(b"a\xFE.scp")).expect("renamed");
+    for broken in [&b"a\xFE.scp"[..], b"a\xFF.scp"] {
+        let whole = std::fs::read(name(broken)).expect("there");
+        cut(&name(broken));
+        let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+        assert_eq!((output.status.code(), lines(&output).len()), (Some(3), 2), "{output:?}");
+        std::fs::write(name(broken), whole).expect("written");
+    }
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(0));
+}

@@ -5,7 +5,7 @@ use leadline_formats::sets::{Name, Role, SetRule, SetVerdict, WfdbFiles, group, 
 use leadline_formats::wfdb::{AnnotationCheck, Annotations, Header, SampleCheck, SampleSums, SignalFile};
 use leadline_formats::{Evidence, Format, Inspection, Part, Verdict};
 use serde_json::json;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,11 @@ pub(crate) struct Set {
 impl Set {
     pub(crate) fn name(&self) -> PathBuf {
         self.members[0].0.clone()
+    }
+
+    fn of(members: Vec<(PathBuf, Role)>) -> Self {
+        let header = read_header(&members[0].0);
+        Self { members, waits: false, header }
     }
 
     fn has(&self, path: &Path) -> bool {
@@ -39,23 +44,20 @@ fn is_marker(path: &Path) -> bool {
 /// Groups files, by their names and by what the WFDB headers among them say.
 pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
     let (markers, files): (Vec<_>, Vec<_>) = files.iter().partition(|path| is_marker(path));
-    let by_name: HashMap<String, &PathBuf> = files.iter().map(|p| (p.to_string_lossy().into_owned(), *p)).collect();
     let stem = |primary: &str, optional: &str| SetRule::Stem {
         primary: vec![primary.into()],
         required: Vec::new(),
         optional: vec![optional.into()],
     };
     let rules = [SetRule::Wfdb { folder: false }, stem("xml", "pdf"), stem("ecg", "ann")];
-    let names: Vec<Name> = by_name.keys().map(|name| Name::new(name.as_str())).collect();
-    let mut sets: Vec<Option<Set>> = group(&names, &rules)
+    let names: Vec<Name> = files.iter().filter_map(|path| path.to_str()).map(Name::new).collect();
+    let grouped = group(&names, &rules)
         .into_iter()
-        .map(|unit| {
-            let path = |name: &str| by_name.get(name).map_or_else(|| name.into(), |path| (*path).clone());
-            let members: Vec<_> = unit.members.iter().map(|m| (path(&m.path), m.role)).collect();
-            let header = read_header(&members[0].0);
-            Some(Set { members, waits: false, header })
-        })
-        .collect();
+        .map(|unit| unit.members.into_iter().map(|member| (PathBuf::from(member.path), member.role)).collect());
+    // Rules compare texts. A name that is none stands for itself, or two such names would be taken for one.
+    let others: BTreeSet<&PathBuf> = files.iter().copied().filter(|path| path.to_str().is_none()).collect();
+    let alone = others.into_iter().map(|path| vec![(path.clone(), Role::Primary)]);
+    let mut sets: Vec<Option<Set>> = grouped.chain(alone).map(|members| Some(Set::of(members))).collect();
     join_records(&mut sets);
     let mut sets: Vec<Set> = sets.into_iter().flatten().collect();
     mark(&mut sets, &markers);
