@@ -197,3 +197,36 @@ fn a_name_that_is_no_text_is_a_set_of_its_own() {
     }
     assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(0));
 }
+
+/// A header may name a file elsewhere, or what never ends.
+#[cfg(unix)]
+#[test]
+fn a_header_leads_to_no_file_that_does_not_lie_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let outside = folder.path().join("outside.dat");
+    std::fs::write(&outside, [1; 20]).expect("written");
+    std::fs::write(folder.path().join("s.hea"), b"s 0 500 10\n").expect("written");
+    assert!(Command::new("mkfifo").arg(inner.join("pipe.dat")).status().expect("it runs").success());
+    std::os::unix::fs::symlink("/dev/zero", inner.join("zero.dat")).expect("a link");
+    let header = inner.join("r.hea");
+    let signal = |name: &str| format!("r 1 500 10\n{name} 16\n");
+    let all = [
+        signal("../outside.dat"),
+        signal(outside.to_str().expect("a text")),
+        "r/1 1 500 10\n../s 10\n".to_owned(),
+        signal("pipe.dat"),
+        signal("zero.dat"),
+        signal("/dev/zero"),
+    ];
+    for text in all {
+        std::fs::write(&header, &text).expect("written");
+        let output = leadline(&["--set", "--output", "json"], &[&header]);
+        let [line] = &lines(&output)[..] else { panic!("one set: {output:?}") };
+        assert_eq!((&line["verdict"], output.status.code()), (&"partial".into(), Some(3)), "{text}");
+        let facts = line["evidence"].as_array().expect("a list");
+        assert!(facts.iter().any(|fact| fact["fact"]["kind"] == "missing"), "{line}");
+        assert_eq!(line["members"].as_array().map(Vec::len), Some(1), "{text}");
+    }
+}

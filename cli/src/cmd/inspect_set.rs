@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Files that are judged together. The first member is the one that the set is named after.
 pub(crate) struct Set {
@@ -31,6 +31,18 @@ impl Set {
     fn has(&self, path: &Path) -> bool {
         self.members.iter().any(|(other, _)| other == path)
     }
+
+    fn folder(&self) -> PathBuf {
+        self.members[0].0.parent().map(Path::to_owned).unwrap_or_default()
+    }
+}
+
+/// The file beside a header that the header names. A name may lead anywhere, to a device that never ends or into
+/// another folder: only a regular file in the same folder is read.
+fn beside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut parts = Path::new(name).components();
+    let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
+    Some(folder.join(name)).filter(|path| path.is_file())
 }
 
 const MARKER: &str = "done";
@@ -65,9 +77,11 @@ pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
 }
 
 fn read_header(path: &Path) -> Option<Header> {
-    let short = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= HEADER);
-    let header = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("hea")) && short;
-    Header::parse(&std::fs::read(path).ok().filter(|_| header)?).ok()
+    let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("hea"));
+    if !named || !std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= HEADER) {
+        return None;
+    }
+    Header::parse(&std::fs::read(path).ok()?).ok()
 }
 
 /// Records take the files that their headers name, and those of several segments the sets of these.
@@ -83,9 +97,9 @@ fn join_records(sets: &mut [Option<Set>]) {
                 continue;
             }
             let Some(mut set) = sets[i].take() else { continue };
-            let folder = set.members[0].0.parent().map(Path::to_owned).unwrap_or_default();
+            let folder = set.folder();
             for name in set.header.as_ref().map(wfdb_members).unwrap_or_default() {
-                let path = folder.join(name);
+                let Some(path) = beside(&folder, &name) else { continue };
                 match places.get(&path).copied() {
                     _ if set.has(&path) => {}
                     Some(other) if sets[other].as_ref().is_some_and(|other| other.members[0].0 == path) => {
@@ -96,8 +110,7 @@ fn join_records(sets: &mut [Option<Set>]) {
                         }
                     }
                     // Another record has it as well, or it lies beside the header and was not asked for.
-                    _ if path.exists() => set.members.push((path, Role::Required)),
-                    _ => {}
+                    _ => set.members.push((path, Role::Required)),
                 }
             }
             sets[i] = Some(set);
@@ -153,14 +166,14 @@ pub(crate) fn judge(set: &Set) -> Line {
     }
     let (mut vouched, mut layouts) = (HashSet::new(), HashSet::new());
     if let Some(header) = &set.header {
-        let disk = Disk { folder: set.name().parent().map(Path::to_owned).unwrap_or_default() };
+        let disk = Disk { folder: set.folder() };
         let judged = wfdb_verdict(header, &disk);
         judged.evidence.iter().for_each(|fact| verdict.add(judged.verdict, *fact));
         let segments = header.segments.iter().filter_map(|segment| disk.header(&segment.record));
         let files = segments.flat_map(|header| header.files()).chain(header.files());
-        vouched.extend(files.map(|file| disk.folder.join(file.name)));
+        vouched.extend(files.filter_map(|file| beside(&disk.folder, &file.name)));
         let layout = header.segments.iter().filter(|segment| segment.frames == 0);
-        layouts.extend(layout.map(|segment| disk.folder.join(format!("{}.hea", segment.record))));
+        layouts.extend(layout.filter_map(|segment| beside(&disk.folder, &format!("{}.hea", segment.record))));
     }
     for (path, _, inspection) in all.iter().skip(1) {
         // Samples say nothing by themselves: the header has vouched for them, or not.
@@ -230,12 +243,12 @@ struct Disk {
 
 impl WfdbFiles for Disk {
     fn header(&self, record: &str) -> Option<Header> {
-        read_header(&self.folder.join(format!("{record}.hea")))
+        read_header(&beside(&self.folder, &format!("{record}.hea"))?)
     }
 
     fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
         let mut check = SampleCheck::new(file, frames.unwrap_or(0));
-        stream(&self.folder.join(&file.name), |bytes| check.push(bytes)).ok()?;
+        stream(&beside(&self.folder, &file.name)?, |bytes| check.push(bytes)).ok()?;
         Some(check.finish())
     }
 }
