@@ -2,7 +2,9 @@
 
 mod samples;
 
-use leadline_formats::{Verdict, inspect_bytes};
+use leadline_formats::sets::{WfdbFiles, wfdb_verdict};
+use leadline_formats::wfdb::{Header, SampleCheck, SampleSums, SignalFile};
+use leadline_formats::{Evidence, Part, Verdict, inspect_bytes};
 
 /// An EDF+ file of one signal of samples with annotations in front of it or behind it.
 fn edf_plus(lists_first: bool, records: usize) -> (usize, Vec<u8>) {
@@ -57,4 +59,60 @@ fn zero_bytes_behind_an_annotation_list_are_padding_only_where_no_samples_follow
             }
         }
     }
+}
+
+/// A header and its one signal file, which may be too large to be read.
+struct Signal<'a> {
+    bytes: &'a [u8],
+    read: bool,
+}
+
+impl WfdbFiles for Signal<'_> {
+    fn header(&self, _record: &str) -> Option<Header> {
+        None
+    }
+
+    fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
+        let mut check = SampleCheck::new(file, frames.unwrap_or(0));
+        self.bytes.chunks(1000).for_each(|piece| check.push(piece));
+        let sums = check.finish();
+        let unread = SampleSums { len: sums.len, sums: None, trace: None, zeros: None };
+        Some(if self.read { sums } else { unread })
+    }
+}
+
+/// header(5): the check sum of a signal is optional.
+#[test]
+fn samples_without_a_sum_that_were_never_written_are_suspect() {
+    let bare = "r 2 500 5000\nr.dat 16 200 16 0\nr.dat 16 200 16 0\n";
+    let behind = bare.replace("r.dat 16 ", "r.dat 16+4096 ");
+    let read = |header: &str, bytes: &[u8], read: bool| {
+        wfdb_verdict(&Header::parse(header.as_bytes()).expect("a header"), &Signal { bytes, read })
+    };
+    let verdict = |header: &str, bytes: &[u8]| read(header, bytes, true).verdict;
+    let whole = samples::wave(20_000);
+    assert_eq!(verdict(bare, &whole), Verdict::Complete);
+    for hole in [0..20_000, 10_000..20_000, 19_900..20_000, 4096..8192] {
+        let mut bytes = whole.clone();
+        bytes[hole.clone()].fill(0);
+        assert_eq!(verdict(bare, &bytes), Verdict::Suspect, "{hole:?}");
+        // What is in front of the samples is not theirs.
+        let offset = [&[0; 4096][..], &bytes].concat();
+        assert_eq!(verdict(&behind, &offset), Verdict::Suspect, "{hole:?}");
+    }
+    assert_eq!(verdict(&behind, &[&[0; 4096][..], &whole].concat()), Verdict::Complete);
+    let unread = read(bare, &whole, false);
+    assert_eq!(unread.verdict, Verdict::Unverifiable);
+    assert_eq!(unread.evidence, [Evidence::NotChecked { part: Part::SignalFile }]);
+    // Sums speak for themselves: a lead may be flat for long. With the sum of one signal only they speak for that one.
+    let mut flat = whole;
+    flat[4096..12_288].fill(0);
+    let sums: Vec<u16> = (0..2)
+        .map(|i| flat.chunks(4).fold(0u16, |sum, b| sum.wrapping_add(u16::from_le_bytes([b[2 * i], b[2 * i + 1]]))))
+        .collect();
+    let stated = format!("r 2 500 5000\nr.dat 16 200 16 0 0 {}\nr.dat 16 200 16 0 0 {}\n", sums[0], sums[1]);
+    assert_eq!(verdict(&stated, &flat), Verdict::Complete);
+    let one = format!("r 2 500 5000\nr.dat 16 200 16 0 0 {}\nr.dat 16 200 16 0\n", sums[0]);
+    assert_eq!(verdict(&one, &flat), Verdict::Suspect);
+    assert_eq!(read(&one, &flat, false).verdict, Verdict::Complete, "it is read before that counts");
 }

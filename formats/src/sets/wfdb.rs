@@ -22,7 +22,8 @@ pub fn wfdb_members(header: &Header) -> Vec<String> {
 }
 
 /// Judges a record (header(5), signal(5)): every named file is there and has the length that the header implies, and
-/// the samples add up to the stated sums.
+/// the samples add up to the stated sums. A sum may be left out (header(5)); zero bytes in the place of samples are then
+/// all that shows what was never written.
 #[must_use]
 pub fn wfdb_verdict(header: &Header, files: &impl WfdbFiles) -> SetVerdict {
     let mut set = SetVerdict::complete();
@@ -91,5 +92,13 @@ fn signal(header: &Header, file: &SignalFile, files: &impl WfdbFiles, set: &mut 
             let fact = Evidence::FailedChecksum { part: Part::Signal, offset: index as u64 };
             set.add(Verdict::Malformed, fact);
         }
+    }
+    match found.zeros {
+        Some(fact) if file.checksums.contains(&None) => set.add(Verdict::Suspect, fact),
+        // A file with a sum is read before it counts as whole.
+        None if found.sums.is_none() && file.checksums.iter().all(Option::is_none) => {
+            set.add(Verdict::Unverifiable, Evidence::NotChecked { part });
+        }
+        _ => {}
     }
 }
