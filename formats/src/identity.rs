@@ -79,14 +79,32 @@ pub(crate) fn opaque(kind: &str, values: &[&[u8]]) -> Option<String> {
     if values.iter().all(|value| trimmed(value).is_empty()) {
         return None;
     }
-    let mut hash = Sha256::new();
-    hash.update(kind.as_bytes());
-    for value in values {
-        let value = trimmed(value);
-        hash.update((value.len() as u64).to_le_bytes());
-        hash.update(value);
+    let mut all = Running::new(kind);
+    values.iter().for_each(|value| all.add(trimmed(value)));
+    all.short()
+}
+
+/// [`opaque`] over values that come one at a time.
+pub(crate) struct Running {
+    hash: Sha256,
+    any: bool,
+}
+
+impl Running {
+    pub(crate) fn new(kind: &str) -> Self {
+        Self { hash: Sha256::new_with_prefix(kind), any: false }
     }
-    Some(format!("h:{}", hex::encode(&hash.finalize()[..16])))
+
+    pub(crate) fn add(&mut self, value: &[u8]) {
+        self.hash.update((value.len() as u64).to_le_bytes());
+        self.hash.update(value);
+        self.any = true;
+    }
+
+    /// The digest, if there was a value.
+    pub(crate) fn short(&self) -> Option<String> {
+        self.any.then(|| format!("h:{}", hex::encode(&self.hash.clone().finalize()[..16])))
+    }
 }
 
 /// Keeps an OID or a UUID as it is and hashes everything else: real UIDs can be invalid, and a name could stand in
