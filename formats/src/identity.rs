@@ -107,6 +107,39 @@ impl Running {
     }
 }
 
+/// Identifiers or digests of the same kind that come one at a time. One stays as it is, so that it is the same wherever it
+/// comes alone; of more there is one over all in their order.
+#[derive(Default)]
+pub(crate) struct Chain {
+    value: Option<String>,
+    broken: bool,
+}
+
+impl Chain {
+    pub(crate) fn add(&mut self, next: &str) {
+        self.value = Some(match self.value.take() {
+            None => next.to_owned(),
+            Some(before) => {
+                let mut all = Running::new("chain");
+                all.add(before.as_bytes());
+                all.add(next.as_bytes());
+                // The form stays in front.
+                let form = next.split_once(':').map_or("h", |(form, _)| form);
+                all.short().unwrap_or_default().replacen("h:", &format!("{form}:"), 1)
+            }
+        });
+    }
+
+    /// One of them has no value: nothing is known of all.
+    pub(crate) fn add_unknown(&mut self) {
+        self.broken = true;
+    }
+
+    pub(crate) fn value(&self) -> Option<String> {
+        self.value.clone().filter(|_| !self.broken)
+    }
+}
+
 /// Keeps an OID or a UUID as it is and hashes everything else: real UIDs can be invalid, and a name could stand in
 /// their place.
 pub(crate) fn uid(kind: &str, value: &[u8]) -> Option<String> {

@@ -2,6 +2,8 @@
 
 mod samples;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_formats::{Identity, Relation, inspect_bytes, relate};
 
@@ -70,4 +72,56 @@ fn an_archive_of_more_members_than_are_looked_at_is_the_same_as_no_other() {
     assert_eq!(with_itself(&files), Relation::Link);
     files.truncate(10_000);
     assert_eq!(with_itself(&files), Relation::Merge);
+}
+
+/// A message with these documents.
+fn message(id: &str, documents: &[&[u8]]) -> String {
+    let observations: String = documents
+        .iter()
+        .map(|bytes| format!("OBX|1|ED|PDF^x||^application^pdf^Base64^{}||||||F\r", STANDARD.encode(bytes)))
+        .collect();
+    format!("MSH|^~\\&|ECG|WARD|||1||ORU^R01|{id}|P|2.5\rOBR|1\r{observations}NTE|1\r")
+}
+
+fn frames(messages: &[String]) -> Identity {
+    identity(messages.iter().map(|message| format!("\x0b{message}\x1c\r")).collect::<String>().as_bytes())
+}
+
+fn pdf(seed: u64) -> Vec<u8> {
+    SynthFormat::Pdf.write(&Spec::new(seed)).expect("valid").remove(0).bytes
+}
+
+fn fhir(documents: &[&[u8]]) -> Identity {
+    let contents: Vec<String> =
+        documents.iter().map(|bytes| format!(r#"{{"attachment":{{"data":"{}"}}}}"#, STANDARD.encode(bytes))).collect();
+    identity(format!(r#"{{"resourceType":"DocumentReference","content":[{}]}}"#, contents.join(",")).as_bytes())
+}
+
+#[test]
+fn messages_are_the_same_when_all_of_them_and_all_their_documents_are() {
+    let (one, two, other) = (&pdf(1)[..], &pdf(2)[..], &pdf(3)[..]);
+    let first = message("1", &[one]);
+    let stream = |second: &str, document: &[u8]| frames(&[first.clone(), message(second, &[document])]);
+    assert_eq!(relate(&stream("2", two), &stream("2", two)), Relation::Merge);
+    assert_eq!(relate(&stream("2", two), &stream("2", other)), Relation::Revision);
+    assert_eq!(relate(&stream("2", two), &stream("3", two)), Relation::Link);
+    assert_eq!(relate(&stream("2", two), &stream("3", other)), Relation::Unrelated);
+    assert_ne!(relate(&stream("2", two), &frames(std::slice::from_ref(&first))), Relation::Merge);
+    let batch = |second: &str, document: &[u8]| {
+        identity(format!("BHS|^~\\&|A\r{first}{}BTS|2\r", message(second, &[document])).as_bytes())
+    };
+    assert_eq!(relate(&batch("2", two), &stream("2", two)), Relation::Merge, "in a batch or in frames");
+    assert_ne!(relate(&batch("2", two), &batch("2", other)), Relation::Merge);
+    // Without an identifier two messages are never the same.
+    assert_ne!(relate(&stream("", two), &stream("", two)), Relation::Merge);
+    let documents = |all: &[&[u8]]| frames(&[message("1", all)]);
+    assert_eq!(relate(&documents(&[one, two]), &documents(&[one, two])), Relation::Merge);
+    assert_eq!(relate(&documents(&[one, two]), &documents(&[one, other])), Relation::Revision);
+    assert_eq!(relate(&documents(&[one, two]), &documents(&[one])), Relation::Revision);
+    // The same documents in FHIR.
+    for all in [&[one][..], &[one, two]] {
+        assert_eq!(relate(&fhir(all), &documents(all)), Relation::Link);
+        assert_eq!(relate(&fhir(all), &fhir(all)), Relation::Link);
+    }
+    assert_eq!(relate(&fhir(&[one, two]), &fhir(&[one, other])), Relation::Unrelated);
 }

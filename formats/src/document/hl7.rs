@@ -3,7 +3,8 @@
 
 use super::attachment::{Attachment, is_start};
 use crate::engine::{End, Machine, Report, Step};
-use crate::{Evidence, Format, Part, Verdict, identity};
+use crate::identity::{self, Chain};
+use crate::{Evidence, Format, Part, Verdict};
 
 const OPEN: u8 = 0x0B;
 const CLOSE: u8 = 0x1C;
@@ -57,9 +58,10 @@ pub(crate) struct Hl7 {
     repeated: Option<Vec<u8>>,
     /// An escape sequence inside a document, without its first mark.
     escaped: Option<Vec<u8>>,
-    header: Vec<u8>,
     order: Vec<u8>,
-    digest: Option<String>,
+    /// Those of all messages, and of all their documents.
+    native: Chain,
+    digest: Chain,
     messages: u64,
     batch: Option<u64>,
     in_batch: bool,
@@ -97,9 +99,9 @@ impl Hl7 {
             start: None,
             repeated: None,
             escaped: None,
-            header: Vec::new(),
             order: Vec::new(),
-            digest: None,
+            native: Chain::default(),
+            digest: Chain::default(),
             messages: 0,
             batch: None,
             in_batch: false,
@@ -317,7 +319,9 @@ impl Hl7 {
                 _ => {}
             }
         }
-        self.digest = self.digest.take().or(attached.digest);
+        if let Some(digest) = attached.digest {
+            self.digest.add(&digest);
+        }
     }
 
     fn end_line(&mut self) {
@@ -334,8 +338,11 @@ impl Hl7 {
             Some(b"MSH") => {
                 self.messages += 1;
                 self.marks(&line);
-                if self.header.is_empty() {
-                    self.header.clone_from(&line);
+                let part = |index: usize| self.part(&line, index).unwrap_or_default();
+                let native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
+                match native.filter(|_| !part(9).is_empty()) {
+                    Some(native) => self.native.add(&native),
+                    None => self.native.add_unknown(),
                 }
             }
             Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
@@ -441,13 +448,10 @@ impl Machine for Hl7 {
         if self.framed {
             report.format = Format::Hl7v2Mllp;
         }
-        let part = |index: usize| self.part(&self.header, index).unwrap_or_default();
-        if !part(9).is_empty() {
-            report.identity.native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
-        }
+        report.identity.native = self.native.value();
         let filler = self.part(&self.order, 3).unwrap_or_default();
         report.identity.acquisition = identity::opaque("hl7-filler", &[filler]);
-        report.identity.waveform.clone_from(&self.digest);
+        report.identity.waveform = self.digest.value();
 
         report.absorb(&self.found);
         let closed = self.framed && !self.in_frame;

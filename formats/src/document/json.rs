@@ -3,7 +3,8 @@
 use super::attachment::{Attached, Attachment};
 use crate::engine::base64::Base64;
 use crate::engine::{End, Machine, Report, Step};
-use crate::{Evidence, Format, Part, Verdict, identity};
+use crate::identity::{self, Chain};
+use crate::{Evidence, Format, Part, Verdict};
 
 const DEPTH: usize = 512;
 const KEPT: usize = 128;
@@ -79,7 +80,8 @@ pub(crate) struct Json {
     resource: Vec<u8>,
     id: Vec<u8>,
     version: Vec<u8>,
-    digest: Option<String>,
+    /// That of all attachments.
+    digest: Chain,
     values: u64,
     /// What made reading stop.
     bad: Option<(Verdict, Evidence)>,
@@ -103,7 +105,7 @@ impl Json {
             resource: Vec::new(),
             id: Vec::new(),
             version: Vec::new(),
-            digest: None,
+            digest: Chain::default(),
             values: 0,
             bad: None,
             found: Report::new(Format::Json),
@@ -206,8 +208,8 @@ impl Json {
             if let Some(inner) = attached.inspection.as_ref().filter(|inner| inner.verdict == Verdict::Partial) {
                 self.found.partial(Evidence::Inner { format: inner.format, verdict: inner.verdict });
             }
-            if self.digest.is_none() {
-                self.digest.clone_from(&attached.digest);
+            if let Some(digest) = &attached.digest {
+                self.digest.add(digest);
             }
         }
     }
@@ -363,7 +365,7 @@ impl Machine for Json {
                 report.identity.native = identity::opaque("fhir", &[resource, id]);
             }
             report.identity.revision = identity::opaque("fhir-version", &[&self.version]);
-            report.identity.waveform = self.digest.clone();
+            report.identity.waveform = self.digest.value();
         }
         report.absorb(&self.found);
         if !self.resource.is_empty() {
