@@ -18,9 +18,27 @@ const START: usize = 1024;
 pub(crate) fn recognize(head: &[u8]) -> bool {
     let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
     let body = body.strip_prefix(&[OPEN]).unwrap_or(body).trim_ascii_start();
-    [b"MSH", b"BHS", b"FHS"].iter().any(|name| {
-        body.strip_prefix(name.as_slice()).and_then(|rest| rest.first()).is_some_and(|mark| mark.is_ascii_punctuation())
-    })
+    let Some((name, [separator, rest @ ..])) = body.split_at_checked(3) else { return false };
+    separator.is_ascii_punctuation()
+        && match name {
+            b"MSH" => true,
+            b"BHS" | b"FHS" => has_marks(*separator, rest),
+            _ => false,
+        }
+}
+
+/// Whether encoding characters stand behind the separator (2.15.2.2, 2.15.6.2): two or more, none of them twice, and the
+/// separator again or the end. The names of these segments are abbreviations of other things, too.
+fn has_marks(separator: u8, rest: &[u8]) -> bool {
+    let mark = |c: &u8| c.is_ascii_punctuation() && *c != separator;
+    let count = rest.iter().position(|c| !mark(c)).unwrap_or(rest.len());
+    let (marks, behind) = rest.split_at(count.min(8));
+    let distinct = marks.iter().enumerate().all(|(i, c)| !marks[..i].contains(c));
+    distinct
+        && match behind.first() {
+            None => true,
+            Some(next) => count >= 2 && (*next == separator || matches!(next, b'\r' | b'\n')),
+        }
 }
 
 /// A document whose segment ended, and with which the next one may go on.
