@@ -230,3 +230,51 @@ fn a_header_leads_to_no_file_that_does_not_lie_beside_it() {
         assert_eq!(line["members"].as_array().map(Vec::len), Some(1), "{text}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_is_followed_where_it_was_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    synth(&inner, SynthFormat::Scp);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&inner, &link).expect("a link");
+    std::os::unix::fs::symlink(folder.path(), inner.join("round")).expect("a link");
+    for arguments in [&["--output", "json"][..], &["--set", "--output", "json"]] {
+        let output = leadline(arguments, &[&link]);
+        assert_eq!((output.status.code(), lines(&output).len()), (Some(0), 1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("round: passed over"), "{output:?}");
+    }
+}
+
+/// Names on a share are the same in any case.
+#[test]
+fn a_header_may_write_names_in_another_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("written");
+    put("V.hea", b"v/1 1 125 2\nv_1 2\n");
+    put("V_1.HEA", b"v_1 1 125 2\nv_1.dat 16 200 16 0 1 3 0 II\n");
+    put("V_1.Dat", &[1, 0, 2, 0]);
+    // The header alone: its segment is a member all the same.
+    for (named, members) in [(folder.path(), 3), (&folder.path().join("V.hea"), 2)] {
+        let output = leadline(&["--set", "--output", "json"], &[named]);
+        let [line] = &lines(&output)[..] else { panic!("one set: {output:?}") };
+        assert_eq!((output.status.code(), &line["verdict"]), (Some(0), &"complete".into()), "{line}");
+        assert_eq!(line["members"].as_array().map(Vec::len), Some(members), "{line}");
+    }
+    put("V_1.Dat", &[1, 0, 3, 0]);
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(3));
+}
+
+#[test]
+fn a_marker_of_a_stem_is_for_all_files_of_the_stem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (format, name) in [(SynthFormat::Scp, "a.scp"), (SynthFormat::Dicom, "a.dcm"), (SynthFormat::Pdf, "b.pdf")] {
+        std::fs::rename(synth(folder.path(), format).remove(0), folder.path().join(name)).expect("renamed");
+    }
+    std::fs::write(folder.path().join("a.done"), b"").expect("written");
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    let verdicts: Vec<Value> = lines(&output).iter().map(|line| line["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["complete", "complete", "partial"], "{output:?}");
+}

@@ -7,7 +7,8 @@ use crate::output::{self, Format};
 use leadline_formats::{Evidence, Inspection, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
 }
 
 /// One line of output, or why there is none.
-pub(crate) type Line = std::io::Result<Judged>;
+pub(crate) type Line = io::Result<Judged>;
 
 /// What is said of a file or a set.
 pub(crate) struct Judged {
@@ -40,7 +41,8 @@ pub(crate) struct Judged {
 pub(crate) fn run(g: &Global, a: &Args) -> Done {
     let (mut all, mut passed) = (Vec::new(), Vec::new());
     for f in &a.files {
-        walk(f, &mut all, &mut passed);
+        // A link that was named is what it leads to; those met on the way are not followed, or a walk might not end.
+        walk(f, std::fs::metadata(f), &mut all, &mut passed);
     }
     // Opening a pipe waits for whoever writes to it. One that was asked for by its name was not inspected.
     let mut well = !passed.iter().any(|p| a.files.contains(p));
@@ -88,7 +90,7 @@ pub(crate) fn facts(evidence: &[Evidence]) -> Vec<Value> {
     evidence.iter().map(|e| json!({"fact": e, "sentence": e.sentence()})).collect()
 }
 
-pub(crate) fn look(path: &Path) -> std::io::Result<Inspection> {
+pub(crate) fn look(path: &Path) -> io::Result<Inspection> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
     leadline_formats::inspect(&mut file, len)
@@ -125,9 +127,8 @@ fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut ea
 }
 
 /// Regular files below `path`, by name, and what is none; links to folders are not followed.
-fn walk(path: &Path, out: &mut Vec<PathBuf>, passed: &mut Vec<PathBuf>) {
-    let folder = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
-    if !folder {
+fn walk(path: &Path, is: io::Result<Metadata>, out: &mut Vec<PathBuf>, passed: &mut Vec<PathBuf>) {
+    if !is.is_ok_and(|m| m.is_dir()) {
         // What cannot be asked is opened later, which says what is wrong.
         let regular = std::fs::metadata(path).map_or(true, |m| m.is_file());
         if regular { out } else { passed }.push(path.to_owned());
@@ -140,7 +141,7 @@ fn walk(path: &Path, out: &mut Vec<PathBuf>, passed: &mut Vec<PathBuf>) {
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     inside.sort();
-    inside.iter().for_each(|p| walk(p, out, passed));
+    inside.iter().for_each(|p| walk(p, std::fs::symlink_metadata(p), out, passed));
 }
 
 #[cfg(test)]

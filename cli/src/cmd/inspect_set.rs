@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// Files that are judged together. The first member is the one that the set is named after.
 pub(crate) struct Set {
@@ -16,6 +17,7 @@ pub(crate) struct Set {
     /// Its folder has markers, and none is for this set; or it is a marker for nothing.
     waits: bool,
     header: Option<Header>,
+    folder: Arc<Folder>,
 }
 
 impl Set {
@@ -23,26 +25,50 @@ impl Set {
         self.members[0].0.clone()
     }
 
-    fn of(members: Vec<(PathBuf, Role)>) -> Self {
-        let header = read_header(&members[0].0);
-        Self { members, waits: false, header }
+    fn of(members: Vec<(PathBuf, Role)>, folders: &mut HashMap<PathBuf, Arc<Folder>>) -> Self {
+        let path = members[0].0.parent().map(Path::to_owned).unwrap_or_default();
+        let folder = folders.entry(path.clone()).or_insert_with(|| Arc::new(Folder { path, names: OnceLock::new() }));
+        Self { waits: false, header: read_header(&members[0].0), folder: folder.clone(), members }
     }
 
     fn has(&self, path: &Path) -> bool {
         self.members.iter().any(|(other, _)| other == path)
     }
-
-    fn folder(&self) -> PathBuf {
-        self.members[0].0.parent().map(Path::to_owned).unwrap_or_default()
-    }
 }
 
-/// The file beside a header that the header names. A name may lead anywhere, to a device that never ends or into
-/// another folder: only a regular file in the same folder is read.
-fn beside(folder: &Path, name: &str) -> Option<PathBuf> {
-    let mut parts = Path::new(name).components();
-    let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
-    Some(folder.join(name)).filter(|path| path.is_file())
+/// A folder, and the names in it by what they are without regard to case, which are read when they are asked for.
+struct Folder {
+    path: PathBuf,
+    names: OnceLock<HashMap<String, PathBuf>>,
+}
+
+impl Folder {
+    /// The file beside a header that the header names. A name may lead anywhere, to a device that never ends or into
+    /// another folder: only a regular file in the same folder is read.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let mut parts = Path::new(name).components();
+        let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else { return None };
+        let path = self.path.join(name);
+        if path.is_file() {
+            return Some(path);
+        }
+        // Shares do not tell upper from lower case, and neither does the lifecycle.
+        let names = self.names.get_or_init(|| self.list());
+        names.get(&name.to_lowercase()).filter(|path| path.is_file()).cloned()
+    }
+
+    fn header(&self, record: &str) -> Option<PathBuf> {
+        self.file(&format!("{record}.hea"))
+    }
+
+    fn list(&self) -> HashMap<String, PathBuf> {
+        let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let mut names: Vec<_> =
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        // Of several, the first by name.
+        names.sort_by(|a, b| b.cmp(a));
+        names.iter().filter_map(|name| Some((name.to_str()?.to_lowercase(), self.path.join(name)))).collect()
+    }
 }
 
 const MARKER: &str = "done";
@@ -69,10 +95,11 @@ pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
     // Rules compare texts. A name that is none stands for itself, or two such names would be taken for one.
     let others: BTreeSet<&PathBuf> = files.iter().copied().filter(|path| path.to_str().is_none()).collect();
     let alone = others.into_iter().map(|path| vec![(path.clone(), Role::Primary)]);
-    let mut sets: Vec<Option<Set>> = grouped.chain(alone).map(|members| Some(Set::of(members))).collect();
+    let mut folders = HashMap::new();
+    let mut sets: Vec<Option<Set>> = grouped.chain(alone).map(|members| Some(Set::of(members, &mut folders))).collect();
     join_records(&mut sets);
     let mut sets: Vec<Set> = sets.into_iter().flatten().collect();
-    mark(&mut sets, &markers);
+    mark(&mut sets, &markers, &mut folders);
     sets
 }
 
@@ -97,9 +124,9 @@ fn join_records(sets: &mut [Option<Set>]) {
                 continue;
             }
             let Some(mut set) = sets[i].take() else { continue };
-            let folder = set.folder();
+            let folder = set.folder.clone();
             for name in set.header.as_ref().map(wfdb_members).unwrap_or_default() {
-                let Some(path) = beside(&folder, &name) else { continue };
+                let Some(path) = folder.file(&name) else { continue };
                 match places.get(&path).copied() {
                     _ if set.has(&path) => {}
                     Some(other) if sets[other].as_ref().is_some_and(|other| other.members[0].0 == path) => {
@@ -118,31 +145,31 @@ fn join_records(sets: &mut [Option<Set>]) {
     }
 }
 
-/// Gives each set its markers: `a.xml.done` or `a.done`. Where a folder has markers, every set in it waits for one.
-fn mark(sets: &mut Vec<Set>, markers: &[&PathBuf]) {
+/// Gives each set its markers: `a.xml.done`, or `a.done` for every set whose primary file has that stem. Where a folder
+/// has markers, every set in it waits for one.
+fn mark(sets: &mut Vec<Set>, markers: &[&PathBuf], known: &mut HashMap<PathBuf, Arc<Folder>>) {
     let folders: HashSet<_> = markers.iter().filter_map(|marker| marker.parent()).collect();
     for set in sets.iter_mut() {
         set.waits = set.members[0].0.parent().is_some_and(|folder| folders.contains(folder));
     }
-    let mut places: HashMap<PathBuf, usize> = HashMap::new();
+    let mut places: HashMap<PathBuf, BTreeSet<usize>> = HashMap::new();
     for (i, set) in sets.iter().enumerate() {
         for (path, role) in &set.members {
-            places.insert(path.clone(), i);
+            places.entry(path.clone()).or_default().insert(i);
             if *role == Role::Primary {
-                places.insert(path.with_extension(""), i);
+                places.entry(path.with_extension("")).or_default().insert(i);
             }
         }
     }
     for marker in markers {
         match places.get(&marker.with_extension("")) {
-            Some(i) => {
-                sets[*i].waits = false;
-                sets[*i].members.push(((*marker).clone(), Role::Marker));
+            Some(released) => {
+                for i in released {
+                    sets[*i].waits = false;
+                    sets[*i].members.push(((*marker).clone(), Role::Marker));
+                }
             }
-            None => {
-                let members = vec![((*marker).clone(), Role::Marker)];
-                sets.push(Set { members, waits: true, header: None });
-            }
+            None => sets.push(Set { waits: true, ..Set::of(vec![((*marker).clone(), Role::Marker)], known) }),
         }
     }
     sets.sort_by(|a, b| a.members[0].0.cmp(&b.members[0].0));
@@ -166,14 +193,16 @@ pub(crate) fn judge(set: &Set) -> Line {
     }
     let (mut vouched, mut layouts) = (HashSet::new(), HashSet::new());
     if let Some(header) = &set.header {
-        let disk = Disk { folder: set.folder() };
-        let judged = wfdb_verdict(header, &disk);
+        let disk = &set.folder;
+        let judged = wfdb_verdict(header, disk.as_ref());
         judged.evidence.iter().for_each(|fact| verdict.add(judged.verdict, *fact));
-        let segments = header.segments.iter().filter_map(|segment| disk.header(&segment.record));
+        // A line may stand there again and again.
+        let records: BTreeSet<&str> = header.segments.iter().map(|segment| segment.record.as_str()).collect();
+        let segments = records.into_iter().filter_map(|record| WfdbFiles::header(disk.as_ref(), record));
         let files = segments.flat_map(|header| header.files()).chain(header.files());
-        vouched.extend(files.filter_map(|file| beside(&disk.folder, &file.name)));
+        vouched.extend(files.filter_map(|file| disk.file(&file.name)));
         let layout = header.segments.iter().filter(|segment| segment.frames == 0);
-        layouts.extend(layout.filter_map(|segment| beside(&disk.folder, &format!("{}.hea", segment.record))));
+        layouts.extend(layout.filter_map(|segment| disk.header(&segment.record)));
     }
     for (path, _, inspection) in all.iter().skip(1) {
         // Samples say nothing by themselves: the header has vouched for them, or not.
@@ -236,19 +265,14 @@ fn stream(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     }
 }
 
-/// The files beside a header.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl WfdbFiles for Disk {
+impl WfdbFiles for Folder {
     fn header(&self, record: &str) -> Option<Header> {
-        read_header(&beside(&self.folder, &format!("{record}.hea"))?)
+        read_header(&self.header(record)?)
     }
 
     fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
         let mut check = SampleCheck::new(file, frames.unwrap_or(0));
-        stream(&beside(&self.folder, &file.name)?, |bytes| check.push(bytes)).ok()?;
+        stream(&self.file(&file.name)?, |bytes| check.push(bytes)).ok()?;
         Some(check.finish())
     }
 }
