@@ -69,10 +69,17 @@ fn a_line_a_file_and_a_code_for_all() {
 fn what_cannot_be_read_is_told_and_is_not_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let dicom = synth(folder.path(), SynthFormat::Dicom).remove(0);
-    let output = leadline(&["--output", "json"], &[&folder.path().join("nothing"), &dicom]);
+    let nothing = folder.path().join("nothing");
+    let output = leadline(&["--output", "json"], &[&nothing, &dicom]);
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(lines(&output).len(), 1);
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"), "{output:?}");
+    let [unread, read] = &lines(&output)[..] else { panic!("an object for each file: {output:?}") };
+    assert_eq!(read["verdict"], "complete");
+    assert_eq!(keys(unread), ["error", "evidence", "file", "format", "identity", "verdict"]);
+    assert_eq!((&unread["file"], &unread["verdict"]), (&nothing.to_str().into(), &Value::Null));
+    assert!(unread["error"].as_str().is_some_and(|e| !e.is_empty()), "{unread}");
+    let text = leadline(&[], &[&nothing]);
+    assert!(text.stdout.is_empty(), "{text:?}");
     assert_eq!(leadline(&[], &[]).status.code(), Some(64));
 }
 
