@@ -2,6 +2,9 @@
 
 mod samples;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use leadline_formats::synth::SynthFormat;
 use leadline_formats::{Format, Verdict, inspect_bytes};
 use samples::{look, no_cut_is_complete};
 
@@ -74,5 +77,60 @@ fn an_abbreviation_at_the_start_of_a_text_is_no_batch() {
     {
         let found = look(text.as_bytes());
         assert_eq!(found.1, Verdict::Partial, "{text}");
+    }
+}
+
+/// A framed message in a character set, with a document whose name is this.
+fn named(charset: &str, name: &[u8], letters: &str) -> Vec<u8> {
+    let head = format!("\x0bMSH|^~\\&|A|B|||1||ORU^R01|77|P|2.5||||||{charset}\rOBX|1|ED|");
+    let tail = format!("||^application^pdf^Base64^{letters}||||||F\r\x1c\r");
+    [head.as_bytes(), name, tail.as_bytes()].concat()
+}
+
+/// HL7 v2.5.1, 2.7.2: the second byte of a character in ISO-2022-JP may be that of a delimiter.
+#[test]
+fn codes_of_two_bytes_are_no_delimiters() {
+    let pdf = STANDARD.encode(samples::synth(SynthFormat::Pdf));
+    let cut = &pdf[..pdf.len() / 8 * 4];
+    for name in [
+        &b"\x1b$B?4EE?^\x1b(B"[..],
+        b"\x1b$B%|%^%~%\\%&\x1b(B^a",
+        b"a^\x1b$@!|!|!|\x1b(J",
+        b"\x1b$(D!|!^\x1b(B^\x1b$B!|\x1b(B",
+        // Ready for use, and not in use.
+        b"\x1b$)C^a",
+        b"\x1b)I^a",
+        b"\x1b$B!|",
+    ] {
+        let closed = !name.ends_with(b"|");
+        let whole = inspect_bytes(&named("ISO IR87", name, &pdf));
+        assert_eq!(whole.verdict, Verdict::Complete, "{name:?}: {}", whole.summary());
+        let open = inspect_bytes(&named("ISO IR87", name, cut));
+        if closed {
+            assert_eq!(open.verdict, Verdict::Partial, "{name:?}: {}", open.summary());
+        }
+        assert_eq!(whole.identity.waveform.is_some(), closed, "{name:?}");
+    }
+    // The next segment starts plain.
+    let mut two = named("ISO IR87", b"\x1b$B!|", "");
+    two.truncate(two.len() - 2);
+    let more = named("", b"a", cut);
+    two.extend(&more[more.windows(3).position(|w| w == b"OBX").expect("a segment")..]);
+    assert_eq!(inspect_bytes(&two).verdict, Verdict::Partial);
+}
+
+/// HL7 table 0211.
+#[test]
+fn a_document_beside_codes_that_are_not_read_cannot_be_judged() {
+    let pdf = STANDARD.encode(samples::synth(SynthFormat::Pdf));
+    for charset in ["BIG-5", "GB 18030-2000", "KS X 1001", "UNICODE UTF-16", "ASCII~BIG-5", "big5"] {
+        assert_eq!(look(&named(charset, b"a", &pdf)).1, Verdict::Unverifiable, "{charset}");
+        assert_eq!(look(&named(charset, b"a", &pdf[..pdf.len() / 8 * 4])).1, Verdict::Partial, "{charset}");
+        let text = String::from_utf8(named(charset, b"a", "b")).expect("text").replace("|ED|", "|TX|");
+        let text = text.replace("Base64", "A");
+        assert_eq!(look(text.as_bytes()).1, Verdict::Complete, "{charset}: no document");
+    }
+    for charset in ["", "ASCII", "8859/1", "UNICODE UTF-8", "ISO IR87", "ISO IR159"] {
+        assert_eq!(look(&named(charset, b"a", &pdf)).1, Verdict::Complete, "{charset}");
     }
 }

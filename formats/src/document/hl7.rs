@@ -2,44 +2,19 @@
 //! MLLP release 1).
 
 use super::attachment::{Attachment, is_start};
+use super::hl7_marks::{self, Codes};
 use crate::engine::{End, Machine, Report, Step};
 use crate::identity::{self, Chain};
 use crate::{Evidence, Format, Part, Verdict};
 
-const OPEN: u8 = 0x0B;
+pub(super) const OPEN: u8 = 0x0B;
 const CLOSE: u8 = 0x1C;
 /// Fields of a header segment that are looked at.
 const KEPT: usize = 1024;
 /// Longest component that is looked at as a word: the source of a document is one (HD, 2.A.33).
-const WORD: usize = 256;
+pub(super) const WORD: usize = 256;
 /// Letters of a document that tell whether it starts there.
 const START: usize = 1024;
-
-pub(crate) fn recognize(head: &[u8]) -> bool {
-    let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
-    let body = body.strip_prefix(&[OPEN]).unwrap_or(body).trim_ascii_start();
-    let Some((name, [separator, rest @ ..])) = body.split_at_checked(3) else { return false };
-    separator.is_ascii_punctuation()
-        && match name {
-            b"MSH" => true,
-            b"BHS" | b"FHS" => has_marks(*separator, rest),
-            _ => false,
-        }
-}
-
-/// Whether encoding characters stand behind the separator (2.15.2.2, 2.15.6.2): two or more, none of them twice, and the
-/// separator again or the end. The names of these segments are abbreviations of other things, too.
-fn has_marks(separator: u8, rest: &[u8]) -> bool {
-    let mark = |c: &u8| c.is_ascii_punctuation() && *c != separator;
-    let count = rest.iter().position(|c| !mark(c)).unwrap_or(rest.len());
-    let (marks, behind) = rest.split_at(count.min(8));
-    let distinct = marks.iter().enumerate().all(|(i, c)| !marks[..i].contains(c));
-    distinct
-        && match behind.first() {
-            None => true,
-            Some(next) => count >= 2 && (*next == separator || matches!(next, b'\r' | b'\n')),
-        }
-}
 
 /// A document whose segment ended, and with which the next one may go on.
 struct Held {
@@ -64,6 +39,9 @@ pub(crate) struct Hl7 {
     joiner: u8,
     repeater: u8,
     escape: u8,
+    codes: Codes,
+    /// Whether the message is in codes that are not read.
+    unmarked: bool,
     encoded: bool,
     word: Vec<u8>,
     attachment: Option<Box<Attachment>>,
@@ -109,6 +87,8 @@ impl Hl7 {
             joiner: b'^',
             repeater: b'~',
             escape: b'\\',
+            codes: Codes::default(),
+            unmarked: false,
             encoded: false,
             word: Vec::new(),
             attachment: None,
@@ -162,8 +142,32 @@ impl Hl7 {
         places.into_iter().zip(marks).for_each(|(place, mark)| *place = *mark);
     }
 
-    /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
+    /// In codes of two bytes nothing is a delimiter.
     fn observation(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            let (len, plain) = self.codes.run(text);
+            let (part, rest) = text.split_at(len);
+            if plain {
+                self.components(part);
+            } else {
+                self.letters(part);
+            }
+            text = rest;
+        }
+    }
+
+    /// Text without a delimiter.
+    fn letters(&mut self, part: &[u8]) {
+        if self.field == 5 && self.component == 4 && self.encoded {
+            self.data(part);
+        } else {
+            let room = WORD.saturating_sub(self.word.len());
+            self.word.extend_from_slice(&part[..part.len().min(room)]);
+        }
+    }
+
+    /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
+    fn components(&mut self, mut text: &[u8]) {
         while !text.is_empty() {
             let data = self.field == 5 && self.component == 4 && self.encoded;
             if data && self.escaped.is_some() {
@@ -178,12 +182,7 @@ impl Hl7 {
             };
             let stop = text.iter().position(mark).unwrap_or(text.len());
             let (part, rest) = text.split_at(stop);
-            if data {
-                self.data(part);
-            } else {
-                let room = WORD.saturating_sub(self.word.len());
-                self.word.extend_from_slice(&part[..part.len().min(room)]);
-            }
+            self.letters(part);
             let Some((mark, rest)) = rest.split_first() else { return };
             text = rest;
             if data && *mark == self.escape {
@@ -301,7 +300,7 @@ impl Hl7 {
         }
     }
 
-    /// An escape sequence (2.7): line breaks are white space between the letters, hexadecimal ones are bytes.
+    /// An escape sequence inside a document.
     fn in_escape<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let Some(mut word) = self.escaped.take() else { return text };
         let stop = text.iter().position(|c| *c == self.escape);
@@ -311,14 +310,7 @@ impl Hl7 {
             self.escaped = Some(word);
             return &[];
         };
-        match word.split_first() {
-            Some((b'.', _)) => {}
-            Some((b'X', digits)) if digits.len() < WORD => match hex::decode(digits) {
-                Ok(bytes) => self.data(&bytes),
-                Err(_) => self.data(b"\\"),
-            },
-            _ => self.data(b"\\"),
-        }
+        self.data(&hl7_marks::unescaped(&word));
         &text[stop + 1..]
     }
 
@@ -356,6 +348,7 @@ impl Hl7 {
             Some(b"MSH") => {
                 self.messages += 1;
                 self.marks(&line);
+                self.unmarked = hl7_marks::are_unmarked(self.part(&line, 17).unwrap_or_default());
                 let part = |index: usize| self.part(&line, index).unwrap_or_default();
                 let native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
                 match native.filter(|_| !part(9).is_empty()) {
@@ -364,6 +357,9 @@ impl Hl7 {
                 }
             }
             Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
+            Some(b"OBX") if self.unmarked && self.part(&line, 2) == Some(b"ED") => {
+                self.found.unverifiable(Evidence::NotChecked { part: Part::Attachment });
+            }
             Some(b"FHS") => self.in_file = true,
             Some(b"FTS") => self.in_file = false,
             Some(b"BHS") => {
@@ -384,6 +380,8 @@ impl Hl7 {
         self.repeated = None;
         self.escaped = None;
         self.line_at = None;
+        // Plain codes come back before a segment ends (2.7.2).
+        self.codes = Codes::default();
         self.field = 0;
         self.component = 0;
         self.encoded = false;
@@ -407,7 +405,7 @@ impl Hl7 {
 
     /// A field of a segment; the field separator of MSH is its first field.
     fn part<'a>(&self, line: &'a [u8], index: usize) -> Option<&'a [u8]> {
-        line.split(|c| *c == self.separator).nth(index)
+        hl7_marks::field(line, self.separator, index)
     }
 }
 
