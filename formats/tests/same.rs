@@ -125,3 +125,58 @@ fn messages_are_the_same_when_all_of_them_and_all_their_documents_are() {
     }
     assert_eq!(relate(&fhir(&[one, two]), &fhir(&[one, other])), Relation::Unrelated);
 }
+
+/// FHIR R4, Resource.id: unique within the space of all resources of the same type on the same server.
+#[test]
+fn an_id_is_one_of_its_server() {
+    let resource = |between: &str, data: &str| {
+        let text = format!(
+            r#"{{"resourceType":"DocumentReference","id":"1",{between}"content":[{{"attachment":{{"data":"{data}"}}}}]}}"#
+        );
+        identity(text.as_bytes())
+    };
+    let of = |a: &str, b: &str, data: &str| relate(&resource(a, "aGVsbG8="), &resource(b, data));
+    let (same, other) = ("aGVsbG8=", "aGVsbG9v");
+    let source = |uri: &str| format!(r#""meta":{{"tag":[{{"source":"x"}}],"source":"{uri}"}},"#);
+    let (a, b) = (source("http://a.example"), source("http://b.example"));
+    assert_eq!(of(&a, &a, same), Relation::Merge);
+    assert_eq!(of(&a, &a, other), Relation::Revision);
+    assert_eq!(of(&a, &b, other), Relation::Unrelated);
+    assert_eq!(of(&a, &b, same), Relation::Link);
+    assert_eq!(of(&source("http://a.example#1f"), &source("http://a.example#2e"), other), Relation::Revision);
+    let number = |system: &str, value: &str| {
+        format!(
+            r#""identifier":[{{"system":"{system}","type":{{"system":"t","value":"v"}},"value":"{value}"}},{{"value":"{value}{system}"}}],"#
+        )
+    };
+    let one = format!(r#""contained":[{{"identifier":[{{"value":"9"}}]}}],{}"#, number("urn:a", "7"));
+    assert_eq!(of(&one, &number("urn:a", "7"), same), Relation::Merge);
+    assert_eq!(of(&one, &number("urn:a", "7"), other), Relation::Revision);
+    for unlike in [number("urn:a", "8"), number("urn:b", "7"), a.clone()] {
+        assert_eq!(of(&one, &unlike, other), Relation::Unrelated, "{unlike}");
+    }
+    let alone = r#""identifier":{"value":"7","system":"urn:a"},"#;
+    assert_eq!(of(&one, alone, same), Relation::Merge);
+    // Of no known server: it may be the same one.
+    assert_eq!(of("", "", other), Relation::Link);
+    assert_eq!(of(r##""meta":{"source":"#1f"},"##, "", other), Relation::Link);
+    assert_eq!(of("", &a, other), Relation::Unrelated);
+}
+
+/// EDF+ 2.1.3: what was made anonymous says nothing about the recording.
+#[test]
+fn recordings_made_anonymous_have_nothing_in_common() {
+    let with = |format: SynthFormat, seed: u64, recording: &str| {
+        let mut bytes = format.write(&Spec::new(seed)).expect("valid").remove(0).bytes;
+        bytes[88..168].copy_from_slice(format!("{recording:<80}").as_bytes());
+        bytes[168..184].copy_from_slice(b"01.01.8500.00.00");
+        identity(&bytes)
+    };
+    for format in [SynthFormat::Edf, SynthFormat::Bdf] {
+        let of = |recording: &str| relate(&with(format, 1, recording), &with(format, 2, recording));
+        assert_eq!(of("Startdate X X X X"), Relation::Unrelated);
+        assert_eq!(of("X X X X"), Relation::Unrelated);
+        assert_eq!(of("Startdate 02-MAR-2002 X X X"), Relation::Link);
+        assert_eq!(of("Startdate X X X Holter7"), Relation::Link);
+    }
+}

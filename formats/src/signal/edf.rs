@@ -53,6 +53,13 @@ fn number(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(identity::trimmed(field)).ok()?.parse().ok()
 }
 
+/// Whether a recording field says nothing (EDF+ 2.1.3: what is unknown or made anonymous is an X). The date of such
+/// recordings is often the same, too.
+fn is_anonymous(recording: &[u8]) -> bool {
+    let mut words = recording.split(|c| *c == b' ').filter(|word| !word.is_empty() && word != b"Startdate").peekable();
+    words.peek().is_some() && words.all(|word| word == b"X")
+}
+
 impl Edf {
     pub(crate) fn words() -> Self {
         Self::new(2)
@@ -226,7 +233,9 @@ impl Machine for Edf {
             (_, false) => Format::Bdf,
             (_, true) => Format::BdfPlus,
         };
-        report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
+        if !is_anonymous(&header.recording) {
+            report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
+        }
         report.identity.waveform = self.digest.finish();
         report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
         if header.records < 0 {
