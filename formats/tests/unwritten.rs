@@ -116,3 +116,63 @@ fn samples_without_a_sum_that_were_never_written_are_suspect() {
     assert_eq!(verdict(&one, &flat), Verdict::Suspect);
     assert_eq!(read(&one, &flat, false).verdict, Verdict::Complete, "it is read before that counts");
 }
+
+fn atom(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+}
+
+fn full(kind: &[u8; 4], words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    let body: Vec<u8> = std::iter::once(0).chain(words).flat_map(u32::to_be_bytes).collect();
+    atom(kind, &body)
+}
+
+/// A film of one track of 4000 samples of different sizes in chunks of ten, with more boxes in front of its tables.
+fn film(more: &[u8]) -> Vec<u8> {
+    const SAMPLES: u32 = 4000;
+    let size = |n: u32| 50 + n * 7 % 251;
+    let head = atom(b"ftyp", b"isom\0\0\0\x01isom");
+    let movie = |from: u32| {
+        let mut at = from;
+        let chunks: Vec<u32> = (0..SAMPLES / 10)
+            .map(|chunk| {
+                let here = at;
+                at += (chunk * 10..chunk * 10 + 10).map(size).sum::<u32>();
+                here
+            })
+            .collect();
+        let tables = [
+            more.to_vec(),
+            full(b"stts", [1, SAMPLES, 40]),
+            full(b"stsc", [1, 1, 10, 1]),
+            full(b"stsz", [0, SAMPLES].into_iter().chain((0..SAMPLES).map(size))),
+            full(b"stco", [chunks.len() as u32].into_iter().chain(chunks)),
+        ];
+        let track = atom(b"trak", &atom(b"mdia", &atom(b"minf", &atom(b"stbl", &tables.concat()))));
+        atom(b"moov", &[full(b"mvhd", [0; 24]), track].concat())
+    };
+    let media = atom(b"mdat", &samples::wave((0..SAMPLES).map(size).sum::<u32>() as usize));
+    let len = movie(0).len();
+    [&head[..], &movie((head.len() + len + 8) as u32), &media].concat()
+}
+
+/// ISO/IEC 14496-12, 8.7.3: where the sizes of samples are not all the same, each has its own.
+#[test]
+fn a_film_whose_tables_were_never_written_is_suspect() {
+    let whole = film(b"");
+    let found = inspect_bytes(&whole);
+    assert_eq!(found.verdict, Verdict::Complete, "{}", found.summary());
+    samples::no_cut_is_complete(&whole);
+    for hole in [4096..8192, 4096..12_288, 8192..12_288] {
+        let mut bytes = whole.clone();
+        bytes[hole.clone()].fill(0);
+        let found = inspect_bytes(&bytes);
+        assert_eq!(found.verdict, Verdict::Suspect, "{hole:?}: {}", found.summary());
+        assert!(found.evidence.contains(&Evidence::NulBlock { offset: hole.start as u64 }));
+    }
+    // Room for more, flags that are all alike, samples of one size: nothing is missing.
+    for zeros in [atom(b"free", &[0; 9000]), atom(b"udta", &[0; 9004]), atom(b"sdtp", &[0; 9000])] {
+        assert_eq!(inspect_bytes(&film(&zeros)).verdict, Verdict::Complete, "{}", zeros[4]);
+    }
+    let room = atom(b"stss", &[&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 9000]].concat());
+    assert_eq!(inspect_bytes(&film(&room)).verdict, Verdict::Complete);
+}
