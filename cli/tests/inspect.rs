@@ -69,10 +69,17 @@ fn a_line_a_file_and_a_code_for_all() {
 fn what_cannot_be_read_is_told_and_is_not_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let dicom = synth(folder.path(), SynthFormat::Dicom).remove(0);
-    let output = leadline(&["--output", "json"], &[&folder.path().join("nothing"), &dicom]);
+    let nothing = folder.path().join("nothing");
+    let output = leadline(&["--output", "json"], &[&nothing, &dicom]);
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(lines(&output).len(), 1);
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"), "{output:?}");
+    let [unread, read] = &lines(&output)[..] else { panic!("an object for each file: {output:?}") };
+    assert_eq!(read["verdict"], "complete");
+    assert_eq!(keys(unread), ["error", "evidence", "file", "format", "identity", "verdict"]);
+    assert_eq!((&unread["file"], &unread["verdict"]), (&nothing.to_str().into(), &Value::Null));
+    assert!(unread["error"].as_str().is_some_and(|e| !e.is_empty()), "{unread}");
+    let text = leadline(&[], &[&nothing]);
+    assert!(text.stdout.is_empty(), "{text:?}");
     assert_eq!(leadline(&[], &[]).status.code(), Some(64));
 }
 
@@ -176,4 +183,105 @@ fn what_is_no_regular_file_is_passed_over_and_named() {
         assert!(notes.contains("pipe: passed over") && notes.contains("round: passed over"), "{notes}");
     }
     assert_eq!(leadline(&[], &[&scp, &pipe]).status.code(), Some(3), "it was asked for");
+}
+
+/// Names on a disk are bytes: two that differ in what is no UTF-8 only are two.
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_a_set_of_its_own() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let scp = synth(folder.path(), SynthFormat::Scp).remove(0);
+    let name = |bytes: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(bytes));
+    std::fs::copy(&scp, name(b"a\xFF.scp")).expect("written");
+    std::fs::rename(&scp, name(b"a\xFE.scp")).expect("renamed");
+    for broken in [&b"a\xFE.scp"[..], b"a\xFF.scp"] {
+        let whole = std::fs::read(name(broken)).expect("there");
+        cut(&name(broken));
+        let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+        assert_eq!((output.status.code(), lines(&output).len()), (Some(3), 2), "{output:?}");
+        std::fs::write(name(broken), whole).expect("written");
+    }
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(0));
+}
+
+/// A header may name a file elsewhere, or what never ends.
+#[cfg(unix)]
+#[test]
+fn a_header_leads_to_no_file_that_does_not_lie_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let outside = folder.path().join("outside.dat");
+    std::fs::write(&outside, [1; 20]).expect("written");
+    std::fs::write(folder.path().join("s.hea"), b"s 0 500 10\n").expect("written");
+    assert!(Command::new("mkfifo").arg(inner.join("pipe.dat")).status().expect("it runs").success());
+    std::os::unix::fs::symlink("/dev/zero", inner.join("zero.dat")).expect("a link");
+    let header = inner.join("r.hea");
+    let signal = |name: &str| format!("r 1 500 10\n{name} 16\n");
+    let all = [
+        signal("../outside.dat"),
+        signal(outside.to_str().expect("a text")),
+        "r/1 1 500 10\n../s 10\n".to_owned(),
+        signal("pipe.dat"),
+        signal("zero.dat"),
+        signal("/dev/zero"),
+    ];
+    for text in all {
+        std::fs::write(&header, &text).expect("written");
+        let output = leadline(&["--set", "--output", "json"], &[&header]);
+        let [line] = &lines(&output)[..] else { panic!("one set: {output:?}") };
+        assert_eq!((&line["verdict"], output.status.code()), (&"partial".into(), Some(3)), "{text}");
+        let facts = line["evidence"].as_array().expect("a list");
+        assert!(facts.iter().any(|fact| fact["fact"]["kind"] == "missing"), "{line}");
+        assert_eq!(line["members"].as_array().map(Vec::len), Some(1), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_is_followed_where_it_was_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    synth(&inner, SynthFormat::Scp);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&inner, &link).expect("a link");
+    std::os::unix::fs::symlink(folder.path(), inner.join("round")).expect("a link");
+    for arguments in [&["--output", "json"][..], &["--set", "--output", "json"]] {
+        let output = leadline(arguments, &[&link]);
+        assert_eq!((output.status.code(), lines(&output).len()), (Some(0), 1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("round: passed over"), "{output:?}");
+    }
+}
+
+/// Names on a share are the same in any case.
+#[test]
+fn a_header_may_write_names_in_another_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("written");
+    put("V.hea", b"v/1 1 125 2\nv_1 2\n");
+    put("V_1.HEA", b"v_1 1 125 2\nv_1.dat 16 200 16 0 1 3 0 II\n");
+    put("V_1.Dat", &[1, 0, 2, 0]);
+    // The header alone: its segment is a member all the same.
+    for (named, members) in [(folder.path(), 3), (&folder.path().join("V.hea"), 2)] {
+        let output = leadline(&["--set", "--output", "json"], &[named]);
+        let [line] = &lines(&output)[..] else { panic!("one set: {output:?}") };
+        assert_eq!((output.status.code(), &line["verdict"]), (Some(0), &"complete".into()), "{line}");
+        assert_eq!(line["members"].as_array().map(Vec::len), Some(members), "{line}");
+    }
+    put("V_1.Dat", &[1, 0, 3, 0]);
+    assert_eq!(leadline(&["--set"], &[folder.path()]).status.code(), Some(3));
+}
+
+#[test]
+fn a_marker_of_a_stem_is_for_all_files_of_the_stem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (format, name) in [(SynthFormat::Scp, "a.scp"), (SynthFormat::Dicom, "a.dcm"), (SynthFormat::Pdf, "b.pdf")] {
+        std::fs::rename(synth(folder.path(), format).remove(0), folder.path().join(name)).expect("renamed");
+    }
+    std::fs::write(folder.path().join("a.done"), b"").expect("written");
+    let output = leadline(&["--set", "--output", "json"], &[folder.path()]);
+    let verdicts: Vec<Value> = lines(&output).iter().map(|line| line["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["complete", "complete", "partial"], "{output:?}");
 }

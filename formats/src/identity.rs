@@ -79,14 +79,65 @@ pub(crate) fn opaque(kind: &str, values: &[&[u8]]) -> Option<String> {
     if values.iter().all(|value| trimmed(value).is_empty()) {
         return None;
     }
-    let mut hash = Sha256::new();
-    hash.update(kind.as_bytes());
-    for value in values {
-        let value = trimmed(value);
-        hash.update((value.len() as u64).to_le_bytes());
-        hash.update(value);
+    let mut all = Running::new(kind);
+    values.iter().for_each(|value| all.add(trimmed(value)));
+    all.short()
+}
+
+/// [`opaque`] over values that come one at a time.
+pub(crate) struct Running {
+    hash: Sha256,
+    any: bool,
+}
+
+impl Running {
+    pub(crate) fn new(kind: &str) -> Self {
+        Self { hash: Sha256::new_with_prefix(kind), any: false }
     }
-    Some(format!("h:{}", hex::encode(&hash.finalize()[..16])))
+
+    pub(crate) fn add(&mut self, value: &[u8]) {
+        self.hash.update((value.len() as u64).to_le_bytes());
+        self.hash.update(value);
+        self.any = true;
+    }
+
+    /// The digest, if there was a value.
+    pub(crate) fn short(&self) -> Option<String> {
+        self.any.then(|| format!("h:{}", hex::encode(&self.hash.clone().finalize()[..16])))
+    }
+}
+
+/// Identifiers or digests of the same kind that come one at a time. One stays as it is, so that it is the same wherever it
+/// comes alone; of more there is one over all in their order.
+#[derive(Default)]
+pub(crate) struct Chain {
+    value: Option<String>,
+    broken: bool,
+}
+
+impl Chain {
+    pub(crate) fn add(&mut self, next: &str) {
+        self.value = Some(match self.value.take() {
+            None => next.to_owned(),
+            Some(before) => {
+                let mut all = Running::new("chain");
+                all.add(before.as_bytes());
+                all.add(next.as_bytes());
+                // The form stays in front.
+                let form = next.split_once(':').map_or("h", |(form, _)| form);
+                all.short().unwrap_or_default().replacen("h:", &format!("{form}:"), 1)
+            }
+        });
+    }
+
+    /// One of them has no value: nothing is known of all.
+    pub(crate) fn add_unknown(&mut self) {
+        self.broken = true;
+    }
+
+    pub(crate) fn value(&self) -> Option<String> {
+        self.value.clone().filter(|_| !self.broken)
+    }
 }
 
 /// Keeps an OID or a UUID as it is and hashes everything else: real UIDs can be invalid, and a name could stand in

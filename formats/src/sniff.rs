@@ -103,7 +103,7 @@ fn text(head: &[u8], depth: u8, pdf: bool) -> Option<Choice> {
         }
         return Some(checked(Format::Xml, xml::Xml::new()));
     }
-    if document::hl7::recognize(head) {
+    if document::hl7_marks::recognize(head) {
         return Some(checked(Format::Hl7v2, document::hl7::Hl7::new(depth)));
     }
     if matches!(body.first(), Some(b'{' | b'[')) && document::json::recognize(body) {

@@ -76,6 +76,8 @@ fn what_is_torn_is_read_as_one() {
         [&pdf[..], b"an object, 12 0 object, 12 0 obj"].concat(),
         format!("\x0bMSH|^~\\&|A\r{observation}{first}|F\r{observation}{last}|F\r\x1c\n").into_bytes(),
         format!("\x0bMSH|^~\\&|A\r{observation}{first}\rADD|{last}|F\r\x1c\r").into_bytes(),
+        format!("\x0bMSH|^~\\&|A\rOBX|1|ED|\x1b$B!|!^\x1b(B^\x1b$)C\x1b||^a^pdf^Base64^{letters}|F\r\x1c\r")
+            .into_bytes(),
         format!("BHS|^~\\&|A\rMSH|^~\\&|A\r{observation}{letters}\r{observation}{letters}\rBTS|1\rB").into_bytes(),
     ];
     for (n, bytes) in contents.iter().enumerate() {

@@ -74,7 +74,7 @@ pub(super) async fn judge(deps: &Deps, members: &[JudgeMember]) -> Result<Judgem
         let size = members[at].file.fingerprint.stat.size;
         let summed = members[at].summed.clone();
         let (sums, trace) = summed.map_or((None, None), |s| (Some(s.sums), s.trace));
-        let mut sums = SampleSums { len: size, sums, trace };
+        let mut sums = SampleSums { len: size, sums, trace, zeros: None };
         // The length tells first: samples are only added up where it is right.
         if sums.sums.is_none() && signal.file.expected == Some(size) {
             let frames = signal.frames.unwrap_or(0);
@@ -166,7 +166,7 @@ pub(super) async fn add_up(deps: &Deps, input: &AddUpInput) -> Result<AddedUp, F
     drop(reader);
     let now = observe(share.as_ref(), &input.file).await?;
     let unchanged = matches!(check(&input.file, now.as_ref()), Check::Same);
-    let SampleSums { len, sums: Some(sums), trace } = samples.finish() else { return Ok(AddedUp::Changed) };
+    let SampleSums { len, sums: Some(sums), trace, .. } = samples.finish() else { return Ok(AddedUp::Changed) };
     if !unchanged || len != stat.size {
         return Ok(AddedUp::Changed);
     }

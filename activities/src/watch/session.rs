@@ -54,7 +54,8 @@ pub(super) struct State {
 }
 
 /// Ids of the lifecycles of files that an earlier life of the watch began, that ended too soon, or whose file a listing
-/// lacked: their files go to them again. A batch would not know of them, and deliver what one of them has delivered and not moved yet.
+/// lacked: their files go to them again. A batch would not know of them, and deliver what one of them has delivered and
+/// not moved yet.
 type Own = BTreeSet<String>;
 
 /// Runs until a fault ends it.

@@ -5,10 +5,11 @@ use leadline_formats::sets::{Name, Role, SetRule, SetVerdict, WfdbFiles, group, 
 use leadline_formats::wfdb::{AnnotationCheck, Annotations, Header, SampleCheck, SampleSums, SignalFile};
 use leadline_formats::{Evidence, Format, Inspection, Part, Verdict};
 use serde_json::json;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// Files that are judged together. The first member is the one that the set is named after.
 pub(crate) struct Set {
@@ -16,6 +17,7 @@ pub(crate) struct Set {
     /// Its folder has markers, and none is for this set; or it is a marker for nothing.
     waits: bool,
     header: Option<Header>,
+    folder: Arc<Folder>,
 }
 
 impl Set {
@@ -23,8 +25,49 @@ impl Set {
         self.members[0].0.clone()
     }
 
+    fn of(members: Vec<(PathBuf, Role)>, folders: &mut HashMap<PathBuf, Arc<Folder>>) -> Self {
+        let path = members[0].0.parent().map(Path::to_owned).unwrap_or_default();
+        let folder = folders.entry(path.clone()).or_insert_with(|| Arc::new(Folder { path, names: OnceLock::new() }));
+        Self { waits: false, header: read_header(&members[0].0), folder: folder.clone(), members }
+    }
+
     fn has(&self, path: &Path) -> bool {
         self.members.iter().any(|(other, _)| other == path)
+    }
+}
+
+/// A folder, and the names in it by what they are without regard to case, which are read when they are asked for.
+struct Folder {
+    path: PathBuf,
+    names: OnceLock<HashMap<String, PathBuf>>,
+}
+
+impl Folder {
+    /// The file beside a header that the header names. A name may lead anywhere, to a device that never ends or into
+    /// another folder: only a regular file in the same folder is read.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let mut parts = Path::new(name).components();
+        let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else { return None };
+        let path = self.path.join(name);
+        if path.is_file() {
+            return Some(path);
+        }
+        // Shares do not tell upper from lower case, and neither does the lifecycle.
+        let names = self.names.get_or_init(|| self.list());
+        names.get(&name.to_lowercase()).filter(|path| path.is_file()).cloned()
+    }
+
+    fn header(&self, record: &str) -> Option<PathBuf> {
+        self.file(&format!("{record}.hea"))
+    }
+
+    fn list(&self) -> HashMap<String, PathBuf> {
+        let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
+        let mut names: Vec<_> =
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        // Of several, the first by name.
+        names.sort_by(|a, b| b.cmp(a));
+        names.iter().filter_map(|name| Some((name.to_str()?.to_lowercase(), self.path.join(name)))).collect()
     }
 }
 
@@ -39,33 +82,33 @@ fn is_marker(path: &Path) -> bool {
 /// Groups files, by their names and by what the WFDB headers among them say.
 pub(crate) fn sets(files: &[PathBuf]) -> Vec<Set> {
     let (markers, files): (Vec<_>, Vec<_>) = files.iter().partition(|path| is_marker(path));
-    let by_name: HashMap<String, &PathBuf> = files.iter().map(|p| (p.to_string_lossy().into_owned(), *p)).collect();
     let stem = |primary: &str, optional: &str| SetRule::Stem {
         primary: vec![primary.into()],
         required: Vec::new(),
         optional: vec![optional.into()],
     };
     let rules = [SetRule::Wfdb { folder: false }, stem("xml", "pdf"), stem("ecg", "ann")];
-    let names: Vec<Name> = by_name.keys().map(|name| Name::new(name.as_str())).collect();
-    let mut sets: Vec<Option<Set>> = group(&names, &rules)
+    let names: Vec<Name> = files.iter().filter_map(|path| path.to_str()).map(Name::new).collect();
+    let grouped = group(&names, &rules)
         .into_iter()
-        .map(|unit| {
-            let path = |name: &str| by_name.get(name).map_or_else(|| name.into(), |path| (*path).clone());
-            let members: Vec<_> = unit.members.iter().map(|m| (path(&m.path), m.role)).collect();
-            let header = read_header(&members[0].0);
-            Some(Set { members, waits: false, header })
-        })
-        .collect();
+        .map(|unit| unit.members.into_iter().map(|member| (PathBuf::from(member.path), member.role)).collect());
+    // Rules compare texts. A name that is none stands for itself, or two such names would be taken for one.
+    let others: BTreeSet<&PathBuf> = files.iter().copied().filter(|path| path.to_str().is_none()).collect();
+    let alone = others.into_iter().map(|path| vec![(path.clone(), Role::Primary)]);
+    let mut folders = HashMap::new();
+    let mut sets: Vec<Option<Set>> = grouped.chain(alone).map(|members| Some(Set::of(members, &mut folders))).collect();
     join_records(&mut sets);
     let mut sets: Vec<Set> = sets.into_iter().flatten().collect();
-    mark(&mut sets, &markers);
+    mark(&mut sets, &markers, &mut folders);
     sets
 }
 
 fn read_header(path: &Path) -> Option<Header> {
-    let short = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= HEADER);
-    let header = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("hea")) && short;
-    Header::parse(&std::fs::read(path).ok().filter(|_| header)?).ok()
+    let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("hea"));
+    if !named || !std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= HEADER) {
+        return None;
+    }
+    Header::parse(&std::fs::read(path).ok()?).ok()
 }
 
 /// Records take the files that their headers name, and those of several segments the sets of these.
@@ -81,9 +124,9 @@ fn join_records(sets: &mut [Option<Set>]) {
                 continue;
             }
             let Some(mut set) = sets[i].take() else { continue };
-            let folder = set.members[0].0.parent().map(Path::to_owned).unwrap_or_default();
+            let folder = set.folder.clone();
             for name in set.header.as_ref().map(wfdb_members).unwrap_or_default() {
-                let path = folder.join(name);
+                let Some(path) = folder.file(&name) else { continue };
                 match places.get(&path).copied() {
                     _ if set.has(&path) => {}
                     Some(other) if sets[other].as_ref().is_some_and(|other| other.members[0].0 == path) => {
@@ -94,8 +137,7 @@ fn join_records(sets: &mut [Option<Set>]) {
                         }
                     }
                     // Another record has it as well, or it lies beside the header and was not asked for.
-                    _ if path.exists() => set.members.push((path, Role::Required)),
-                    _ => {}
+                    _ => set.members.push((path, Role::Required)),
                 }
             }
             sets[i] = Some(set);
@@ -103,31 +145,31 @@ fn join_records(sets: &mut [Option<Set>]) {
     }
 }
 
-/// Gives each set its markers: `a.xml.done` or `a.done`. Where a folder has markers, every set in it waits for one.
-fn mark(sets: &mut Vec<Set>, markers: &[&PathBuf]) {
+/// Gives each set its markers: `a.xml.done`, or `a.done` for every set whose primary file has that stem. Where a folder
+/// has markers, every set in it waits for one.
+fn mark(sets: &mut Vec<Set>, markers: &[&PathBuf], known: &mut HashMap<PathBuf, Arc<Folder>>) {
     let folders: HashSet<_> = markers.iter().filter_map(|marker| marker.parent()).collect();
     for set in sets.iter_mut() {
         set.waits = set.members[0].0.parent().is_some_and(|folder| folders.contains(folder));
     }
-    let mut places: HashMap<PathBuf, usize> = HashMap::new();
+    let mut places: HashMap<PathBuf, BTreeSet<usize>> = HashMap::new();
     for (i, set) in sets.iter().enumerate() {
         for (path, role) in &set.members {
-            places.insert(path.clone(), i);
+            places.entry(path.clone()).or_default().insert(i);
             if *role == Role::Primary {
-                places.insert(path.with_extension(""), i);
+                places.entry(path.with_extension("")).or_default().insert(i);
             }
         }
     }
     for marker in markers {
         match places.get(&marker.with_extension("")) {
-            Some(i) => {
-                sets[*i].waits = false;
-                sets[*i].members.push(((*marker).clone(), Role::Marker));
+            Some(released) => {
+                for i in released {
+                    sets[*i].waits = false;
+                    sets[*i].members.push(((*marker).clone(), Role::Marker));
+                }
             }
-            None => {
-                let members = vec![((*marker).clone(), Role::Marker)];
-                sets.push(Set { members, waits: true, header: None });
-            }
+            None => sets.push(Set { waits: true, ..Set::of(vec![((*marker).clone(), Role::Marker)], known) }),
         }
     }
     sets.sort_by(|a, b| a.members[0].0.cmp(&b.members[0].0));
@@ -151,14 +193,16 @@ pub(crate) fn judge(set: &Set) -> Line {
     }
     let (mut vouched, mut layouts) = (HashSet::new(), HashSet::new());
     if let Some(header) = &set.header {
-        let disk = Disk { folder: set.name().parent().map(Path::to_owned).unwrap_or_default() };
-        let judged = wfdb_verdict(header, &disk);
+        let disk = &set.folder;
+        let judged = wfdb_verdict(header, disk.as_ref());
         judged.evidence.iter().for_each(|fact| verdict.add(judged.verdict, *fact));
-        let segments = header.segments.iter().filter_map(|segment| disk.header(&segment.record));
+        // A line may stand there again and again.
+        let records: BTreeSet<&str> = header.segments.iter().map(|segment| segment.record.as_str()).collect();
+        let segments = records.into_iter().filter_map(|record| WfdbFiles::header(disk.as_ref(), record));
         let files = segments.flat_map(|header| header.files()).chain(header.files());
-        vouched.extend(files.map(|file| disk.folder.join(file.name)));
+        vouched.extend(files.filter_map(|file| disk.file(&file.name)));
         let layout = header.segments.iter().filter(|segment| segment.frames == 0);
-        layouts.extend(layout.map(|segment| disk.folder.join(format!("{}.hea", segment.record))));
+        layouts.extend(layout.filter_map(|segment| disk.header(&segment.record)));
     }
     for (path, _, inspection) in all.iter().skip(1) {
         // Samples say nothing by themselves: the header has vouched for them, or not.
@@ -221,19 +265,14 @@ fn stream(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     }
 }
 
-/// The files beside a header.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl WfdbFiles for Disk {
+impl WfdbFiles for Folder {
     fn header(&self, record: &str) -> Option<Header> {
-        read_header(&self.folder.join(format!("{record}.hea")))
+        read_header(&self.header(record)?)
     }
 
     fn signal(&self, file: &SignalFile, frames: Option<u64>) -> Option<SampleSums> {
         let mut check = SampleCheck::new(file, frames.unwrap_or(0));
-        stream(&self.folder.join(&file.name), |bytes| check.push(bytes)).ok()?;
+        stream(&self.file(&file.name)?, |bytes| check.push(bytes)).ok()?;
         Some(check.finish())
     }
 }

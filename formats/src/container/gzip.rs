@@ -32,7 +32,7 @@ enum Stage {
 enum Inner {
     Head(Vec<u8>),
     Tar(Box<Driver<Tar>>),
-    Single(Members),
+    Single(Box<Members>),
 }
 
 const NAME: u8 = 8;
@@ -45,7 +45,7 @@ impl Inner {
         let mut inner = if tar::recognize(head) {
             Self::Tar(Box::new(Driver::new(Tar::new(depth))))
         } else {
-            let mut members = Members::new(depth);
+            let mut members = Box::new(Members::new(depth));
             members.begin();
             Self::Single(members)
         };

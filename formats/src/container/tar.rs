@@ -1,10 +1,13 @@
 //! A tar archive, plain or inside a gzip stream (POSIX.1-1988 ustar): headers of 512 bytes, two zero blocks at the end.
+//! Records of POSIX.1-2001 (pax, "pax Extended Header") may state the size of a member in the place of its header.
 
 use super::members::Members;
 use crate::engine::{End, Machine, Report, Step};
 use crate::{Evidence, Part};
 
 const BLOCK: u64 = 512;
+/// Longest extended header that is read; what is longer holds attributes of other kinds.
+const RECORDS: u64 = 64 << 10;
 
 pub(crate) fn recognize(head: &[u8]) -> bool {
     head.len() >= 512 && head[257..].starts_with(b"ustar")
@@ -17,6 +20,11 @@ pub(crate) struct Tar {
     open: bool,
     /// Whether another block of the map of a sparse file comes (GNU tar manual, "Basic Tar Format").
     extended: bool,
+    /// The extended header at hand: its type and its text.
+    records: Option<(u8, Vec<u8>)>,
+    /// The size that extended headers state, of the next member and of all that follow.
+    next_size: Option<u64>,
+    all_size: Option<u64>,
     zeros: u32,
     bad: Option<Evidence>,
     /// Where the data of the last member ends: zero bytes behind it are the end of the archive.
@@ -33,6 +41,9 @@ impl Tar {
             padding: 0,
             open: false,
             extended: false,
+            records: None,
+            next_size: None,
+            all_size: None,
             zeros: 0,
             bad: None,
             data_end: 0,
@@ -54,6 +65,14 @@ impl Tar {
             return Step::Stop;
         };
         self.zeros = 0;
+        let extension = matches!(block[156], b'x' | b'g');
+        // A long name of GNU tar stands between the records and what they are about.
+        let about = !extension && !matches!(block[156], b'K' | b'L');
+        let size = self.next_size.or(self.all_size).filter(|_| about).unwrap_or(size);
+        if about {
+            self.next_size = None;
+        }
+        self.records = (extension && size <= RECORDS).then(|| (block[156], Vec::new()));
         // Directories and links have no content whatever their size field says.
         let plain = matches!(block[156], b'0' | 0 | b'7');
         let link = matches!(block[156], b'1'..=b'6');
@@ -64,14 +83,45 @@ impl Tar {
         self.extended = block[156] == b'S' && block[482] != 0;
         if plain {
             self.members.begin();
-            self.close();
         }
+        self.close();
         Step::Take(512)
     }
 
     fn close(&mut self) {
-        if self.left == 0 && std::mem::take(&mut self.open) {
+        if self.left > 0 {
+            return;
+        }
+        if let Some((kind, text)) = self.records.take() {
+            let size = stated_size(&text);
+            match kind {
+                b'g' => self.all_size = size.or(self.all_size),
+                _ => self.next_size = size,
+            }
+        }
+        if std::mem::take(&mut self.open) {
             self.members.end();
+        }
+    }
+}
+
+/// The last size that records state: each is its own length, a blank, a keyword, `=`, a value and a line end.
+fn stated_size(mut text: &[u8]) -> Option<u64> {
+    let mut size = None;
+    loop {
+        let Some(digits) = text.iter().position(|c| *c == b' ') else { return size };
+        let len: usize = match std::str::from_utf8(&text[..digits]).ok().and_then(|len| len.parse().ok()) {
+            Some(len) if len > digits + 1 && len <= text.len() => len,
+            _ => return size,
+        };
+        let record = text[digits + 1..len].trim_ascii_end();
+        if let Some(value) = record.strip_prefix(b"size=") {
+            let stated = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            size = stated.filter(|size| *size < 1 << 62).or(size);
+        }
+        text = &text[len..];
+        if text.is_empty() {
+            return size;
         }
     }
 }
@@ -108,6 +158,9 @@ impl Machine for Tar {
             let len = window.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
             if self.open {
                 self.members.push(&window[..len]);
+            }
+            if let Some((_, text)) = &mut self.records {
+                text.extend_from_slice(&window[..len]);
             }
             self.left -= len as u64;
             self.close();

@@ -98,12 +98,15 @@ impl Zip {
             0 => Data::Stored,
             _ => Data::Opaque,
         };
-        self.opaque |= flags & 1 != 0 || !matches!(method, 0 | 8);
         if !later && !self.split {
             self.floor = self.floor.max((at + header as u64).saturating_add(packed));
         }
         self.walked += 1;
         self.members.begin();
+        if flags & 1 != 0 || !matches!(method, 0 | 8) {
+            self.opaque = true;
+            self.members.unread();
+        }
         self.entry = Some(Box::new(Entry {
             at,
             flags,

@@ -2,25 +2,19 @@
 //! MLLP release 1).
 
 use super::attachment::{Attachment, is_start};
+use super::hl7_marks::{self, Codes};
 use crate::engine::{End, Machine, Report, Step};
-use crate::{Evidence, Format, Part, Verdict, identity};
+use crate::identity::{self, Chain};
+use crate::{Evidence, Format, Part, Verdict};
 
-const OPEN: u8 = 0x0B;
+pub(super) const OPEN: u8 = 0x0B;
 const CLOSE: u8 = 0x1C;
 /// Fields of a header segment that are looked at.
 const KEPT: usize = 1024;
 /// Longest component that is looked at as a word: the source of a document is one (HD, 2.A.33).
-const WORD: usize = 256;
+pub(super) const WORD: usize = 256;
 /// Letters of a document that tell whether it starts there.
 const START: usize = 1024;
-
-pub(crate) fn recognize(head: &[u8]) -> bool {
-    let body = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
-    let body = body.strip_prefix(&[OPEN]).unwrap_or(body).trim_ascii_start();
-    [b"MSH", b"BHS", b"FHS"].iter().any(|name| {
-        body.strip_prefix(name.as_slice()).and_then(|rest| rest.first()).is_some_and(|mark| mark.is_ascii_punctuation())
-    })
-}
 
 /// A document whose segment ended, and with which the next one may go on.
 struct Held {
@@ -45,6 +39,9 @@ pub(crate) struct Hl7 {
     joiner: u8,
     repeater: u8,
     escape: u8,
+    codes: Codes,
+    /// Whether the message is in codes that are not read.
+    unmarked: bool,
     encoded: bool,
     word: Vec<u8>,
     attachment: Option<Box<Attachment>>,
@@ -57,9 +54,10 @@ pub(crate) struct Hl7 {
     repeated: Option<Vec<u8>>,
     /// An escape sequence inside a document, without its first mark.
     escaped: Option<Vec<u8>>,
-    header: Vec<u8>,
     order: Vec<u8>,
-    digest: Option<String>,
+    /// Those of all messages, and of all their documents.
+    native: Chain,
+    digest: Chain,
     messages: u64,
     batch: Option<u64>,
     in_batch: bool,
@@ -89,6 +87,8 @@ impl Hl7 {
             joiner: b'^',
             repeater: b'~',
             escape: b'\\',
+            codes: Codes::default(),
+            unmarked: false,
             encoded: false,
             word: Vec::new(),
             attachment: None,
@@ -97,9 +97,9 @@ impl Hl7 {
             start: None,
             repeated: None,
             escaped: None,
-            header: Vec::new(),
             order: Vec::new(),
-            digest: None,
+            native: Chain::default(),
+            digest: Chain::default(),
             messages: 0,
             batch: None,
             in_batch: false,
@@ -142,8 +142,32 @@ impl Hl7 {
         places.into_iter().zip(marks).for_each(|(place, mark)| *place = *mark);
     }
 
-    /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
+    /// In codes of two bytes nothing is a delimiter.
     fn observation(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            let (len, plain) = self.codes.run(text);
+            let (part, rest) = text.split_at(len);
+            if plain {
+                self.components(part);
+            } else {
+                self.letters(part);
+            }
+            text = rest;
+        }
+    }
+
+    /// Text without a delimiter.
+    fn letters(&mut self, part: &[u8]) {
+        if self.field == 5 && self.component == 4 && self.encoded {
+            self.data(part);
+        } else {
+            let room = WORD.saturating_sub(self.word.len());
+            self.word.extend_from_slice(&part[..part.len().min(room)]);
+        }
+    }
+
+    /// OBX-5 of type ED: source, type, subtype, encoding, data (2.A.24).
+    fn components(&mut self, mut text: &[u8]) {
         while !text.is_empty() {
             let data = self.field == 5 && self.component == 4 && self.encoded;
             if data && self.escaped.is_some() {
@@ -158,12 +182,7 @@ impl Hl7 {
             };
             let stop = text.iter().position(mark).unwrap_or(text.len());
             let (part, rest) = text.split_at(stop);
-            if data {
-                self.data(part);
-            } else {
-                let room = WORD.saturating_sub(self.word.len());
-                self.word.extend_from_slice(&part[..part.len().min(room)]);
-            }
+            self.letters(part);
             let Some((mark, rest)) = rest.split_first() else { return };
             text = rest;
             if data && *mark == self.escape {
@@ -281,7 +300,7 @@ impl Hl7 {
         }
     }
 
-    /// An escape sequence (2.7): line breaks are white space between the letters, hexadecimal ones are bytes.
+    /// An escape sequence inside a document.
     fn in_escape<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let Some(mut word) = self.escaped.take() else { return text };
         let stop = text.iter().position(|c| *c == self.escape);
@@ -291,14 +310,7 @@ impl Hl7 {
             self.escaped = Some(word);
             return &[];
         };
-        match word.split_first() {
-            Some((b'.', _)) => {}
-            Some((b'X', digits)) if digits.len() < WORD => match hex::decode(digits) {
-                Ok(bytes) => self.data(&bytes),
-                Err(_) => self.data(b"\\"),
-            },
-            _ => self.data(b"\\"),
-        }
+        self.data(&hl7_marks::unescaped(&word));
         &text[stop + 1..]
     }
 
@@ -317,7 +329,9 @@ impl Hl7 {
                 _ => {}
             }
         }
-        self.digest = self.digest.take().or(attached.digest);
+        if let Some(digest) = attached.digest {
+            self.digest.add(&digest);
+        }
     }
 
     fn end_line(&mut self) {
@@ -334,11 +348,18 @@ impl Hl7 {
             Some(b"MSH") => {
                 self.messages += 1;
                 self.marks(&line);
-                if self.header.is_empty() {
-                    self.header.clone_from(&line);
+                self.unmarked = hl7_marks::are_unmarked(self.part(&line, 17).unwrap_or_default());
+                let part = |index: usize| self.part(&line, index).unwrap_or_default();
+                let native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
+                match native.filter(|_| !part(9).is_empty()) {
+                    Some(native) => self.native.add(&native),
+                    None => self.native.add_unknown(),
                 }
             }
             Some(b"OBR") if self.order.is_empty() => self.order.clone_from(&line),
+            Some(b"OBX") if self.unmarked && self.part(&line, 2) == Some(b"ED") => {
+                self.found.unverifiable(Evidence::NotChecked { part: Part::Attachment });
+            }
             Some(b"FHS") => self.in_file = true,
             Some(b"FTS") => self.in_file = false,
             Some(b"BHS") => {
@@ -359,6 +380,8 @@ impl Hl7 {
         self.repeated = None;
         self.escaped = None;
         self.line_at = None;
+        // Plain codes come back before a segment ends (2.7.2).
+        self.codes = Codes::default();
         self.field = 0;
         self.component = 0;
         self.encoded = false;
@@ -382,7 +405,7 @@ impl Hl7 {
 
     /// A field of a segment; the field separator of MSH is its first field.
     fn part<'a>(&self, line: &'a [u8], index: usize) -> Option<&'a [u8]> {
-        line.split(|c| *c == self.separator).nth(index)
+        hl7_marks::field(line, self.separator, index)
     }
 }
 
@@ -441,13 +464,10 @@ impl Machine for Hl7 {
         if self.framed {
             report.format = Format::Hl7v2Mllp;
         }
-        let part = |index: usize| self.part(&self.header, index).unwrap_or_default();
-        if !part(9).is_empty() {
-            report.identity.native = identity::opaque("hl7", &[part(2), part(3), part(9)]);
-        }
+        report.identity.native = self.native.value();
         let filler = self.part(&self.order, 3).unwrap_or_default();
         report.identity.acquisition = identity::opaque("hl7-filler", &[filler]);
-        report.identity.waveform.clone_from(&self.digest);
+        report.identity.waveform = self.digest.value();
 
         report.absorb(&self.found);
         let closed = self.framed && !self.in_frame;

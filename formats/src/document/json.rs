@@ -3,7 +3,8 @@
 use super::attachment::{Attached, Attachment};
 use crate::engine::base64::Base64;
 use crate::engine::{End, Machine, Report, Step};
-use crate::{Evidence, Format, Part, Verdict, identity};
+use crate::identity::{self, Chain};
+use crate::{Evidence, Format, Part, Verdict};
 
 const DEPTH: usize = 512;
 const KEPT: usize = 128;
@@ -65,9 +66,21 @@ enum Key {
     Id,
     Meta,
     VersionId,
+    Source,
+    Identifier,
+    System,
+    Value,
     Data,
     Size,
     Hash,
+}
+
+/// Identifier.system and Identifier.value.
+#[derive(Default)]
+struct Named {
+    system: Vec<u8>,
+    value: Vec<u8>,
+    done: bool,
 }
 
 pub(crate) struct Json {
@@ -79,7 +92,11 @@ pub(crate) struct Json {
     resource: Vec<u8>,
     id: Vec<u8>,
     version: Vec<u8>,
-    digest: Option<String>,
+    /// Where the resource is from (Resource.meta.source), and its first identifier: numbers of two servers are the same.
+    source: Vec<u8>,
+    identifier: Named,
+    /// That of all attachments.
+    digest: Chain,
     values: u64,
     /// What made reading stop.
     bad: Option<(Verdict, Evidence)>,
@@ -103,7 +120,9 @@ impl Json {
             resource: Vec::new(),
             id: Vec::new(),
             version: Vec::new(),
-            digest: None,
+            source: Vec::new(),
+            identifier: Named::default(),
+            digest: Chain::default(),
             values: 0,
             bad: None,
             found: Report::new(Format::Json),
@@ -176,7 +195,17 @@ impl Json {
         }
     }
 
+    /// Whether the innermost value is an identifier of the resource, alone or in a list.
+    fn in_identifier(&self) -> bool {
+        match &self.stack[..] {
+            [root, one] => root.key == Key::Identifier && one.object,
+            [root, list, one] => root.key == Key::Identifier && !list.object && one.object,
+            _ => false,
+        }
+    }
+
     fn pop(&mut self, at: u64) {
+        self.identifier.done |= self.in_identifier() && !self.identifier.value.is_empty();
         if let Some(frame) = self.stack.pop()
             && let Some(attached) = frame.attached
         {
@@ -206,8 +235,8 @@ impl Json {
             if let Some(inner) = attached.inspection.as_ref().filter(|inner| inner.verdict == Verdict::Partial) {
                 self.found.partial(Evidence::Inner { format: inner.format, verdict: inner.verdict });
             }
-            if self.digest.is_none() {
-                self.digest.clone_from(&attached.digest);
+            if let Some(digest) = &attached.digest {
+                self.digest.add(digest);
             }
         }
     }
@@ -217,11 +246,16 @@ impl Json {
         let depth = self.stack.len();
         if key {
             let in_meta = depth == 2 && self.stack[0].key == Key::Meta;
+            let in_identifier = self.in_identifier() && !self.identifier.done;
             let key = match &self.text[..] {
                 b"resourceType" if depth == 1 => Key::ResourceType,
                 b"id" if depth == 1 => Key::Id,
                 b"meta" if depth == 1 => Key::Meta,
                 b"versionId" if in_meta => Key::VersionId,
+                b"source" if in_meta => Key::Source,
+                b"identifier" if depth == 1 => Key::Identifier,
+                b"system" if in_identifier => Key::System,
+                b"value" if in_identifier => Key::Value,
                 b"data" => Key::Data,
                 b"size" => Key::Size,
                 b"hash" => Key::Hash,
@@ -238,6 +272,9 @@ impl Json {
                 Key::ResourceType => self.resource = self.text.clone(),
                 Key::Id => self.id = self.text.clone(),
                 Key::VersionId => self.version = self.text.clone(),
+                Key::Source => self.source = self.text.clone(),
+                Key::System => self.identifier.system = self.text.clone(),
+                Key::Value => self.identifier.value = self.text.clone(),
                 Key::Hash => frame.hash = Some(self.text.clone()),
                 // R5 writes it as a text (integer64).
                 Key::Size => frame.size = std::str::from_utf8(&self.text).ok().and_then(|text| text.parse().ok()),
@@ -359,11 +396,18 @@ impl Machine for Json {
         if !self.resource.is_empty() {
             report.format = Format::FhirJson;
             let (resource, id) = (self.resource.as_slice(), self.id.as_slice());
-            if !id.is_empty() {
-                report.identity.native = identity::opaque("fhir", &[resource, id]);
+            // Behind the mark servers write the number of the request.
+            let source = self.source.split(|c| *c == b'#').next().unwrap_or_default();
+            let server =
+                if source.is_empty() { [&self.identifier.system[..], &self.identifier.value] } else { [source, b""] };
+            if !id.is_empty() && server.iter().all(|part| part.is_empty()) {
+                // An id is one of its server (Resource.id): alone it does not tell recordings apart.
+                report.identity.acquisition = identity::opaque("fhir", &[resource, id]);
+            } else if !id.is_empty() {
+                report.identity.native = identity::opaque("fhir", &[resource, id, server[0], server[1]]);
             }
             report.identity.revision = identity::opaque("fhir-version", &[&self.version]);
-            report.identity.waveform = self.digest.clone();
+            report.identity.waveform = self.digest.value();
         }
         report.absorb(&self.found);
         if !self.resource.is_empty() {

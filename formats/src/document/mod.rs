@@ -3,6 +3,7 @@
 mod attachment;
 pub(crate) mod hdf5;
 pub(crate) mod hl7;
+pub(crate) mod hl7_marks;
 pub(crate) mod json;
 pub(crate) mod mat4;
 pub(crate) mod mat5;

@@ -116,7 +116,10 @@ impl Mp4 {
                 } else {
                     let body = &window[header as usize..whole];
                     match mp4_tables::read(body, at + header) {
-                        Ok(movie) => self.movie = Some(movie),
+                        Ok(movie) => {
+                            self.zero_block = self.zero_block.or(movie.hole);
+                            self.movie = Some(movie);
+                        }
                         Err(fact) => self.bad = self.bad.or(Some(fact)),
                     }
                     return Step::Take(whole);

@@ -1,5 +1,6 @@
 //! The movie box: its tree, and where the chunks of its tracks lie (ISO/IEC 14496-12, 8.7).
 
+use crate::engine::NulWatch;
 use crate::{Evidence, Part};
 
 /// What the tracks of a movie need.
@@ -12,6 +13,8 @@ pub(super) struct Movie {
     pub(super) fragmented: bool,
     /// Whether the tables of a track were left out.
     pub(super) unread: bool,
+    /// The first block of zero bytes in a table of samples.
+    pub(super) hole: Option<u64>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,7 @@ fn walk<'a>(body: &'a [u8], at: u64, depth: u32, movie: &mut Movie, track: &mut 
         }
         let inner = &rest[header as usize..size as usize];
         let inner_at = at + from as u64 + header;
+        movie.hole = movie.hole.or_else(|| hole(&rest[4..8], inner, inner_at));
         match &rest[4..8] {
             b"trak" => {
                 *track = Tables::default();
@@ -75,6 +79,25 @@ fn walk<'a>(body: &'a [u8], at: u64, depth: u32, movie: &mut Movie, track: &mut 
         from += size as usize;
     }
     Ok(())
+}
+
+/// An unwritten block of a table whose entries are not zero (8.6.1.2, 8.6.1.3, 8.6.2, 8.7.3 to 8.7.5): durations and
+/// offsets have counts in front of them, samples and chunks have numbers from one on, chunks do not start where the file
+/// does, and a thousand samples in a row have bytes. Other boxes may hold room for what is added later.
+fn hole(kind: &[u8], body: &[u8], at: u64) -> Option<u64> {
+    let (count, entries, width) = match kind {
+        b"stts" | b"ctts" | b"co64" => (4, 8, 8),
+        b"stco" | b"stss" => (4, 8, 4),
+        b"stsc" => (4, 8, 12),
+        // One size for all stands in front of the count.
+        b"stsz" if be(body.get(4..8)?) == 0 => (8, 12, 4),
+        _ => return None,
+    };
+    let stated = usize::try_from(be(body.get(count..count + 4)?)).unwrap_or(usize::MAX).saturating_mul(width);
+    let table = &body[entries..];
+    let mut nul = NulWatch::starting_at(at + entries as u64);
+    nul.push(&table[..stated.min(table.len())]);
+    nul.block()
 }
 
 fn descend<'a>(body: &'a [u8], at: u64, depth: u32, movie: &mut Movie, track: &mut Tables<'a>) -> Result<(), Evidence> {

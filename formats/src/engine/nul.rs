@@ -9,7 +9,7 @@ pub(crate) const BLOCK: u64 = 4096;
 pub(crate) const TAIL: u64 = 64;
 
 /// Where zero bytes were seen. Offsets are those of the content it watches.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NulWatch {
     at: u64,
     tail: u64,

@@ -31,6 +31,8 @@ struct Header {
     record: u64,
     /// Where in a record the first annotation list starts, and how long it is, in EDF+ and BDF+.
     annotations: Option<(u64, u64)>,
+    /// Whether no samples follow these lists in a record.
+    lists_are_last: bool,
     acquired: Vec<u8>,
     recording: Vec<u8>,
     plus: bool,
@@ -49,6 +51,13 @@ pub(crate) fn recognize(head: &[u8]) -> bool {
 
 fn number(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(identity::trimmed(field)).ok()?.parse().ok()
+}
+
+/// Whether a recording field says nothing (EDF+ 2.1.3: what is unknown or made anonymous is an X). The date of such
+/// recordings is often the same, too.
+fn is_anonymous(recording: &[u8]) -> bool {
+    let mut words = recording.split(|c| *c == b' ').filter(|word| !word.is_empty() && word != b"Startdate").peekable();
+    words.peek().is_some() && words.all(|word| word == b"X")
 }
 
 impl Edf {
@@ -101,7 +110,7 @@ impl Edf {
         let plus = window[192..236].starts_with(b"EDF+") || window[192..236].starts_with(b"BDF+");
         let signals = signals as usize;
         let (mut record, mut annotations) = (0u64, None);
-        let mut first = None;
+        let (mut first, mut lists_are_last) = (None, true);
         for i in 0..signals {
             let at = 256 + signals * 216 + i * 8;
             let Some(samples) = number(&window[at..at + 8]).and_then(|n| u64::try_from(n).ok()) else {
@@ -112,6 +121,7 @@ impl Edf {
             if list && plus && annotations.is_none() && samples > 0 {
                 annotations = Some((record, samples.saturating_mul(self.width)));
             }
+            lists_are_last &= list || annotations.is_none() || samples == 0;
             let next = record.saturating_add(samples.saturating_mul(self.width));
             if !list && first.is_none() {
                 first = Some((record, next));
@@ -125,6 +135,7 @@ impl Edf {
             records,
             record,
             annotations,
+            lists_are_last,
             acquired: window[168..184].to_vec(),
             recording: window[88..168].to_vec(),
             plus,
@@ -167,9 +178,9 @@ impl Edf {
     }
 
     /// Where zero bytes are in their place: behind the last annotation of the last record (EDF+ 2.2.2: unused bytes of
-    /// an annotation signal are zero, and a list ends in 0x14 0x00).
+    /// an annotation signal are zero, and a list ends in 0x14 0x00). Where samples follow, zero bytes at the end are theirs.
     fn padded_from(&self) -> u64 {
-        let place = self.header.as_ref().and_then(|header| {
+        let place = self.header.as_ref().filter(|header| header.lists_are_last).and_then(|header| {
             let records = u64::try_from(header.records).ok()?.checked_sub(1)?;
             let start = records.checked_mul(header.record)?.checked_add(header.annotations?.0)?;
             header.bytes.checked_add(start)
@@ -222,7 +233,9 @@ impl Machine for Edf {
             (_, false) => Format::Bdf,
             (_, true) => Format::BdfPlus,
         };
-        report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
+        if !is_anonymous(&header.recording) {
+            report.identity.acquisition = identity::opaque("acquisition", &[&header.recording, &header.acquired]);
+        }
         report.identity.waveform = self.digest.finish();
         report.identity.trace = self.trace.as_ref().and_then(Trace::mark);
         if header.records < 0 {

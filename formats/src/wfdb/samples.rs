@@ -1,7 +1,9 @@
 //! Adds up the samples of a signal file, the way the header states their sums (signal(5), header(5)).
 
 use super::SignalFile;
+use crate::engine::{NulWatch, Report};
 use crate::trace::{Layout, Trace};
+use crate::{Evidence, Format};
 
 /// The sums of a whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,9 @@ pub struct SampleSums {
     pub sums: Option<Vec<u16>>,
     /// The trace of its first signal, as [`crate::Identity::trace`] has it. Samples of more than 16 bits have none.
     pub trace: Option<String>,
+    /// The zero bytes behind its offset that no written file of samples has: what stands for samples that no sum is stated
+    /// of.
+    pub zeros: Option<Evidence>,
 }
 
 /// A running sum. Feed it the bytes of a signal file in order.
@@ -29,6 +34,7 @@ pub struct SampleCheck {
     len: u64,
     known: bool,
     trace: Option<Trace>,
+    nul: NulWatch,
 }
 
 /// Samples a frame that are still told apart.
@@ -57,6 +63,7 @@ impl SampleCheck {
             held: Vec::new(),
             len: 0,
             known,
+            nul: NulWatch::starting_at(file.offset),
             trace: (known && !matches!(file.format, 24 | 32)).then(|| Trace::new(Layout::WORDS)),
         }
     }
@@ -73,6 +80,7 @@ impl SampleCheck {
         let skip = self.skip.min(chunk.len() as u64);
         self.skip -= skip;
         chunk = &chunk[skip as usize..];
+        self.nul.push(chunk);
         let Some(unit) = unit(self.format).filter(|_| self.known) else { return };
         if !self.held.is_empty() {
             let more = (unit - self.held.len()).min(chunk.len());
@@ -105,7 +113,10 @@ impl SampleCheck {
             self.unit(&held);
         }
         let sums = (self.known && self.left == 0).then_some(self.sums);
-        SampleSums { len: self.len, sums, trace: self.trace.as_ref().and_then(Trace::mark) }
+        let mut report = Report::new(Format::Unknown);
+        self.nul.judge(&mut report);
+        let zeros = report.into_inspection().evidence.first().copied();
+        SampleSums { len: self.len, sums, trace: self.trace.as_ref().and_then(Trace::mark), zeros }
     }
 
     fn unit(&mut self, b: &[u8]) {
