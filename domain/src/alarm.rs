@@ -123,14 +123,14 @@ mod tests {
             serde_json::to_value(a.message()).unwrap(),
             serde_json::json!({
                 "schema": "urn:leadline:schema:alarm:v1", "environment": "test", "organization": "st-mary",
-                "code": "drift.found", "text": "A stack's resources were changed past CloudFormation and past the plan.",
+                "code": "drift.found", "text": "A stack's resources were changed outside CloudFormation and outside the plan.",
                 "detail": "stack s: Bucket policy", "page": "docs/faults/drift.found.md",
                 "workflow": "drift/test/st-mary", "run": "0198",
             })
         );
         assert_eq!(
             a.text(),
-            "A stack's resources were changed past CloudFormation and past the plan.\n\nEnvironment:  test\nOrganization: \
+            "A stack's resources were changed outside CloudFormation and outside the plan.\n\nEnvironment:  test\nOrganization: \
              st-mary\nCode:         drift.found\nFound:        stack s: Bucket policy\n\nWhat to do: read \
              docs/faults/drift.found.md.\nFound by the workflow drift/test/st-mary, run 0198.\n"
         );
