@@ -1,4 +1,4 @@
-//! Drift, through the binary and a worker: what is changed past CloudFormation is found and named, and nothing else is.
+//! Drift, through the binary and a worker: what is changed outside CloudFormation is found and named, and nothing else is.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use leadline_domain::EnvScope;
