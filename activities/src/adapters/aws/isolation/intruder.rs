@@ -105,7 +105,7 @@ impl Intruder {
         // Its own role is not meant to read versions: what was written over is nobody's.
         if *whose != Target::Own {
             let said = match v.version() {
-                None => (Outcome::Unclear, "the probe's object has no version that is known".to_owned()),
+                None => (v.unprepared(), "the probe's object has no version that is known".to_owned()),
                 Some(version) => {
                     let r = s3.get_object().bucket(&bucket).key(BAIT).version_id(version).send().await.map(drop);
                     judge(Service::S3, "GetObject", &[], &r)?
