@@ -142,7 +142,7 @@ async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<
         let there = stat(share.as_ref(), &path).await?;
         if let Some(stat) = &there {
             let fp = Fingerprint { path: path.clone(), stat: stat.clone() };
-            lifecycle = Some(ids::lifecycle(&shot.org, &shot.share, &fp.file_key(&shot.org, &shot.share)));
+            lifecycle = Some(ids::lifecycle(&shot.org, &shot.share, &fp));
         }
         if let Some(id) = &lifecycle
             && let Started::Ended(Some(report)) = engine.how_ended(id).await?
@@ -217,7 +217,7 @@ async fn send(deps: &Deps, engine: &Engine, s: &CanarySending) -> Result<Option<
         }
     };
     let share = door.ingress().share().ok_or_else(|| Fault::new(FaultCode::BugInvariant, "no way in"))?;
-    let id = ids::lifecycle(&s.org, &share, &received_as(&name).file_key(&s.org, &share));
+    let id = ids::lifecycle(&s.org, &share, &received_as(&name));
     loop {
         if let Started::Ended(Some(report)) = engine.how_ended(&id).await? {
             return Ok(verdict(report.outcome()));

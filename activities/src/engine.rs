@@ -88,7 +88,7 @@ impl Engine {
         intake: &Intake,
         again: Again,
     ) -> Result<Started<FileReport>, Fault> {
-        let id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+        let id = ids::lifecycle(&intake.org, &intake.share, &intake.fingerprint);
         let options = Self::options(queue, &id, &intake.org, &intake.share, again);
         match self.client.start_workflow(RecordingLifecycle::run, intake.clone(), options).await {
             Ok(_) => Ok(Started::Running),
@@ -125,7 +125,7 @@ impl Engine {
     /// # Errors
     /// `engine.*`.
     pub async fn nudge(&self, org: &OrgId, share: &ShareId, file: &Fingerprint) -> Result<bool, Fault> {
-        self.nudge_id(&ids::lifecycle(org, share, &file.file_key(org, share))).await
+        self.nudge_id(&ids::lifecycle(org, share, file)).await
     }
 
     /// `false`: it has ended.

@@ -86,12 +86,6 @@ impl Metrics {
         let pairs = |of: &Mutex<BTreeMap<(String, &'static str), u64>>, name: &'static str| -> Vec<_> {
             lock(of).iter().map(|((org, v), n)| ([("org", org.clone()), (name, (*v).to_owned())], *n)).collect()
         };
-        let each = |of: &Mutex<BTreeMap<&'static str, u64>>, name: &'static str| -> Vec<_> {
-            lock(of).iter().map(|(v, n)| ([(name, (*v).to_owned())], *n)).collect()
-        };
-        let last = |of: &Mutex<BTreeMap<String, u64>>, name: &'static str| -> Vec<_> {
-            lock(of).iter().map(|(v, n)| ([(name, v.clone())], *n)).collect()
-        };
         let outcomes = pairs(&self.outcomes, "outcome");
         o.family(Counter, "leadline_outcomes_total", "Files that reached an outcome.", outcomes);
         let faults = each(&self.faults, "code");
@@ -114,7 +108,7 @@ impl Metrics {
             Gauge,
             "leadline_drifted_settings",
             "Settings changed outside leadline, at the last look.",
-            last(&self.drift, "stack"),
+            each(&self.drift, "stack"),
         );
         o.family(
             Counter,
@@ -126,7 +120,7 @@ impl Metrics {
             Gauge,
             "leadline_recordings_without_report",
             "Recordings whose report of the processor was overdue at the last look.",
-            last(&self.overdue, "org"),
+            each(&self.overdue, "org"),
         );
         let alarms: Vec<_> = lock(&self.alarms)
             .iter()
@@ -139,6 +133,11 @@ impl Metrics {
 
 fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Samples with one label of this name.
+fn each<K: ToString>(of: &Mutex<BTreeMap<K, u64>>, name: &'static str) -> Vec<([(&'static str, String); 1], u64)> {
+    lock(of).iter().map(|(v, n)| ([(name, v.to_string())], *n)).collect()
 }
 
 fn bump<K: Ord>(m: &Mutex<BTreeMap<K, u64>>, k: K) {

@@ -60,6 +60,9 @@ impl fmt::Debug for SharePath {
     }
 }
 
+/// From the beginning of file servers' times, 1601-01-01, to that of ours, 1970-01-01, seconds (MS-DTYP 2.3.3 FILETIME).
+pub const FILETIME_EPOCH_S: u64 = 11_644_473_600;
+
 /// What a listing or an open tells about one file, all of it by the file server's own account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileStat {

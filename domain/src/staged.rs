@@ -23,6 +23,9 @@ pub enum Ingress {
 }
 
 impl Ingress {
+    /// The ways by which content is sent to leadline, rather than fetched from a share.
+    pub const RECEIVED: [Self; 4] = [Self::Web, Self::Hl7v2, Self::Fhir, Self::Dicom];
+
     /// As it is in entries, keys and ids.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -48,10 +51,7 @@ impl Ingress {
     /// The way that a share's name stands for; [`Ingress::Smb`] for a configured share.
     #[must_use]
     pub fn of_share(share: &ShareId) -> Self {
-        [Self::Web, Self::Hl7v2, Self::Fhir, Self::Dicom]
-            .into_iter()
-            .find(|i| i.share().as_ref() == Some(share))
-            .unwrap_or(Self::Smb)
+        Self::RECEIVED.into_iter().find(|i| i.share().as_ref() == Some(share)).unwrap_or(Self::Smb)
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn ways_in_have_names_that_lead_back() {
-        for i in [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom] {
+        for i in Ingress::RECEIVED {
             assert_eq!(Ingress::of_share(&i.share().expect("a valid id")), i);
         }
         assert_eq!(Ingress::of_share(&ShareId::parse("ward").unwrap()), Ingress::Smb);

@@ -38,9 +38,9 @@ impl Memory {
 #[async_trait]
 impl Intake for Memory {
     async fn take(&self, received: Received) -> Result<Option<FileReport>, Fault> {
-        let spared = std::mem::take(&mut *self.spared.lock().unwrap());
-        if spared > 0 {
-            *self.spared.lock().unwrap() = spared - 1;
+        let spared = &mut *self.spared.lock().unwrap();
+        if *spared > 0 {
+            *spared -= 1;
         } else if let Some(code) = self.fails.lock().unwrap().pop() {
             return Err(Fault::new(code, "10.1.2.3: connection refused"));
         }

@@ -7,7 +7,7 @@ use leadline_activities::deps::Deps;
 use leadline_activities::engine::{Again, Engine, Started};
 use leadline_activities::ports::staging::Once;
 use leadline_activities::ports::store::{OrgStore, Put};
-use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, Ingress, OrgId, StagedName, WorkerGroup, intake};
+use leadline_domain::{Digest, Fault, FaultCode, Ingress, OrgId, StagedName, WorkerGroup, intake};
 use leadline_workflows::ids;
 use leadline_workflows::recording_lifecycle::FileReport;
 use std::sync::Arc;
@@ -36,14 +36,13 @@ fn no_way() -> Fault {
 
 /// Id of the lifecycle of what is staged under a name.
 fn lifecycle_id(of: &intake::Intake) -> String {
-    ids::lifecycle(&of.org, &of.share, &of.file_key())
+    ids::lifecycle(&of.org, &of.share, &of.fingerprint)
 }
 
 /// The same, by the name alone.
 fn received_id(org: &OrgId, ingress: Ingress, name: &StagedName) -> Result<String, Fault> {
     let share = ingress.share().ok_or_else(no_way)?;
-    let file: Fingerprint = intake::received_as(name);
-    Ok(ids::lifecycle(org, &share, &file.file_key(org, &share)))
+    Ok(ids::lifecycle(org, &share, &intake::received_as(name)))
 }
 
 #[async_trait]

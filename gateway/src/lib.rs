@@ -17,3 +17,5 @@ pub mod tls;
 
 #[cfg(test)]
 mod double;
+#[cfg(test)]
+mod double_tls;

@@ -239,7 +239,7 @@ impl Rig {
     pub async fn begin(&self, intake: &Intake) -> String {
         let started = self.engine.start_lifecycle(&self.queue, intake, Again::Never).await.expect("started");
         assert_eq!(started, Started::Running);
-        ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
+        ids::lifecycle(&intake.org, &intake.share, &intake.fingerprint)
     }
 
     /// Waits for the end of a lifecycle.

@@ -1,7 +1,7 @@
 //! Workflow ids and search attributes. No file name, no PHI: ids and hashes only.
 
 use leadline_domain::transfer::Transfer;
-use leadline_domain::{EnvId, FileKey, OrgId, ShareId, VersionKey};
+use leadline_domain::{EnvId, FileKey, Fingerprint, OrgId, ShareId, VersionKey};
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 /// Search attribute (Keyword): the organization.
@@ -19,8 +19,8 @@ pub fn share_value(org: &OrgId, share: &ShareId) -> String {
 
 /// Id of a [`crate::RecordingLifecycle`]: a repeat start for the same file is harmless.
 #[must_use]
-pub fn lifecycle(org: &OrgId, share: &ShareId, file: &FileKey) -> String {
-    format!("recording/{org}/{share}/{file}")
+pub fn lifecycle(org: &OrgId, share: &ShareId, file: &Fingerprint) -> String {
+    format!("recording/{org}/{share}/{}", file.file_key(org, share))
 }
 
 /// Id of a [`crate::SetLifecycle`]: one at a time for the files that belong together. `unit` as
@@ -157,12 +157,15 @@ pub fn rotate(env: &EnvId, org: &OrgId, share: &ShareId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leadline_domain::{FileStat, SharePath};
 
     #[test]
     fn lifecycle_ids_parse_back() {
         let (o, s) = (OrgId::parse("st-mary").unwrap(), ShareId::parse("ward").unwrap());
-        let k = FileKey::parse(&"0f".repeat(16)).unwrap();
-        assert_eq!(parse_lifecycle(&lifecycle(&o, &s, &k)), Some((o, s, k)));
+        let stat = FileStat { file_id: 1, size: 2, modified: 3, changed: 4 };
+        let file = Fingerprint { path: SharePath::new("in/a"), stat };
+        let k = file.file_key(&o, &s);
+        assert_eq!(parse_lifecycle(&lifecycle(&o, &s, &file)), Some((o, s, k)));
         assert_eq!(parse_lifecycle("recording/st-mary/ward/xyz"), None);
     }
 

@@ -202,7 +202,7 @@ async fn leave(
         WorkflowIdReusePolicy::AllowDuplicate
     };
     let intake = Intake { resume: Some(Box::new(lane.lifecycle)), ..lane.intake };
-    let workflow_id = ids::lifecycle(&intake.org, &intake.share, &intake.file_key());
+    let workflow_id = ids::lifecycle(&intake.org, &intake.share, &intake.fingerprint);
     let options = ChildWorkflowOptions::builder()
         .workflow_id(workflow_id.clone())
         .parent_close_policy(ParentClosePolicy::Abandon)

@@ -6,13 +6,13 @@ use crate::ports::staging::Staged;
 use crate::ports::store::OrgStore;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use leadline_domain::observe::FILETIME_EPOCH_S;
 use leadline_domain::{Digest, Fault, FaultCode, FileStat, Observation, SharePath, StagedAt, Writer};
 use std::sync::Arc;
 
 /// Bytes of one read.
 const CHUNK: u64 = 8 << 20;
-/// 1601-01-01 to 1970-01-01, and ticks of 100 ns in a second (MS-DTYP 2.3.3).
-const EPOCH_S: i64 = 11_644_473_600;
+/// Ticks of 100 ns in a second (MS-DTYP 2.3.3).
 const TICKS: u64 = 10_000_000;
 
 /// See the module. Paths are names below `staging/`, with a version where one was judged ([`StagedAt`]).
@@ -53,7 +53,7 @@ fn no_share() -> Fault {
 fn stat(s: &Staged) -> FileStat {
     let tag = Digest::of(s.etag.as_bytes());
     let first = tag.as_bytes().first_chunk().copied().unwrap_or_default();
-    let since = u64::try_from(s.modified_s.saturating_add(EPOCH_S)).unwrap_or(0);
+    let since = u64::try_from(s.modified_s.saturating_add_unsigned(FILETIME_EPOCH_S)).unwrap_or(0);
     FileStat { file_id: 0, size: s.size, modified: since.saturating_mul(TICKS), changed: u64::from_be_bytes(first) }
 }
 

@@ -193,7 +193,7 @@ fn left(items: Vec<BatchItem>) -> impl Iterator<Item = String> {
 }
 
 fn lifecycle_id(input: &WatchInput, file: &Fingerprint) -> String {
-    ids::lifecycle(&input.org, &input.share, &file.file_key(&input.org, &input.share))
+    ids::lifecycle(&input.org, &input.share, file)
 }
 
 /// Parts what goes into batches from what gets a lifecycle each.

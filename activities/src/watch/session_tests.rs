@@ -14,11 +14,8 @@ fn file(n: u64, modified: u64) -> Fingerprint {
 
 #[test]
 fn each_version_that_was_dealt_with_is_known() {
-    let keys = |f: &Fingerprint| {
-        let (org, share) = (input().org, input().share);
-        (f.file_key(&org, &share).to_string(), f.version_key(&org, &share).to_string())
-    };
-    let seen = SeenBefore([file(1, 5), file(1, 9), file(2, 5)].iter().map(keys).collect());
+    let mut seen = SeenBefore::default();
+    [file(1, 5), file(1, 9), file(2, 5)].iter().for_each(|f| seen.insert(&input(), f));
     assert!(seen.has(&input(), &file(1, 5)) && seen.has(&input(), &file(1, 9)));
     assert!(!seen.has(&input(), &file(1, 7)) && !seen.has(&input(), &file(2, 9)));
 }

@@ -236,13 +236,13 @@ impl Applying {
     pub(crate) async fn follow<F: Future<Output = Result<bool, Failure>>>(
         &self,
         deps: &Deps,
-        stack: &str,
+        plan: &Plan,
         paused: impl Fn(Fault) -> F,
     ) -> Result<ApplyStatus, Failure> {
         let result = self.result();
         tokio::pin!(result);
         let mut told = String::new();
-        let mut events = Events::begin(deps, stack).await;
+        let mut events = Events::begin(deps, plan.stack()).await;
         let mut waiting: Option<Fault> = None;
         let mut mended: Option<Instant> = None;
         loop {
@@ -260,11 +260,11 @@ impl Applying {
             if s.step != told && s.step != "done" {
                 output::note(&format!("  {}", s.step));
                 if s.step == "waiting for approval" {
-                    told_gates(&self.id(), &s);
+                    told_gates(plan, &s);
                 }
                 told.clone_from(&s.step);
             }
-            events.tell(deps, stack).await;
+            events.tell(deps, plan.stack()).await;
             if s.paused != waiting {
                 if let Some(f) = s.paused.clone() {
                     if paused(f.clone()).await? {
@@ -330,12 +330,10 @@ pub(crate) fn note_gates(gates: &[GateState]) {
     }
 }
 
-/// `id`: of the workflow, which names the environment and, for an organization, that.
-fn told_gates(id: &str, s: &ApplyStatus) {
+fn told_gates(plan: &Plan, s: &ApplyStatus) {
     note_gates(&s.gates);
-    let mut names = id.split('/').skip(1);
-    let (env, org) = (names.next().unwrap_or("ENV"), names.next());
-    let what = org.map_or_else(|| format!("env approve {env}"), |org| format!("org approve {org} --env {env}"));
+    let env = plan.env();
+    let what = plan.org().map_or_else(|| format!("env approve {env}"), |org| format!("org approve {org} --env {env}"));
     let other = if s.requested_by.is_empty() { String::new() } else { format!(" (not {})", s.requested_by) };
     output::note(&format!("    approve: leadline {what} --digest {} --as NAME{other}", s.plan));
 }

@@ -261,7 +261,7 @@ async fn apply(g: &Global, site: &Site, allow: &[String], repair: bool) -> Done 
         let who = apply::requester(g, site)?;
         let applying = Applying::start(site, &client, &plan, who, String::new(), None).await?;
         let deps = site.deps().await?;
-        let status = applying.follow(&deps, plan.stack(), apply::cannot_mend).await?;
+        let status = applying.follow(&deps, &plan, apply::cannot_mend).await?;
         apply::done(&status, g.output)?;
     }
     Ok(Code::Ok)

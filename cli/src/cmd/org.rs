@@ -275,7 +275,7 @@ pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) 
     let applying = Applying::start(site, &client, &plan, apply::requester(g, site)?, inputs, evidence).await?;
     let (deps, scope, given) = (&deps, &scope, &given);
     let status = applying
-        .follow(deps, plan.stack(), |f| async move {
+        .follow(deps, &plan, |f| async move {
             if f.code != FaultCode::SecretMissing || given.is_empty() {
                 return apply::cannot_mend(f).await;
             }
@@ -300,7 +300,7 @@ async fn retry(g: &Global, org: &OrgId, env: &EnvId) -> Done {
     let site = Site::load(g, env)?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     let engine = Engine::new(site.temporal().await?);
-    let received = [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom].into_iter().filter_map(Ingress::share);
+    let received = Ingress::RECEIVED.into_iter().filter_map(Ingress::share);
     let watched: Vec<ShareId> = o.watched().map(|(id, _)| id.clone()).collect();
     for share in watched.iter().cloned().chain(received) {
         let files = engine.retry_share(org, &share).await?;

@@ -164,7 +164,7 @@ fn a_file_that_is_replaced_or_removed_is_withdrawn() {
 #[test]
 fn what_was_received_and_is_gone_waits_for_a_human() {
     let gone = [Event::Examined(Examination::Gone), Event::Stored(StoreOutcome::Gone)];
-    for way in [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom] {
+    for way in Ingress::RECEIVED {
         for (gone, step) in gone.iter().zip([Step::Examine, Step::Store]) {
             let (i, mut l, mut c) = Race::of(&[way]).lanes.remove(0);
             let seen = || look(FileStat { size: 100, ..i.fingerprint.stat.clone() }, Writer::Absent, WHOLE);

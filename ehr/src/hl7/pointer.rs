@@ -61,12 +61,16 @@ impl Pointer {
         if !hosts.contains(&host) {
             return Err(no("its host is not on the organization's list"));
         }
-        let loopback = host == "localhost" || address(&host).is_some_and(|ip| ip.is_loopback());
-        if !tls && !loopback {
-            return Err(no("it is not https"));
-        }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self::Web { tls, host, port, path })
+        let read = Self::Web { tls, host, port, path };
+        if tls || read.is_loopback() { Ok(read) } else { Err(no("it is not https")) }
+    }
+
+    /// Whether it leads to the machine that follows it, as it is written: a name that resolves to it is another thing.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let Self::Web { host, .. } = self else { return false };
+        host == "localhost" || address(host).is_some_and(|ip| ip.is_loopback())
     }
 }
 

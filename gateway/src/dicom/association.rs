@@ -7,12 +7,12 @@ use super::negotiate::{self, Agreed, MAX_PDU};
 use super::store::{self, status};
 use super::{command, wire};
 use crate::intake::Intake;
+use crate::seats::Seats;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, AbortRQSource, PDataValue, PDataValueType};
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{FaultCode, OrgId};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -30,8 +30,9 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) intake: Arc<dyn Intake>,
     /// Associations that there may still be.
-    pub(crate) seats: Arc<Semaphore>,
-    pub(crate) by_org: Mutex<BTreeMap<OrgId, usize>>,
+    pub(crate) places: Arc<Semaphore>,
+    /// And those among them of each organization.
+    pub(crate) seats: Seats,
 }
 
 /// How an association ended.
@@ -59,30 +60,15 @@ impl End {
 }
 
 /// A place among all associations and among an organization's own; given back when dropped.
-struct Seat<'a>(&'a Shared, OrgId, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
-
-impl<'a> Seat<'a> {
-    fn take(shared: &'a Shared, org: &OrgId) -> Option<Self> {
-        let seat = Arc::clone(&shared.seats).try_acquire_owned().ok()?;
-        let mut all = shared.by_org.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = all.entry(org.clone()).or_default();
-        if *taken >= shared.limits.associations_per_org {
-            return None;
-        }
-        *taken += 1;
-        Some(Self(shared, org.clone(), seat))
-    }
+struct Seat {
+    _place: OwnedSemaphorePermit,
+    _own: OwnedSemaphorePermit,
 }
 
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        let mut all = self.0.by_org.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = all.get_mut(&self.1) {
-            *taken -= 1;
-            if *taken == 0 {
-                all.remove(&self.1);
-            }
-        }
+impl Seat {
+    fn take(shared: &Shared, org: &OrgId) -> Option<Self> {
+        let place = Arc::clone(&shared.places).try_acquire_owned().ok()?;
+        Some(Self { _place: place, _own: shared.seats.take(org)? })
     }
 }
 

@@ -4,9 +4,9 @@ use super::association::{self, End, Shared};
 use super::config::{DicomLimits, Titles};
 use super::exchange::Budget;
 use crate::intake::Intake;
+use crate::seats::Seats;
 use crate::tls;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -38,8 +38,8 @@ pub async fn serve(
         limits,
         budget: Budget::new(limits.held_bytes),
         intake,
-        seats: Arc::new(Semaphore::new(limits.associations)),
-        by_org: Mutex::new(BTreeMap::new()),
+        places: Arc::new(Semaphore::new(limits.associations)),
+        seats: Seats::new(limits.associations_per_org),
     });
     // Silent strangers keep each other out at worst, and no association.
     let strangers = Arc::new(Semaphore::new(limits.strangers));

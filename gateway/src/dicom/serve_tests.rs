@@ -6,8 +6,8 @@ use super::store::status;
 use super::wire::{Next, Wire};
 use super::{DicomLimits, part10, serve, uids};
 use crate::double::{counted, grown};
+use crate::double_tls::Authority;
 use crate::intake::{Content, Intake, Kept, Received};
-use crate::tls::{self, TlsFiles};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dicom_ul::Pdu;
@@ -16,16 +16,13 @@ use leadline_domain::staged::{Ingress, StagedName};
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_formats::synth;
 use leadline_workflows::recording_lifecycle::FileReport;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::rustls::RootCertStore;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -309,35 +306,13 @@ async fn strangers_who_say_nothing_take_no_association() {
     let _silent = [few.wire().await, few.wire().await, few.wire().await];
     assert!(matches!(few.wire().await.next(WAIT).await, Next::Closed));
 
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-    let issue = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        (CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &root).unwrap(), key)
-    };
+    let authority = Authority::new();
     let folder = std::env::temp_dir().join(format!("leadline-strangers-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str, text: String| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let ((certificate, key), (own, own_key)) = (issue("localhost"), issue("cart"));
-    let files = TlsFiles {
-        certificate: file("server.pem", certificate.pem()),
-        key: file("server.key", key.serialize_pem()),
-        client_roots: file("roots.pem", root.pem()),
-    };
+    let files = authority.server_files(&folder);
     let s = served(Some(files.acceptor().unwrap()), two).await;
     std::fs::remove_dir_all(&folder).unwrap();
     let _silent = [s.wire().await, s.wire().await];
-    let mut roots = RootCertStore::empty();
-    roots.add(root.der().clone()).unwrap();
-    let own_key = PrivateKeyDer::try_from(own_key.serialize_der()).unwrap();
-    let config = tls::client(roots).with_client_auth_cert(vec![own.der().clone()], own_key).unwrap();
-    let (name, tcp) = (ServerName::try_from("localhost").unwrap(), TcpStream::connect(s.address).await.unwrap());
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    let connected = authority.connect(s.address, Some(&authority.issue("cart"))).await;
     assert!(greeted(connected.unwrap()).await);
 }
 

@@ -15,7 +15,6 @@ use leadline_ehr::fhir::{Json, Unread};
 use leadline_ehr::hl7::Pointer;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -307,9 +306,8 @@ impl Ehr {
     /// this machine's own services, unless that is where the server itself was configured to be.
     fn endpoint(&self, said: &str) -> Result<(Pointer, Chosen), Fault> {
         let to = host(said).and_then(|h| Pointer::read(said, &BTreeSet::from([h])).ok());
-        let here = |at: &Pointer| matches!(at, Pointer::Web { host, .. } if loopback(host));
         match to {
-            Some(to @ Pointer::Web { .. }) if here(&self.at) => Ok((to, Chosen::Listed)),
+            Some(to @ Pointer::Web { .. }) if self.at.is_loopback() => Ok((to, Chosen::Listed)),
             Some(to @ Pointer::Web { tls: true, .. }) => Ok((to, Chosen::Told)),
             _ => Err(refused("its token_endpoint is not an https address")),
         }
@@ -385,12 +383,6 @@ fn path(pointer: &Pointer) -> &str {
         Pointer::Web { path, .. } => path,
         Pointer::File { .. } => "/",
     }
-}
-
-/// Whether a host is this machine, as it is written.
-fn loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The host of an address, as pointers have it.

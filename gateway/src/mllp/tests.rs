@@ -1,15 +1,14 @@
 use super::*;
 use crate::double::{Memory, counted, grown};
+use crate::double_tls::Authority;
 use crate::hl7::Senders;
 use crate::pointers::Web;
 use leadline_ehr::mllp::frame;
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::Certificate;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use tokio_rustls::rustls::RootCertStore;
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -180,69 +179,19 @@ async fn a_plain_address_is_a_loopback_address() {
     assert_eq!(fault.code, FaultCode::ConfigInvalid);
 }
 
-/// A root, and certificates of it.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn issue(&self, name: &str) -> (Certificate, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap(), key)
-    }
-}
-
-async fn connected(
-    address: SocketAddr,
-    authority: &Authority,
-    client: Option<&(Certificate, KeyPair)>,
-) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.0.der().clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let config = match client {
-        Some((certificate, key)) => {
-            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-            config.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
-        }
-        None => config.with_no_client_auth(),
-    };
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
-}
-
 #[tokio::test]
 async fn the_certificate_says_whose_message_it_is() {
     let (authority, foreign) = (Authority::new(), Authority::new());
-    let server = authority.issue("localhost");
     let [north, south, nobody] = ["a", "b", "c"].map(|n| authority.issue(n));
     let folder = std::env::temp_dir().join(format!("leadline-mllp-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str, text: String| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
     let digest = |c: &Certificate| -> [u8; 32] { Sha256::digest(c.der()).into() };
-    let files = crate::tls::TlsFiles {
-        certificate: file("server.pem", server.0.pem()),
-        key: file("server.key", server.1.serialize_pem()),
-        client_roots: file("roots.pem", authority.0.pem()),
-    };
+    let files = authority.server_files(&folder);
     let tls =
         Tls { files, senders: BTreeMap::from([(digest(&north.0), org("north")), (digest(&south.0), org("south"))]) };
     let running = start(Some(tls), Limits::default()).await;
     std::fs::remove_dir_all(&folder).unwrap();
     for (client, id) in [(&north, "1"), (&south, "1")] {
-        let mut stream = connected(running.addresses[0], &authority, Some(client)).await.unwrap();
+        let mut stream = authority.connect(running.addresses[0], Some(client)).await.unwrap();
         assert!(told(&mut stream, &message(id, "a")).await.unwrap().contains("MSA|AA|1"));
     }
     let owners: Vec<OrgId> = running.memory.taken.lock().unwrap().keys().map(|(o, _)| o.clone()).collect();
@@ -250,7 +199,7 @@ async fn the_certificate_says_whose_message_it_is() {
     // A certificate that is nobody's, one of another root, and none: no answer, nothing taken.
     let (strange, before) = (foreign.issue("a"), counted(FaultCode::Hl7SenderUnknown));
     for client in [Some(&nobody), Some(&strange), None] {
-        if let Ok(mut stream) = connected(running.addresses[0], &authority, client).await {
+        if let Ok(mut stream) = authority.connect(running.addresses[0], client).await {
             assert_eq!(told(&mut stream, &message("2", "b")).await, None);
         }
     }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use leadline_activities::deps::Shares;
 use leadline_activities::ports::share::Share;
 use leadline_activities::registry::{Registry, ShareConfig};
+use leadline_domain::observe::FILETIME_EPOCH_S;
 use leadline_domain::{Fault, FaultCode, FileStat, Observation, OrgId, ShareId, SharePath, Writer};
 use leadline_ehr::attachment;
 use leadline_ehr::hl7::Pointer;
@@ -108,11 +109,10 @@ impl Looks {
     /// For how long it was left alone, by its server's clock; not at all if it is gone. A copy has the time of its
     /// original, and a change of its own.
     fn rested(&self, now: SystemTime) -> Duration {
-        /// 1601-01-01 to 1970-01-01 (MS-DTYP 2.3.3).
-        const EPOCH: Duration = Duration::from_secs(11_644_473_600);
         let Some(Observation { stat, .. }) = &self.after else { return Duration::ZERO };
         let last = Duration::from_micros(stat.modified.max(stat.changed) / 10);
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + EPOCH;
+        let now =
+            now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + Duration::from_secs(FILETIME_EPOCH_S);
         now.saturating_sub(last)
     }
 }

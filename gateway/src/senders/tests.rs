@@ -3,15 +3,14 @@
 use super::*;
 use crate::dicom::{Ae, DicomLimits, Titles, serve};
 use crate::double::Memory;
+use crate::double_tls::Authority;
 use crate::hl7::{Desk, Senders as Rules};
 use crate::mllp::{Limits, Listen, Server, Tls};
 use crate::pointers::Web;
-use crate::tls::TlsFiles;
 use leadline_activities::canary::parcel;
 use leadline_activities::secret::Secret;
 use leadline_domain::FaultCode;
 use leadline_formats::synth::SynthFormat;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,30 +51,15 @@ impl Drop for Doorway {
 }
 
 async fn doorway(name: &str) -> Doorway {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let issue = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        (
-            CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &root).unwrap().pem(),
-            key.serialize_pem(),
-        )
-    };
+    let root = Authority::new();
     let folder = std::env::temp_dir().join(format!("leadline-senders-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
+    let files = root.server_files(&folder);
+    let ca_file = files.client_roots.clone();
+    let issue = |name: &str| {
+        let (certificate, key) = root.issue(name);
+        (certificate.pem(), key.serialize_pem())
     };
-    let (server, own, strange) = (issue("localhost"), issue("canary"), issue("strange"));
-    let ca_file = file("roots.pem", &root.pem());
-    let files = TlsFiles {
-        certificate: file("server.pem", &server.0),
-        key: file("server.key", &server.1),
-        client_roots: ca_file.clone(),
-    };
+    let (own, strange) = (issue("canary"), issue("strange"));
     let with = |(pem, key): (String, String)| Credentials { client: None, certificate: Some((pem, Secret::new(key))) };
     let (own, strange) = (with(own), with(strange));
     let digest = own.digest().unwrap();

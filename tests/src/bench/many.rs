@@ -184,7 +184,7 @@ pub async fn singles(p: &Parts<'_>, n: u64, copied: Option<f64>, rows: &mut Vec<
             let (engine, queue) = (&engine, &queue);
             async move {
                 engine.start_lifecycle(queue, &intake, Again::Never).await.expect("started");
-                ids::lifecycle(&intake.org, &intake.share, &intake.file_key())
+                ids::lifecycle(&intake.org, &intake.share, &intake.fingerprint)
             }
         });
         ids.extend(started.buffer_unordered(16).collect::<Vec<_>>().await);

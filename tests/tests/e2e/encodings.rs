@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
-const WAYS: [Ingress; 4] = [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom];
+const WAYS: [Ingress; 4] = Ingress::RECEIVED;
 const ENCODINGS: [SynthFormat; 6] = [
     SynthFormat::Dicom,
     SynthFormat::Aecg,

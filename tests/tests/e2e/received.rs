@@ -19,7 +19,7 @@ use std::time::Duration;
 use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const WAYS: [Ingress; 4] = [Ingress::Web, Ingress::Hl7v2, Ingress::Fhir, Ingress::Dicom];
+const WAYS: [Ingress; 4] = Ingress::RECEIVED;
 /// Larger than the recordings here, and smaller.
 const SMALL: u64 = 8 << 20;
 const LARGE: u64 = 16 << 10;

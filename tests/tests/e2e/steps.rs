@@ -188,7 +188,7 @@ async fn every_step_of_a_batch() {
             let items = rig.engine.batch_result(&id).await.expect("ended");
             assert_eq!(items.len(), files.len(), "{what}");
             for (item, intake) in items.iter().zip(&files) {
-                let left_id = ids::lifecycle(&intake.org, &share_id(), &intake.file_key());
+                let left_id = ids::lifecycle(&intake.org, &share_id(), &intake.fingerprint);
                 let outcome = match item {
                     BatchItem::Done(r) => r.lifecycle.outcome.clone(),
                     BatchItem::Left { workflow_id, .. } => {

@@ -40,7 +40,7 @@ async fn what_was_quarantined_stays_so_when_a_watch_begins_anew() {
     let mut files = Vec::new();
     for n in 0..9 {
         let intake = lane.intake(&format!("in/{n}.scp")).await;
-        files.push(ids::lifecycle(&intake.org, &intake.share, &intake.file_key()));
+        files.push(ids::lifecycle(&intake.org, &intake.share, &intake.fingerprint));
     }
     let watch = rig.engine.start_watch(&rig.queue, &lane.org, &share_id()).await.expect("started");
     for id in &files {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::http::auth::Tokens;
-use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, Ready, UploadRules, router};
+use crate::http::server::tests::Two;
+use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, UploadRules, router};
 use crate::intake_fake::FakeIntake;
 use async_trait::async_trait;
 use axum::Router;
@@ -109,13 +110,6 @@ impl Directory for Store {
 }
 
 #[async_trait]
-impl Ready for Store {
-    async fn check(&self) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
-#[async_trait]
 impl Tokens for Store {
     async fn caller(&self, _: &str) -> Result<Caller, Fault> {
         Ok(Caller { org: org(), subject: "s".into(), scopes: BTreeSet::new() })
@@ -137,7 +131,7 @@ async fn completed(store: &Store) -> u16 {
         intake: FakeIntake::new(),
         uploads: s.clone(),
         directory: s.clone(),
-        ready: s.clone(),
+        ready: Arc::new(Two),
         protocols: Router::new(),
     };
     let name = rules::new_name([7; 16], Some(3));
