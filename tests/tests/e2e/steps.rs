@@ -322,8 +322,7 @@ async fn a_large_file_that_is_touched_after_its_claim_is_no_duplicate_of_itself(
     lane.store.faults.plan("promote", Planned::FailAfter(lost));
     let id = rig.begin(&intake).await;
     let report = rig.ended(&id, LIMIT).await;
-    assert_ne!(report.lifecycle.stat, intake.fingerprint.stat, "it was never touched");
-    assert_eq!(lane.store.faults.left() + lane.share.faults.left(), 0);
+    assert_eq!(lane.store.faults.left() + lane.share.faults.left(), 0, "it was never touched, or the answer not lost");
     judge(lane, &report, &bytes, "touched");
 }
 
