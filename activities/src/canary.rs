@@ -15,7 +15,7 @@ use crate::registry::{ShareConfig, delivered};
 use bytes::Bytes;
 use leadline_domain::intake::received_as;
 use leadline_domain::lifecycle::Outcome;
-use leadline_domain::{Digest, Door, Fault, FaultCode, Fingerprint, Ingress, SharePath};
+use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, Ingress, IngressEndpoint, SharePath};
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_workflows::contracts::{CanarySending, CanaryShot, definitions};
 use leadline_workflows::ids;
@@ -81,9 +81,9 @@ pub fn canaries(share: &ShareConfig) -> Result<Vec<SynthFormat>, Fault> {
 ///
 /// # Errors
 /// `bug.invariant` if a format cannot be made.
-pub fn door_canaries(door: &Door, formats: &BTreeSet<String>) -> Result<Vec<SynthFormat>, Fault> {
+pub fn endpoint_canaries(endpoint: &IngressEndpoint, formats: &BTreeSet<String>) -> Result<Vec<SynthFormat>, Fault> {
     let dicom = |f: SynthFormat| matches!(f, SynthFormat::Dicom | SynthFormat::DicomPdf);
-    those(|f, _, found| (door.ingress() != Ingress::Dicom || dicom(f)) && delivered(formats, found))
+    those(|f, _, found| (endpoint.ingress() != Ingress::Dicom || dicom(f)) && delivered(formats, found))
 }
 
 /// Implements `leadline_workflows::contracts::Canaries`.
@@ -200,15 +200,15 @@ pub fn parcel(format: SynthFormat, path: &str, run: &str) -> Result<Parcel, Faul
 
 async fn send(deps: &Deps, engine: &Engine, s: &CanarySending) -> Result<Option<String>, Fault> {
     let config = deps.registry.org(&s.org)?;
-    let door = match config.doors.open.get(&s.path) {
-        Some(Ok(door)) => door,
+    let endpoint = match config.endpoints.open.get(&s.path) {
+        Some(Ok(endpoint)) => endpoint,
         Some(Err(why)) => return Ok(Some(why.clone())),
         None => return Ok(Some("the organization's file does not open it any more".into())),
     };
     let parcel = parcel(named(&s.format)?, &s.path, &s.run)?;
     let begun = tokio::time::Instant::now();
     let name = loop {
-        match deps.senders.send(&s.org, &config.doors, door, &parcel).await? {
+        match deps.senders.send(&s.org, &config.endpoints, endpoint, &parcel).await? {
             Sent::Taken(name) => break name,
             Sent::Refused(why) => return Ok(Some(why)),
             // One that is being started again is given a moment.
@@ -216,7 +216,7 @@ async fn send(deps: &Deps, engine: &Engine, s: &CanarySending) -> Result<Option<
             Sent::Unanswered(_) => tokio::time::sleep(POLL).await,
         }
     };
-    let share = door.ingress().share().ok_or_else(|| Fault::new(FaultCode::BugInvariant, "no way in"))?;
+    let share = endpoint.ingress().share().ok_or_else(|| Fault::new(FaultCode::BugInvariant, "no way in"))?;
     let id = ids::lifecycle(&s.org, &share, &received_as(&name));
     loop {
         if let Started::Ended(Some(report)) = engine.how_ended(&id).await? {
@@ -299,12 +299,12 @@ mod tests {
 
     #[test]
     fn another_way_in_has_a_canary_of_each_format_that_it_can_carry() {
-        let names = |door: &Door, formats: &[&str]| -> BTreeSet<&str> {
+        let names = |endpoint: &IngressEndpoint, formats: &[&str]| -> BTreeSet<&str> {
             let delivered = formats.iter().map(|f| (*f).to_owned()).collect();
-            door_canaries(door, &delivered).unwrap().into_iter().map(SynthFormat::name).collect()
+            endpoint_canaries(endpoint, &delivered).unwrap().into_iter().map(SynthFormat::name).collect()
         };
         let all: BTreeSet<&str> = canary_formats().into_iter().map(SynthFormat::name).collect();
-        let (web, stow) = (Door::Web { url: "u".into() }, Door::Stow { url: "u".into() });
+        let (web, stow) = (IngressEndpoint::Web { url: "u".into() }, IngressEndpoint::Stow { url: "u".into() });
         assert_eq!(names(&web, &[]), all);
         assert_eq!(names(&web, &["pdf", "mfer"]), BTreeSet::from(["pdf"]));
         assert_eq!(names(&stow, &[]), BTreeSet::from(["dicom", "dicom-pdf"]));

@@ -209,7 +209,7 @@ async fn secrets(removal: &dyn Removal, config: &OrgConfig) -> Result<BTreeSet<S
     let mut all = removal.secrets(scope).await?;
     all.extend(shares.iter().cloned());
     all.extend(ehr_key_name().map(|ehr| scope.share_secret(&ehr)));
-    all.extend(Some(config.doors.credentials.clone()).filter(|name| !name.is_empty()));
+    all.extend(Some(config.endpoints.credentials.clone()).filter(|name| !name.is_empty()));
     let mut gone = BTreeSet::new();
     for name in all {
         if removal.secret(&name).await? || shares.contains(&name) {

@@ -1,6 +1,6 @@
 use super::*;
 use async_trait::async_trait;
-use leadline_domain::{Doors, EnvFacts, Placement, ShareId};
+use leadline_domain::{EnvFacts, IngressEndpoints, Placement, ShareId};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -46,7 +46,10 @@ async fn every_secret_of_an_organization_goes_and_nobody_elses() {
         secrets: ["ward", "never"].map(|s| ShareId::parse(s).unwrap()).into(),
         storages: BTreeSet::new(),
         link_encodings: false,
-        doors: Doors { credentials: "leadline/test/canary/st-mary".into(), ..Doors::default() },
+        endpoints: IngressEndpoints {
+            credentials: "leadline/test/canary/st-mary".into(),
+            ..IngressEndpoints::default()
+        },
     };
     let own = ["share/clinic", "share/fhir", "share/ward"].map(|n| format!("leadline/test/st-mary/{n}"));
     let other = "leadline/test/st-mary-north/share/ward".to_owned();

@@ -1,5 +1,8 @@
 //! What activities ask of Temporal: starting lifecycles and batches, and how they ended.
 
+pub mod faults;
+
+use faults::{interaction_fault, start_fault, status_fault};
 use futures::StreamExt;
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::set::Member;
@@ -442,33 +445,5 @@ impl Engine {
         let input = WatchInput { org: org.clone(), share: share.clone() };
         self.client.start_workflow(ShareWatch::run, input, options).await.map_err(start_fault)?;
         Ok(id)
-    }
-}
-
-/// Maps a gRPC status (its code only: texts may quote payloads).
-#[must_use]
-pub fn status_fault(s: &temporalio_client::tonic::Status) -> Fault {
-    use temporalio_client::tonic::Code;
-    let code = match s.code() {
-        Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => {
-            FaultCode::EngineRefused
-        }
-        _ => FaultCode::EngineUnreachable,
-    };
-    Fault::new(code, format!("temporal answered {:?}", s.code()))
-}
-
-pub(crate) fn start_fault(e: WorkflowStartError) -> Fault {
-    match e {
-        WorkflowStartError::Rpc(s) => status_fault(&s),
-        WorkflowStartError::AlreadyStarted { .. } => Fault::new(FaultCode::EngineRefused, "workflow id is taken"),
-        _ => Fault::new(FaultCode::EngineRefused, "workflow could not be started"),
-    }
-}
-
-pub(crate) fn interaction_fault(e: &WorkflowInteractionError) -> Fault {
-    match e {
-        WorkflowInteractionError::Rpc(s) | WorkflowInteractionError::NotFound(s) => status_fault(s),
-        _ => Fault::new(FaultCode::EngineRefused, "workflow could not be reached"),
     }
 }

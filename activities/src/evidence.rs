@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use crate::deps::Deps;
-use crate::engine::{interaction_fault, status_fault};
+use crate::engine::faults::{interaction_fault, status_fault};
 use crate::faults::ended;
 use crate::heartbeat::until_cancelled;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -147,14 +147,14 @@ type Required = BTreeSet<(String, String)>;
 /// of, with why: no canary can be sent by them, or they take no format that canaries have.
 fn asked(deps: &Deps, org: &OrgId) -> Result<(Required, BTreeMap<String, String>), Fault> {
     let config = deps.registry.org(org)?;
-    let (mut required, mut untried) = (BTreeSet::new(), config.doors.untried());
+    let (mut required, mut untried) = (BTreeSet::new(), config.endpoints.untried());
     for (share, config) in &config.shares {
         let formats = crate::canary::canaries(config)?;
         required.extend(formats.iter().map(|f| (format!("smb/{share}"), f.name().to_owned())));
     }
-    for (path, door) in &config.doors.open {
-        let Ok(door) = door else { continue };
-        let formats = crate::canary::door_canaries(door, &config.formats)?;
+    for (path, endpoint) in &config.endpoints.open {
+        let Ok(endpoint) = endpoint else { continue };
+        let formats = crate::canary::endpoint_canaries(endpoint, &config.formats)?;
         if formats.is_empty() {
             let why = "it takes no format that canaries have: close it, or let `formats` have one";
             untried.insert(path.clone(), why.into());

@@ -4,7 +4,8 @@
 #![allow(missing_docs)]
 
 use crate::deps::Deps;
-use crate::engine::{Engine, interaction_fault};
+use crate::engine::Engine;
+use crate::engine::faults::interaction_fault;
 use crate::faults::ended;
 use crate::heartbeat::beating;
 use crate::ports::queue::Outgoing;

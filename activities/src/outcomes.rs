@@ -144,7 +144,7 @@ mod tests {
     use crate::adapters::outcomes_fake::{FakeOutcomeStores, FakeOutcomes};
     use crate::registry::{OrgConfig, Snapshot};
     use leadline_domain::outcome::{OUTCOME_SCHEMA, ProcessingStatus};
-    use leadline_domain::{Digest, Doors, EnvFacts, EnvId, OrgScope, Placement, RecordingId};
+    use leadline_domain::{Digest, EnvFacts, EnvId, IngressEndpoints, OrgScope, Placement, RecordingId};
     use std::collections::{BTreeMap, BTreeSet};
 
     struct Rig {
@@ -171,7 +171,7 @@ mod tests {
             secrets: BTreeSet::new(),
             storages: BTreeSet::new(),
             link_encodings: false,
-            doors: Doors::default(),
+            endpoints: IngressEndpoints::default(),
         };
         let orgs = [(org.clone(), config)].into();
         let outcomes = Some(OutcomeRule { within_ms: 100, look_back_ms: 1_000 });

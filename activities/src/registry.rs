@@ -5,8 +5,8 @@ use leadline_domain::gates::Gates;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::transfer::Storage;
 use leadline_domain::{
-    ArchiveRule, Doors, EnvFacts, EnvScope, Fault, FaultCode, OrgId, OrgScope, SettleRule, ShareId, SharePath,
-    WorkerGroup,
+    ArchiveRule, EnvFacts, EnvScope, Fault, FaultCode, IngressEndpoints, OrgId, OrgScope, SettleRule, ShareId,
+    SharePath, WorkerGroup,
 };
 use leadline_formats::sets::{Place, Role, SetRule, needs};
 use leadline_provisioning::config::ehr_key_name;
@@ -132,7 +132,7 @@ pub struct OrgConfig {
     /// Whether a recording that came in another encoding is looked for: one request more for each.
     pub link_encodings: bool,
     /// Its ways in besides the shares, for canaries.
-    pub doors: Doors,
+    pub endpoints: IngressEndpoints,
 }
 
 impl OrgConfig {

@@ -1,6 +1,7 @@
 //! The schedules of the checks, and the checks that a command asks for.
 
-use crate::engine::{Engine, start_fault, status_fault};
+use crate::engine::Engine;
+use crate::engine::faults::{end_fault, query_fault, start_fault, status_fault};
 use crate::offboard::told;
 use crate::ports::registration::{Check, Registrations};
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use leadline_workflows::{
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowQueryError};
+use temporalio_client::errors::WorkflowGetResultError;
 use temporalio_client::schedules::{
     CreateScheduleOptions, DeleteScheduleOptions, ListSchedulesOptions, ScheduleAction, ScheduleError,
     ScheduleIntervalSpec, ScheduleOverlapPolicy, ScheduleSpec,
@@ -26,7 +27,6 @@ use temporalio_client::{
     WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
-use temporalio_common::error::IncomingError;
 
 /// Each organization's credentials are tried on all others this often: requests grow with the square of the number of
 /// organizations.
@@ -185,7 +185,7 @@ impl Engine {
             Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
             Err(e) => match handle.query(IsolationProbe::report, (), WorkflowQueryOptions::default()).await {
                 Ok(Some(report)) => Ok(report),
-                Ok(None) => Err(failure(&e)),
+                Ok(None) => Err(end_fault(&e)),
                 Err(e) => Err(query_fault(&e)),
             },
         }
@@ -207,8 +207,7 @@ impl Engine {
         let handle = self.client().get_workflow_handle::<W>(id);
         match handle.get_result(WorkflowGetResultOptions::default()).await {
             Ok(result) => Ok(result),
-            Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
-            Err(e) => Err(failure(&e)),
+            Err(e) => Err(end_fault(&e)),
         }
     }
 
@@ -237,28 +236,10 @@ impl Engine {
             Err(WorkflowGetResultError::Rpc(s)) => Err(status_fault(&s)),
             Err(e) => match handle.query(DriftCheck::report, (), WorkflowQueryOptions::default()).await {
                 Ok(Some(report)) => Ok(report),
-                Ok(None) => Err(failure(&e)),
+                Ok(None) => Err(end_fault(&e)),
                 Err(e) => Err(query_fault(&e)),
             },
         }
-    }
-}
-
-/// Why a check ended without a report.
-fn failure(e: &WorkflowGetResultError) -> Fault {
-    if let WorkflowGetResultError::Failed(cause) = e
-        && let IncomingError::Application(a) = &**cause
-        && let Ok(Some(f)) = a.details::<Fault>()
-    {
-        return f;
-    }
-    Fault::new(FaultCode::EngineRefused, "the check was ended from outside")
-}
-
-fn query_fault(e: &WorkflowQueryError) -> Fault {
-    match e {
-        WorkflowQueryError::Rpc(s) | WorkflowQueryError::NotFound(s) => status_fault(s),
-        _ => Fault::new(FaultCode::EngineRefused, "the check does not tell what it found"),
     }
 }
 

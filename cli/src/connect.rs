@@ -66,7 +66,7 @@ impl Site {
         let config = load(&g.environments)?;
         if config.environment(env).is_none() {
             let known: Vec<&str> = config.environments().keys().map(EnvId::as_str).collect();
-            return Err(Failure::new(format!("there is no environment {env}; there are: {}", known.join(", "))));
+            return Err(Failure::command(format!("there is no environment {env}; there are: {}", known.join(", "))));
         }
         Ok(Self { dir: g.environments.clone(), env: env.clone(), config, profile: None, here: OnceCell::new() })
     }
@@ -192,7 +192,7 @@ impl Site {
         let scheme = if e.temporal.tls.is_some() || api_key.is_some() { "https" } else { "http" };
         let target: temporalio_client::Url = format!("{scheme}://{}", e.temporal.address)
             .parse()
-            .map_err(|_| Failure::new("temporal.address is not a host and port"))?;
+            .map_err(|_| Fault::new(FaultCode::ConfigInvalid, "temporal.address is not a host and port"))?;
         let tls = match &e.temporal.tls {
             None => None,
             Some(t) => Some(self.tls(t).await?),
@@ -209,7 +209,8 @@ impl Site {
             Failure::from(f)
         })?;
         let options = ClientOptions::new(e.temporal.namespace.clone()).data_converter(converter).build();
-        let client = Client::new(connection, options).map_err(|e| Failure::new(format!("temporal client: {e}")))?;
+        let client = Client::new(connection, options)
+            .map_err(|e| Fault::new(FaultCode::EngineRefused, format!("temporal client: {e}")))?;
         let marked = self.marked(&client).await?;
         Ok((client, marked))
     }
@@ -217,12 +218,18 @@ impl Site {
     async fn tls(&self, t: &TemporalTls) -> Result<TlsOptions, Failure> {
         let ca = t.ca_file.as_ref().map(std::fs::read).transpose();
         let mut o = TlsOptions::default();
-        o.server_root_ca_cert = ca.map_err(|e| Failure::new(format!("temporal.tls.ca_file cannot be read: {e}")))?;
+        o.server_root_ca_cert =
+            ca.map_err(|e| Failure::machine(format!("temporal.tls.ca_file cannot be read: {e}")))?;
         o.domain.clone_from(&t.server_name);
         if let Some(name) = &t.client_certificate_secret {
             let text = AwsSecrets::new(self.aws().await).given_secret(name).await?;
             let parts = certificate_and_key(&text);
-            let wrong = || Failure::new(format!("secret {name} does not hold a certificate and its key, as PEM"));
+            let wrong = || {
+                Fault::new(
+                    FaultCode::SecretMissing,
+                    format!("secret {name} does not hold a certificate and its key, as PEM"),
+                )
+            };
             o.client_tls_options = Some(parts.ok_or_else(wrong)?);
         }
         Ok(o)
@@ -447,7 +454,7 @@ fn snapshot(config: &Config, env: &EnvId) -> Result<Snapshot, Fault> {
                 secrets: o.shares.keys().cloned().chain(ehr_key_name().filter(|n| o.has_secret(n))).collect(),
                 storages: o.storage.names(),
                 link_encodings: o.links_encodings(),
-                doors: leadline_provisioning::doors(environment, o),
+                endpoints: leadline_provisioning::ingress_endpoints(environment, o),
             },
         );
     }

@@ -1,7 +1,11 @@
 //! Exit codes, and how a failed command speaks.
 
-use leadline_domain::Fault;
+use leadline_activities::engine::faults;
+use leadline_domain::{Fault, FaultCode};
 use std::process::ExitCode;
+use temporalio_client::errors::{
+    WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError, WorkflowUpdateError,
+};
 
 /// Shown by `leadline help`.
 pub(crate) const HELP: &str = "Exit codes:
@@ -34,38 +38,64 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// Why a command failed, in a sentence or more.
+/// Why a command failed.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    text: String,
-    fault: Option<Fault>,
-}
+pub(crate) struct Failure(Fault);
 
 impl Failure {
-    pub(crate) fn new(s: impl Into<String>) -> Self {
-        Self { text: s.into(), fault: None }
+    /// What was asked for does not fit: a name that is none, a file that has not the form.
+    pub(crate) fn command(why: impl Into<String>) -> Self {
+        Self(Fault::new(FaultCode::CommandRefused, why))
     }
 
-    /// The fault that it is, where it is one.
-    pub(crate) fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref()
+    /// This machine does not give what is needed: a file, a folder, an address, a program.
+    pub(crate) fn machine(why: impl Into<String>) -> Self {
+        Self(Fault::new(FaultCode::MachineRefused, why))
+    }
+
+    pub(crate) fn fault(&self) -> &Fault {
+        &self.0
     }
 
     /// Whether it goes away by itself: the same may succeed later with nothing mended here.
     pub(crate) fn passes(&self) -> bool {
-        self.fault.as_ref().is_some_and(|f| f.class().passes())
+        self.0.class().passes()
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
+        write!(f, "{}\n  see docs/faults/{}.md", self.0, self.0.code)
     }
 }
 
 impl From<Fault> for Failure {
     fn from(f: Fault) -> Self {
-        Self { text: format!("{f}\n  see docs/faults/{}.md", f.code), fault: Some(f) }
+        Self(f)
+    }
+}
+
+impl From<WorkflowStartError> for Failure {
+    fn from(e: WorkflowStartError) -> Self {
+        Self(faults::start_fault(e))
+    }
+}
+
+impl From<WorkflowInteractionError> for Failure {
+    fn from(e: WorkflowInteractionError) -> Self {
+        Self(faults::interaction_fault(&e))
+    }
+}
+
+impl From<WorkflowUpdateError> for Failure {
+    fn from(e: WorkflowUpdateError) -> Self {
+        Self(faults::update_fault(&e))
+    }
+}
+
+impl From<WorkflowGetResultError> for Failure {
+    fn from(e: WorkflowGetResultError) -> Self {
+        Self(faults::end_fault(&e))
     }
 }
 

@@ -51,7 +51,7 @@ impl Global {
         named
             .map(|n| n.trim().to_owned())
             .filter(|n| !n.is_empty())
-            .ok_or_else(|| exit::Failure::new("say who you are: --as NAME, or the variable LEADLINE_OPERATOR"))
+            .ok_or_else(|| exit::Failure::command("say who you are: --as NAME, or the variable LEADLINE_OPERATOR"))
     }
 }
 

@@ -23,9 +23,9 @@ impl SdkMetrics {
     pub(crate) fn start() -> Result<(RuntimeOptions, Self), Failure> {
         let options = PrometheusExporterOptions::builder().socket_addr((Ipv4Addr::LOCALHOST, 0).into()).build();
         let served = start_prometheus_metric_exporter(options)
-            .map_err(|e| Failure::new(format!("cannot keep Temporal's metrics: {e}")))?;
+            .map_err(|e| Failure::machine(format!("cannot keep Temporal's metrics: {e}")))?;
         let telemetry = TelemetryOptions::builder().metrics(served.meter as Arc<dyn CoreMeter>).build();
-        let options = RuntimeOptions::builder().telemetry_options(telemetry).build().map_err(Failure::new)?;
+        let options = RuntimeOptions::builder().telemetry_options(telemetry).build().map_err(Failure::machine)?;
         Ok((options, Self(served.bound_addr)))
     }
 

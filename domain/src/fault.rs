@@ -196,6 +196,12 @@ codes! {
     EngineUnreachable = "engine.unreachable", Transient;
     /// Temporal refuses the request.
     EngineRefused = "engine.refused", Bug;
+    /// A workflow that was waited for ended without a result: terminated, cancelled or timed out.
+    EngineRunEnded = "engine.run_ended", Rejected;
+    /// A command cannot do what it was asked for: a name that is none, a file that has not the form.
+    CommandRefused = "command.refused", Rejected;
+    /// The machine does not give what a command or server needs: a file, a folder, an address, a program.
+    MachineRefused = "machine.refused", Blocked;
     /// The file has no bytes.
     FileEmpty = "file.empty", Rejected;
     /// The file never became complete within the configured age.

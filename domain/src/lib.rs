@@ -3,13 +3,13 @@
 pub mod alarm;
 pub mod archive;
 pub mod audit;
-pub mod door;
 pub mod drift;
 pub mod fault;
 pub mod gates;
 #[cfg(test)]
 mod golden;
 pub mod ids;
+pub mod ingress_endpoint;
 pub mod intake;
 pub mod isolation;
 pub mod lifecycle;
@@ -27,10 +27,10 @@ pub mod transfer;
 pub use alarm::Alarm;
 pub use archive::ArchiveRule;
 pub use audit::LedgerEntry;
-pub use door::{Door, Doors};
 pub use drift::DriftReport;
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use ids::{Digest, EnvId, InvalidId, OrgId, RecordingId, ShareId, WorkerGroup};
+pub use ingress_endpoint::{IngressEndpoint, IngressEndpoints};
 pub use isolation::ProbeReport;
 pub use message::IngestMessage;
 pub use observe::{FileKey, FileStat, Fingerprint, Observation, SharePath, VersionKey, Writer};

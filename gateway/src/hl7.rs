@@ -39,7 +39,7 @@ impl Default for Senders {
 }
 
 /// Takes messages.
-pub struct Desk {
+pub struct Receiver {
     intake: Arc<dyn Intake>,
     pointers: Arc<dyn Pointers>,
     senders: BTreeMap<OrgId, Senders>,
@@ -78,7 +78,7 @@ pub(crate) fn document(org: &OrgId, [application, facility]: [&str; 2], id: &str
     StagedName::derived(Ingress::Hl7v2, &[org.as_str(), application, facility, id, last])
 }
 
-impl Desk {
+impl Receiver {
     /// For these organizations.
     #[must_use]
     pub fn new(

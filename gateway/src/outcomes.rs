@@ -103,7 +103,9 @@ mod tests {
     use leadline_activities::ports::queue::{Outgoing, Queue};
     use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
     use leadline_domain::outcome::{OUTCOME_SCHEMA, ProcessingStatus, ProcessorReport};
-    use leadline_domain::{Digest, Doors, EnvFacts, EnvId, FaultCode, OrgId, OrgScope, Placement, RecordingId};
+    use leadline_domain::{
+        Digest, EnvFacts, EnvId, FaultCode, IngressEndpoints, OrgId, OrgScope, Placement, RecordingId,
+    };
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
@@ -132,7 +134,7 @@ mod tests {
             secrets: BTreeSet::new(),
             storages: BTreeSet::new(),
             link_encodings: false,
-            doors: Doors::default(),
+            endpoints: IngressEndpoints::default(),
         };
         let orgs = [(org.clone(), config)].into();
         let stores = Arc::new(FakeOutcomeStores::default());

@@ -5,8 +5,8 @@
 
 pub mod check;
 pub mod config;
-mod doors;
 mod env_diff;
+mod ingress_endpoints;
 mod json;
 mod load;
 pub mod plan;
@@ -17,8 +17,8 @@ pub mod template;
 
 pub use check::{Finding, Severity, SourceFile, check};
 pub use config::Config;
-pub use doors::doors;
 pub use env_diff::{KeyDiff, env_diff};
+pub use ingress_endpoints::ingress_endpoints;
 pub use load::{load, read_files};
 pub use plan::{CurrentStack, Plan, Refusal, inputs, plan_backup, plan_env, plan_opening, plan_org};
 pub use render::{Rendered, render};

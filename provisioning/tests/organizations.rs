@@ -3,7 +3,7 @@
 mod common;
 
 use common::with;
-use leadline_domain::{Door, Doors, EnvId, OrgId};
+use leadline_domain::{EnvId, IngressEndpoint, IngressEndpoints, OrgId};
 use leadline_provisioning::check;
 
 /// Other encodings are looked for where they can be expected: with more than one way in, or where the file says so.
@@ -33,7 +33,7 @@ fn encodings_are_linked_where_more_than_one_way_in_is_open() {
 fn every_way_in_that_is_open_is_tried_or_says_why_not() {
     let ways = "[environment.test.gateway.uploads]\n[environment.test.gateway.hl7]\nprocessing_ids = [\"P\", \"T\"]\n\
                 [environment.test.gateway.fhir]\n[environment.test.gateway.dicom]\ncalled_ae_title = \"MARY\"\n";
-    let doors = |canary: &str, served: &str| {
+    let endpoints = |canary: &str, served: &str| {
         let mut files = with("orgs/st-mary.toml", "[environment.test.gateway.uploads]\n", ways);
         let test = files.iter_mut().find(|f| f.path == "test.toml").unwrap();
         test.text = test.text.replace("[gateway.canary]\n", canary) + served;
@@ -41,9 +41,10 @@ fn every_way_in_that_is_open_is_tried_or_says_why_not() {
         let config = config.unwrap_or_else(|| panic!("{found:#?}"));
         let env = EnvId::parse("test").unwrap();
         let org = config.organization(&env, &OrgId::parse("st-mary").unwrap()).unwrap();
-        leadline_provisioning::doors(config.environment(&env).unwrap(), org)
+        leadline_provisioning::ingress_endpoints(config.environment(&env).unwrap(), org)
     };
-    let why = |d: &Doors| d.untried().into_iter().map(|(path, why)| format!("{path}: {why}")).collect::<Vec<_>>();
+    let why =
+        |d: &IngressEndpoints| d.untried().into_iter().map(|(path, why)| format!("{path}: {why}")).collect::<Vec<_>>();
     let has = |all: &[String], path: &str, words: &str| {
         assert!(
             all.iter().any(|w| w.starts_with(&format!("{path}: ")) && w.contains(words)),
@@ -51,16 +52,16 @@ fn every_way_in_that_is_open_is_tried_or_says_why_not() {
         );
     };
     let all = ["dicom/c-store", "dicom/stow", "fhir", "hl7v2", "web"];
-    let listed = |d: &Doors| d.open.keys().cloned().collect::<Vec<_>>();
+    let listed = |d: &IngressEndpoints| d.open.keys().cloned().collect::<Vec<_>>();
 
-    let none = doors("", "");
+    let none = endpoints("", "");
     assert_eq!(listed(&none), all);
     assert_eq!(why(&none).len(), 5, "nothing is tried where canaries have no table");
     has(&why(&none), "web", "add [gateway.canary] to test.toml, and `leadline canary st-mary --env test --credentials");
 
     // HTTP is served there; nothing else is.
-    let http = doors("[gateway.canary]\n", "");
-    assert_eq!(http.open["web"], Ok(Door::Web { url: "http://127.0.0.1:8080".into() }));
+    let http = endpoints("[gateway.canary]\n", "");
+    assert_eq!(http.open["web"], Ok(IngressEndpoint::Web { url: "http://127.0.0.1:8080".into() }));
     assert_eq!(
         (http.credentials.as_str(), http.issuer.as_str()),
         ("leadline/test/canary/st-mary", "http://127.0.0.1:8300")
@@ -75,23 +76,25 @@ fn every_way_in_that_is_open_is_tried_or_says_why_not() {
         "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"\n[gateway.mllp.tls]\n{tls}[gateway.dicom]\nlisten = \"0.0.0.0:11112\"\n\
          [gateway.dicom.tls]\n{tls}"
     );
-    let somewhere = doors("[gateway.canary]\n", &served);
+    let somewhere = endpoints("[gateway.canary]\n", &served);
     has(&why(&somewhere), "hl7v2", "[gateway.canary] mllp = \"HOST:PORT\"");
     has(&why(&somewhere), "dicom/c-store", "[gateway.canary] dicom = \"HOST:PORT\"");
 
     // And where it says.
     let said = "[gateway.canary]\nmllp = \"hl7.example.org:2575\"\ndicom = \"pacs.example.org:11112\"\n\
                 credentials_secret = \"qa/canaries\"\n";
-    let said = doors(said, &served);
+    let said = endpoints(said, &served);
     assert!(why(&said).is_empty() && said.credentials == "qa/canaries/st-mary", "{said:#?}");
-    let hl7 = Door::Hl7v2 { address: "hl7.example.org:2575".into(), tls: true, processing_id: "T".into() };
+    let hl7 = IngressEndpoint::Hl7v2 { address: "hl7.example.org:2575".into(), tls: true, processing_id: "T".into() };
     assert_eq!(said.open["hl7v2"], Ok(hl7), "as training where that is taken");
-    let Ok(Door::Store { address, tls, called, .. }) = &said.open["dicom/c-store"] else { panic!("{said:#?}") };
+    let Ok(IngressEndpoint::Store { address, tls, called, .. }) = &said.open["dicom/c-store"] else {
+        panic!("{said:#?}")
+    };
     assert_eq!((address.as_str(), *tls, called.as_str()), ("pacs.example.org:11112", true, "MARY"));
 
     // On this machine the listener's address is the address.
     let here = "[gateway.mllp.plain]\nst-mary = \"127.0.0.1:2575\"\n[gateway.dicom]\nlisten = \"127.0.0.1:11112\"\n";
-    let here = doors("[gateway.canary]\n", here);
-    let hl7 = Door::Hl7v2 { address: "127.0.0.1:2575".into(), tls: false, processing_id: "T".into() };
+    let here = endpoints("[gateway.canary]\n", here);
+    let hl7 = IngressEndpoint::Hl7v2 { address: "127.0.0.1:2575".into(), tls: false, processing_id: "T".into() };
     assert_eq!((here.open["hl7v2"].clone(), why(&here).len()), (Ok(hl7), 0));
 }

@@ -32,8 +32,8 @@ use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::secret::Secret;
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::{
-    ArchiveRule, Doors, EnvId, EnvScope, Fault, FaultClass, FaultCode, OrgId, SettleRule, ShareId, SharePath,
-    WorkerGroup,
+    ArchiveRule, EnvId, EnvScope, Fault, FaultClass, FaultCode, IngressEndpoints, OrgId, SettleRule, ShareId,
+    SharePath, WorkerGroup,
 };
 use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::{Config, Plan};
@@ -393,7 +393,16 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
         let secrets = BTreeSet::from([share_id()]);
         (
             o.id.clone(),
-            OrgConfig { scope, shares, limits, formats, secrets, storages, link_encodings, doors: Doors::default() },
+            OrgConfig {
+                scope,
+                shares,
+                limits,
+                formats,
+                secrets,
+                storages,
+                link_encodings,
+                endpoints: IngressEndpoints::default(),
+            },
         )
     });
     let orgs = orgs.collect();

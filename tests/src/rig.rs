@@ -23,8 +23,8 @@ use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::lifecycle::Intake;
 use leadline_domain::outcome::OutcomeRule;
 use leadline_domain::{
-    ArchiveRule, Doors, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, OrgId, OrgScope, Placement, SettleRule,
-    ShareId, SharePath, WorkerGroup,
+    ArchiveRule, EnvFacts, EnvId, Fault, FaultCode, Fingerprint, IngressEndpoints, OrgId, OrgScope, Placement,
+    SettleRule, ShareId, SharePath, WorkerGroup,
 };
 use leadline_formats::sets::SetRule;
 use leadline_workflows::ids;
@@ -165,7 +165,7 @@ impl Rig {
                     secrets: BTreeSet::from([share_id()]),
                     storages: BTreeSet::new(),
                     link_encodings: true,
-                    doors: Doors::default(),
+                    endpoints: IngressEndpoints::default(),
                 },
             );
         }

@@ -10,7 +10,7 @@ use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, AwsUplo
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::uploads::{OrgUploads, Uploads};
 use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
-use leadline_domain::{Doors, EnvScope, Fault, FaultCode, Ingress, OrgId, OrgScope};
+use leadline_domain::{EnvScope, Fault, FaultCode, Ingress, IngressEndpoints, OrgId, OrgScope};
 use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
@@ -198,7 +198,7 @@ fn outcomes(aws: &Aws, env: &EnvScope, orgs: &[OrgScope]) -> Outcomes {
                 secrets,
                 storages,
                 link_encodings: false,
-                doors: Doors::default(),
+                endpoints: IngressEndpoints::default(),
             },
         )
     };

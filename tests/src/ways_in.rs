@@ -5,7 +5,7 @@ use crate::harness::tools::{Owned, answers, free_port, wait_for};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use leadline_domain::Digest;
-use leadline_gateway::senders::letters;
+use leadline_gateway::senders::envelopes;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -304,14 +304,14 @@ listen = "127.0.0.1:{dicom}"
     /// Posts a DocumentReference with the document in it; the status.
     #[must_use]
     pub fn fhir(&self, org: &str, identifier: &str, media_type: &str, bytes: &[u8]) -> u16 {
-        let body = letters::document_reference(identifier, media_type, bytes);
+        let body = envelopes::document_reference(identifier, media_type, bytes);
         self.asked(org, "/fhir/DocumentReference", "application/fhir+json", body.to_string().as_bytes()).0
     }
 
     /// Stores an instance by STOW-RS; the status.
     #[must_use]
     pub fn stow(&self, org: &str, bytes: &[u8]) -> u16 {
-        let (media_type, body) = letters::instances(bytes);
+        let (media_type, body) = envelopes::instances(bytes);
         self.asked(org, "/dicom-web/studies", &media_type, &body).0
     }
 

@@ -1,4 +1,4 @@
-//! IngestBatch: a faster door to the same lifecycle for a backlog of small, settled files. One local activity a step and
+//! IngestBatch: a faster way through the same lifecycle for a backlog of small, settled files. One local activity a step and
 //! file, sends in groups of ten, the same `step`, the same activities. A file that must wait, is large or fails leaves
 //! for a lifecycle of its own.
 

@@ -51,14 +51,14 @@ impl Rotation for World {
 }
 
 /// Logs on anew for each request.
-struct Door {
+struct Rotated {
     world: Arc<World>,
     password: String,
     inside: Arc<FakeShare>,
 }
 
 #[async_trait]
-impl Share for Door {
+impl Share for Rotated {
     async fn list(&self, folder: &SharePath, except: &[SharePath]) -> Result<Listing, Fault> {
         self.world.tried.lock().unwrap().push(self.password.clone());
         if *self.world.good.lock().unwrap() != self.password {
@@ -104,7 +104,7 @@ fn share(w: &Arc<World>) -> RotatingShare {
     let (world, inside) = (Arc::clone(w), FakeShare::new());
     inside.make_folder("in");
     let make = Box::new(move |c: ShareCredentials| {
-        Arc::new(Door {
+        Arc::new(Rotated {
             world: Arc::clone(&world),
             password: c.password.expose().to_owned(),
             inside: Arc::clone(&inside),

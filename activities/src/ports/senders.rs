@@ -3,7 +3,7 @@
 use crate::secret::Secret;
 use async_trait::async_trait;
 use bytes::Bytes;
-use leadline_domain::{Door, Doors, Fault, OrgId, StagedName};
+use leadline_domain::{Fault, IngressEndpoint, IngressEndpoints, OrgId, StagedName};
 
 /// A made-up recording on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,14 +27,20 @@ pub enum Sent {
     Unanswered(String),
 }
 
-/// Sends through the real doors, with credentials as they are given to real senders.
+/// Sends through the real endpoints, with credentials as they are given to real senders.
 #[async_trait]
 pub trait Senders: Send + Sync {
     /// Sends once. The same parcel sent again is the same work for whoever takes it.
     ///
     /// # Errors
     /// `credential.*`.
-    async fn send(&self, org: &OrgId, doors: &Doors, door: &Door, parcel: &Parcel) -> Result<Sent, Fault>;
+    async fn send(
+        &self,
+        org: &OrgId,
+        endpoints: &IngressEndpoints,
+        endpoint: &IngressEndpoint,
+        parcel: &Parcel,
+    ) -> Result<Sent, Fault>;
 }
 
 /// Secrets of the environment that people put there.

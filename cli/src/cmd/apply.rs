@@ -5,7 +5,6 @@ use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::deps::Deps;
-use leadline_activities::engine::status_fault;
 use leadline_activities::provision::stack_plan;
 use leadline_domain::gates::{Approver, GateState, SignedEvidence};
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
@@ -24,7 +23,6 @@ use temporalio_client::{
     WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions,
     WorkflowStartOptions,
 };
-use temporalio_common::error::IncomingError;
 
 /// A fault that stands so long after it was mended was not mended.
 const MENDED: Duration = Duration::from_secs(10);
@@ -36,12 +34,12 @@ pub(crate) async fn current(deps: &Deps, stack: &str) -> Result<Option<CurrentSt
     let Some(state) = deps.stacks.describe(stack).await? else { return Ok(None) };
     let Some(text) = deps.stacks.template(stack).await? else { return Ok(None) };
     let template = serde_json::from_str(&text)
-        .map_err(|_| Failure::new(format!("the template of stack {stack} is not JSON: it was not made by leadline")))?;
+        .map_err(|_| Fault::new(FaultCode::StackNameTaken, format!("the template of stack {stack} is not JSON")))?;
     Ok(Some(CurrentStack { template, tags: state.tags, status: state.status }))
 }
 
 pub(crate) fn refused(r: &Refusal) -> Failure {
-    Failure::new(format!("there is no plan: {r}"))
+    Failure::command(format!("there is no plan: {r}"))
 }
 
 /// The plan with everything put back that was changed outside leadline, as whoever runs this command sees it now.
@@ -126,8 +124,7 @@ impl Applying {
                 applying.resume().await?;
                 Ok(applying)
             }
-            Err(WorkflowStartError::Rpc(s)) => Err(status_fault(&s).into()),
-            Err(e) => Err(Failure::new(e.to_string())),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -166,7 +163,7 @@ impl Applying {
         let d = match d {
             Ok(d) => d,
             Err(WorkflowInteractionError::NotFound(_)) => return Ok(Ended::Never),
-            Err(e) => return Err(Failure::new(e.to_string())),
+            Err(e) => return Err(e.into()),
         };
         let at_ms = d.close_time().map(millis);
         Ok(match (d.status(), at_ms) {
@@ -201,13 +198,13 @@ impl Applying {
             Err(WorkflowUpdateError::Failed(f)) => {
                 return Err(refused(f.message.trim_start_matches("apply.not_cancelled: ").to_owned()));
             }
-            Err(e) => return Err(Failure::new(e.to_string())),
+            Err(e) => return Err(e.into()),
         }
         // It ends before its next step, and says what is left.
         match self.result().await {
             Ok(_) => Err(refused("it came to its end before".into())),
             Err(e) => {
-                output::note(&format!("{} ended: {}", self.id(), reason(&e)));
+                output::note(&format!("{} ended: {}", self.id(), Failure::from(e)));
                 Ok(Code::Ok)
             }
         }
@@ -229,7 +226,7 @@ impl Applying {
             Self::Environment(h) => h.signal(UpdateEnvironment::resume, (), o).await,
             Self::Organization(h) => h.signal(OnboardOrganization::resume, (), o).await,
         };
-        r.map_err(|e| Failure::new(e.to_string()))
+        Ok(r?)
     }
 
     /// Follows it to its end, telling each step; `paused` may mend what it waits for and says whether it did.
@@ -247,7 +244,7 @@ impl Applying {
         let mut mended: Option<Instant> = None;
         loop {
             tokio::select! {
-                r = &mut result => return r.map_err(|e| Failure::new(format!("provisioning ended: {}", reason(&e)))),
+                r = &mut result => return Ok(r?),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {}
             }
             let Ok(Some(s)) = tokio::time::timeout(Duration::from_secs(5), self.status()).await else {
@@ -286,17 +283,6 @@ impl Applying {
     }
 }
 
-/// Why a workflow ended, as it said it.
-pub(crate) fn reason(e: &WorkflowGetResultError) -> String {
-    if let WorkflowGetResultError::Failed(cause) = e
-        && let IncomingError::Application(a) = &**cause
-        && let Ok(Some(f)) = a.details::<Fault>()
-    {
-        return format!("{f}\n  see docs/faults/{}.md", f.code);
-    }
-    e.to_string()
-}
-
 /// An update is taken by a worker: without one it would be waited for without end.
 pub(crate) async fn answered<T>(update: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::time::timeout(ANSWER, update).await.map_err(|_| {
@@ -313,7 +299,7 @@ pub(crate) fn approved<T>(r: Result<T, WorkflowUpdateError>) -> Result<(), Failu
         Err(WorkflowUpdateError::NotFound(_)) => "nothing waits for an approval here".to_owned(),
         // The validator gives a fault as text.
         Err(WorkflowUpdateError::Failed(f)) => f.message.trim_start_matches("approval.refused: ").to_owned(),
-        Err(e) => return Err(Failure::new(e.to_string())),
+        Err(e) => return Err(e.into()),
     };
     Err(Fault::new(FaultCode::ApprovalRefused, why).into())
 }

@@ -5,7 +5,7 @@ use crate::connect::{Site, share_config};
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::adapters::aws::AwsSecrets;
-use leadline_activities::canary::{canaries, door_canaries};
+use leadline_activities::canary::{canaries, endpoint_canaries};
 use leadline_activities::secret::Secret;
 use leadline_domain::gates::Canary;
 use leadline_domain::{EnvId, OrgId};
@@ -15,7 +15,7 @@ use leadline_workflows::contracts::{CanaryInput, CanaryShare, CanaryWay};
 use leadline_workflows::{CanaryRun, ids};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowStartError};
+use temporalio_client::errors::WorkflowGetResultError;
 use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
     WorkflowStartOptions,
@@ -47,9 +47,9 @@ struct CredentialsFile {
 }
 
 fn credentials(file: &Path) -> Result<Credentials, Failure> {
-    let read = |p: &Path| std::fs::read_to_string(p).map_err(|e| Failure::new(format!("{}: {e}", p.display())));
+    let read = |p: &Path| std::fs::read_to_string(p).map_err(|e| Failure::machine(format!("{}: {e}", p.display())));
     let form = "client_id and client_secret, certificate_file and key_file, or all four";
-    let wrong = || Failure::new(format!("{} has to have {form}", file.display()));
+    let wrong = || Failure::command(format!("{} has to have {form}", file.display()));
     // What is wrong with it is not told: the message would quote the line.
     let c: CredentialsFile = toml::from_str(&read(file)?).map_err(|_| wrong())?;
     let beside = |p: PathBuf| read(&file.parent().unwrap_or(Path::new("")).join(p));
@@ -66,14 +66,14 @@ fn credentials(file: &Path) -> Result<Credentials, Failure> {
 
 /// The other ways in that canaries can take, with the canaries of each; and those that they cannot take, with why.
 pub(super) fn ways(site: &Site, o: &Organization) -> Result<(Vec<CanaryWay>, BTreeMap<String, String>), Failure> {
-    let doors = leadline_provisioning::doors(site.environment(), o);
+    let endpoints = leadline_provisioning::ingress_endpoints(site.environment(), o);
     let mut out = Vec::new();
-    for (path, door) in &doors.open {
-        let Ok(door) = door else { continue };
-        let formats = door_canaries(door, &o.formats)?.into_iter().map(|f| f.name().to_owned()).collect();
+    for (path, endpoint) in &endpoints.open {
+        let Ok(endpoint) = endpoint else { continue };
+        let formats = endpoint_canaries(endpoint, &o.formats)?.into_iter().map(|f| f.name().to_owned()).collect();
         out.push(CanaryWay { path: path.clone(), task_queue: site.environment().scope().main_queue(), formats });
     }
-    Ok((out, doors.untried()))
+    Ok((out, endpoints.untried()))
 }
 
 /// The watched shares of an organization with the canaries that each is to have.
@@ -93,14 +93,14 @@ pub(super) fn shares(site: &Site, o: &Organization) -> Result<Vec<CanaryShare>, 
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     if !site.environment().synthetic_only {
-        return Err(Failure::new(format!(
+        return Err(Failure::command(format!(
             "{} holds patients' recordings: made-up ones do not belong there; use an environment with `synthetic_only`",
             a.env
         )));
     }
     let o = site.config().organization(&a.env, &a.org).ok_or_else(|| super::org::unknown(&a.org, &a.env))?;
     if let Some(file) = &a.credentials {
-        let name = leadline_provisioning::doors(site.environment(), o).credentials;
+        let name = leadline_provisioning::ingress_endpoints(site.environment(), o).credentials;
         let text = credentials(file)?.text();
         AwsSecrets::new(site.aws_here().await?).put_environment_secret(&name, &text).await?;
         output::note(&format!("the credentials are in the secret {name}; delete {}", file.display()));
@@ -116,10 +116,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
         .build();
-    client.start_workflow(CanaryRun::run, input, options).await.map_err(|e| match e {
-        WorkflowStartError::Rpc(s) => leadline_activities::engine::status_fault(&s).into(),
-        e => Failure::new(e.to_string()),
-    })?;
+    client.start_workflow(CanaryRun::run, input, options).await?;
     output::note("canaries are on their way; each is followed to its outcome");
     let done = last(&client, &a.env, &a.org).await?.unwrap_or_default();
     let passed = done.iter().filter(|c| c.run.passed).count();
@@ -145,7 +142,7 @@ pub(super) async fn last(client: &Client, env: &EnvId, org: &OrgId) -> Result<Op
     let handle: WorkflowHandle<Client, CanaryRun> = client.get_workflow_handle(ids::canary(env, org));
     match handle.get_result(WorkflowGetResultOptions::default()).await {
         Ok(done) => Ok(Some(done)),
-        Err(WorkflowGetResultError::Rpc(s)) => Err(leadline_activities::engine::status_fault(&s).into()),
+        Err(e @ WorkflowGetResultError::Rpc(_)) => Err(e.into()),
         Err(_) => Ok(None),
     }
 }

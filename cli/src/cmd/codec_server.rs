@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use leadline_activities::codec::{EncryptingCodec, random_token};
-use leadline_domain::{Digest, EnvId};
+use leadline_domain::{Digest, EnvId, Fault, FaultCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -54,20 +54,24 @@ struct Server {
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
     if !a.listen.ip().is_loopback() && a.token_secret.is_none() {
-        return Err(Failure::new(format!(
+        return Err(Failure::command(format!(
             "{} is no loopback address: whoever reaches it would read file names; say --token-secret",
             a.listen
         )));
     }
     for o in &a.ui_origin {
         if !(o.starts_with("http://") || o.starts_with("https://")) || o.matches('/').count() != 2 {
-            return Err(Failure::new(format!("--ui-origin {o} is no origin: scheme, host and port, without a path")));
+            return Err(Failure::command(format!(
+                "--ui-origin {o} is no origin: scheme, host and port, without a path"
+            )));
         }
     }
     let token = match &a.token_secret {
         None => None,
         Some(name) => match site.environment_secret(name, random_token).await? {
-            t if t.trim().is_empty() => return Err(Failure::new(format!("secret {name} is empty"))),
+            t if t.trim().is_empty() => {
+                return Err(Fault::new(FaultCode::SecretMissing, format!("secret {name} is empty")).into());
+            }
             t => Some(Digest::of(t.trim().as_bytes())),
         },
     };
@@ -79,13 +83,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     });
     let listener = tokio::net::TcpListener::bind(a.listen)
         .await
-        .map_err(|e| Failure::new(format!("cannot listen at {}: {e}", a.listen)))?;
-    let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
+        .map_err(|e| Failure::machine(format!("cannot listen at {}: {e}", a.listen)))?;
+    let at = listener.local_addr().map_err(|e| Failure::machine(e.to_string()))?;
     output::note(&format!("codec server of {} at http://{at}, for namespace {}", a.env, server.namespace));
     axum::serve(listener, router(server))
         .with_graceful_shutdown(super::worker::signal())
         .await
-        .map_err(|e| Failure::new(format!("the codec server ended: {e}")))?;
+        .map_err(|e| Failure::machine(format!("the codec server ended: {e}")))?;
     Ok(Code::Ok)
 }
 

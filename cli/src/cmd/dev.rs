@@ -46,12 +46,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
-    let tools = a.tools.clone().or_else(default_tools).ok_or_else(|| Failure::new("no HOME: say --tools"))?;
+    let tools = a.tools.clone().or_else(default_tools).ok_or_else(|| Failure::machine("no HOME: say --tools"))?;
     let temporal = tools.join("bin/temporal");
     if !temporal.exists() {
-        return Err(Failure::new(format!("no tools in {}: run script/bootstrap first", tools.display())));
+        return Err(Failure::machine(format!("no tools in {}: run script/bootstrap first", tools.display())));
     }
-    let unwritable = |e: std::io::Error| Failure::new(format!("state folder: {e}"));
+    let unwritable = |e: std::io::Error| Failure::machine(format!("state folder: {e}"));
     for folder in ["aws", "aws_endpoint"] {
         std::fs::create_dir_all(a.state.join(folder)).map_err(unwritable)?;
     }
@@ -127,7 +127,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     }
     match ended {
         None => Ok(Code::Ok),
-        Some((name, _)) => Err(Failure::new(format!("{name} ended by itself; its log is in {}", a.state.display()))),
+        Some((name, _)) => {
+            Err(Failure::machine(format!("{name} ended by itself; its log is in {}", a.state.display())))
+        }
     }
 }
 
@@ -161,21 +163,21 @@ fn default_tools() -> Option<PathBuf> {
 
 fn spawn(mut c: Command, log: &Path) -> Result<Child, Failure> {
     let out = std::fs::File::options().create(true).append(true).open(log);
-    let out = out.map_err(|e| Failure::new(format!("{}: {e}", log.display())))?;
-    let err = out.try_clone().map_err(|e| Failure::new(e.to_string()))?;
+    let out = out.map_err(|e| Failure::machine(format!("{}: {e}", log.display())))?;
+    let err = out.try_clone().map_err(|e| Failure::machine(e.to_string()))?;
     // A group of its own: Ctrl-C reaches this process only, which then stops them in order.
     c.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true).process_group(0);
-    c.spawn().map_err(|e| Failure::new(format!("cannot start {:?}: {e}", c.as_std().get_program())))
+    c.spawn().map_err(|e| Failure::machine(format!("cannot start {:?}: {e}", c.as_std().get_program())))
 }
 
 async fn ready(name: &str, port: u16, child: &mut Child) -> Result<(), Failure> {
     let end = tokio::time::Instant::now() + READY;
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         if let Ok(Some(s)) = child.try_wait() {
-            return Err(Failure::new(format!("{name} ended at once ({s}); is port {port} taken? see its log")));
+            return Err(Failure::machine(format!("{name} ended at once ({s}); is port {port} taken? see its log")));
         }
         if tokio::time::Instant::now() > end {
-            return Err(Failure::new(format!("{name} does not answer on port {port}")));
+            return Err(Failure::machine(format!("{name} does not answer on port {port}")));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -53,10 +53,10 @@ pub(crate) async fn run(a: Args) -> Done {
         client_id: a.client_id,
         redirects: a.redirect,
     };
-    let (listener, issuer) = bind(a.listen, config).await.map_err(|e| Failure::new(e.to_string()))?;
+    let (listener, issuer) = bind(a.listen, config).await.map_err(|e| Failure::machine(e.to_string()))?;
     output::note(&format!("issuer {}; Ctrl-C stops it", issuer.url()));
     let ended = issuer.serve(listener, super::worker::signal()).await;
-    ended.map_err(|e| Failure::new(format!("the issuer ended: {e}")))?;
+    ended.map_err(|e| Failure::machine(format!("the issuer ended: {e}")))?;
     Ok(Code::Ok)
 }
 
@@ -64,9 +64,9 @@ fn pair<'a>(text: &'a str, at: char, form: &str) -> Result<(&'a str, &'a str), F
     // The last one: a secret may hold the character.
     text.rsplit_once(at)
         .filter(|(a, b)| !a.is_empty() && !b.is_empty())
-        .ok_or_else(|| Failure::new(format!("say {form}")))
+        .ok_or_else(|| Failure::command(format!("say {form}")))
 }
 
 fn organization(id: &str) -> Result<OrgId, Failure> {
-    OrgId::parse(id).map_err(|e| Failure::new(format!("{id}: {e}")))
+    OrgId::parse(id).map_err(|e| Failure::command(format!("{id}: {e}")))
 }

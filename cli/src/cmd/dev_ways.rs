@@ -55,7 +55,7 @@ impl Ways {
             redirects: vec![format!("{}/upload", http.public_url)],
         };
         let (listener, issuer) =
-            bind(address, config).await.map_err(|e| Failure::new(format!("the issuer at {address}: {e}")))?;
+            bind(address, config).await.map_err(|e| Failure::machine(format!("the issuer at {address}: {e}")))?;
         let organizations = organizations.iter().map(ToString::to_string).collect();
         let e = site.environment();
         let local = e.aws.endpoint_url.as_deref().is_some_and(|u| u.starts_with("http://"));
@@ -81,7 +81,7 @@ impl Ways {
             let _ = s.wait_for(|s| *s).await;
         };
         let mut issuing = tokio::spawn(self.issuer.serve(self.listener, stopped(stop.clone())));
-        let me = std::env::current_exe().map_err(|e| Failure::new(format!("this program: {e}")))?;
+        let me = std::env::current_exe().map_err(|e| Failure::machine(format!("this program: {e}")))?;
         loop {
             let mut c = Command::new(&me);
             c.args(["gateway", "--env", self.environment.as_str(), "--environments"]).arg(&g.environments);
@@ -91,11 +91,11 @@ impl Ways {
                 c.env_remove("AWS_SESSION_TOKEN").env_remove("AWS_PROFILE");
             }
             let out = std::fs::File::options().create(true).append(true).open(log);
-            let out = out.map_err(|e| Failure::new(format!("{}: {e}", log.display())))?;
-            let err = out.try_clone().map_err(|e| Failure::new(e.to_string()))?;
+            let out = out.map_err(|e| Failure::machine(format!("{}: {e}", log.display())))?;
+            let err = out.try_clone().map_err(|e| Failure::machine(e.to_string()))?;
             // A group of its own: Ctrl-C reaches this process only, which then stops it in order.
             c.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true).process_group(0);
-            let mut child = c.spawn().map_err(|e| Failure::new(format!("cannot start the gateway: {e}")))?;
+            let mut child = c.spawn().map_err(|e| Failure::machine(format!("cannot start the gateway: {e}")))?;
             tokio::select! {
                 _ = stop.wait_for(|s| *s) => {
                     super::dev::stop(&mut child).await;
@@ -103,7 +103,7 @@ impl Ways {
                 }
                 ended = &mut issuing => {
                     super::dev::stop(&mut child).await;
-                    return Err(Failure::new(format!("the issuer ended by itself: {ended:?}")));
+                    return Err(Failure::machine(format!("the issuer ended by itself: {ended:?}")));
                 }
                 _ = child.wait() => {}
             }

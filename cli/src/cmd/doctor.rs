@@ -148,6 +148,5 @@ async fn queue(queue: &dyn Queue) -> Result<String, Fault> {
 
 /// What a failed step of the connection is about.
 fn fault(failure: &Failure) -> Fault {
-    let other = || Fault::new(FaultCode::EngineUnreachable, failure.to_string());
-    failure.fault().cloned().unwrap_or_else(other)
+    failure.fault().clone()
 }

@@ -111,7 +111,7 @@ pub(crate) struct Which {
 
 impl Which {
     fn id(self) -> Result<EnvId, Failure> {
-        self.named.or(self.env).ok_or_else(|| Failure::new("name an environment"))
+        self.named.or(self.env).ok_or_else(|| Failure::command("name an environment"))
     }
 
     fn site(self, g: &Global) -> Result<Site, Failure> {

@@ -10,7 +10,7 @@ pub(crate) fn run(g: &Global, code: Option<&str>) -> Done {
     match code {
         Some(code) => {
             let code = FaultCode::parse(code)
-                .ok_or_else(|| Failure::new(format!("there is no fault {code}; `leadline fault` lists all")))?;
+                .ok_or_else(|| Failure::command(format!("there is no fault {code}; `leadline fault` lists all")))?;
             match g.output {
                 Format::Json => output::json(&row(code, Some(code.page()))),
                 Format::Text => output::raw(code.page().as_bytes()),

@@ -77,7 +77,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
             let client = site.temporal().await?;
             let wanted = key.rsplit('/').next().unwrap_or(&key);
             let Some(f) = &find::by_key(&client, wanted).await? else {
-                return Err(Failure::new(format!("no file with key {key} is known to Temporal in {env}")));
+                return Err(Failure::command(format!("no file with key {key} is known to Temporal in {env}")));
             };
             match g.output {
                 Format::Json => {

@@ -4,14 +4,16 @@ use super::file::Found;
 use super::file_set::InSet;
 use crate::exit::Failure;
 use futures::{Stream, StreamExt, TryStreamExt};
-use leadline_domain::OrgId;
+use leadline_activities::engine::faults::status_fault;
 use leadline_domain::lifecycle::{Intake, Lifecycle};
+use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
 use leadline_workflows::set_lifecycle::SetReport;
 use leadline_workflows::{IngestBatch, RecordingLifecycle, SetLifecycle, ids};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use temporalio_client::errors::ClientError;
 use temporalio_client::{
     Client, UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecution, WorkflowExecutionStatus,
     WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowListOptions, WorkflowQueryOptions,
@@ -75,7 +77,10 @@ fn files(
         };
         carrier.map(|c| (id, c))
     };
-    let unlisted = |e| Failure::new(format!("Temporal does not list workflows: {e}"));
+    let unlisted = |e: ClientError| match e {
+        ClientError::Rpc(s) => Failure::from(status_fault(&s)),
+        _ => Fault::new(FaultCode::EngineRefused, "temporal does not list workflows").into(),
+    };
     let listed = client.list_workflows(query, WorkflowListOptions::default()).take(limit).map_err(unlisted);
     listed
         .try_filter_map(move |w| std::future::ready(Ok(carrier(w))))

@@ -5,7 +5,6 @@ use crate::Global;
 use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
-use leadline_activities::engine::status_fault;
 use leadline_domain::gates::Approver;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId};
 use leadline_workflows::contracts::Operator;
@@ -15,7 +14,7 @@ use leadline_workflows::{OffboardOrganization, ids};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowStartError, WorkflowUpdateError};
+use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{
     Client, WorkflowDescribeOptions, WorkflowExecuteUpdateOptions, WorkflowGetResultOptions, WorkflowHandle,
     WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
@@ -58,7 +57,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     }
     if a.status || a.certificate.is_some() {
         let status = status(&handle).await.ok_or_else(|| {
-            Failure::new(format!("{} is not being off-boarded from {}, or no worker answers", a.org, a.env))
+            Failure::command(format!("{} is not being off-boarded from {}, or no worker answers", a.org, a.env))
         })?;
         return match a.certificate {
             None => Ok(tell(&status, g.output)),
@@ -84,8 +83,7 @@ async fn start(site: &Site, client: &Client, input: OffboardInput) -> Result<(),
         .build();
     match client.start_workflow(OffboardOrganization::run, input, options).await {
         Ok(_) => Ok(()),
-        Err(WorkflowStartError::Rpc(s)) => Err(status_fault(&s).into()),
-        Err(e) => Err(Failure::new(e.to_string())),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -121,11 +119,12 @@ async fn follow(handle: &Handle) -> Result<OffboardStatus, Failure> {
                 return Ok(s);
             }
         } else if over {
-            return Err(Failure::new("it is over, and no worker answers: start one, and ask with --certificate"));
+            let detail = "it is over, and no worker answers: start one, and ask with --certificate";
+            return Err(Fault::new(FaultCode::EngineUnreachable, detail).into());
         }
         tokio::select! {
             r = &mut result, if !over => {
-                r.map_err(|e| Failure::new(format!("off-boarding ended: {e}")))?;
+                r?;
                 over = true;
             }
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
@@ -151,7 +150,7 @@ async fn keep(handle: &Handle, name: String) -> Done {
         Err(WorkflowUpdateError::Failed(f)) => {
             return Err(refused(f.message.trim_start_matches("apply.not_cancelled: ")));
         }
-        Err(e) => return Err(Failure::new(e.to_string())),
+        Err(e) => return Err(e.into()),
     }
     output::note("everything stays as it is; `leadline org onboard` watches it again");
     Ok(Code::Ok)
@@ -220,9 +219,9 @@ fn written(s: &OffboardStatus, file: &Path) -> Done {
     let c = s
         .certificate
         .as_ref()
-        .ok_or_else(|| Failure::new(format!("there is no certificate yet: {}; ask with --status", s.step)))?;
+        .ok_or_else(|| Failure::command(format!("there is no certificate yet: {}; ask with --status", s.step)))?;
     let text = format!("{:#}\n", serde_json::json!({ "offboarding": c, "deletion": s.deletion }));
-    let cannot = |e: std::io::Error| Failure::new(format!("{} cannot be written: {e}", file.display()));
+    let cannot = |e: std::io::Error| Failure::machine(format!("{} cannot be written: {e}", file.display()));
     // One that is there is another certificate, perhaps the only one left.
     let mut f = std::fs::File::options().write(true).create_new(true).open(file).map_err(cannot)?;
     f.write_all(text.as_bytes()).and_then(|()| f.sync_all()).map_err(cannot)?;
@@ -234,7 +233,7 @@ fn certificate(s: &OffboardStatus, format: Format) -> Done {
     let c = s
         .certificate
         .as_ref()
-        .ok_or_else(|| Failure::new(format!("there is no certificate yet: {}; ask with --status", s.step)))?;
+        .ok_or_else(|| Failure::command(format!("there is no certificate yet: {}; ask with --status", s.step)))?;
     match format {
         Format::Json => output::json(c),
         Format::Text => lines(c),

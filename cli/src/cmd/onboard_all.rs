@@ -60,22 +60,21 @@ pub(crate) async fn run(g: &Global, env: &EnvId, credentials: Option<&Path>, par
     while let Some((o, r, seconds)) = each.next().await {
         match (g.output, &r) {
             (Format::Json, Ok(())) => output::json(&json!({"organization": o.id, "state": "done", "seconds": seconds})),
-            (Format::Json, Err(f)) => output::json(
-                &json!({"organization": o.id, "state": "failed", "seconds": seconds, "why": f.to_string()}),
-            ),
+            (Format::Json, Err(f)) => output::json(&json!({
+                "organization": o.id, "state": "failed", "seconds": seconds, "code": f.fault().code, "why": f.fault().detail,
+            })),
             (Format::Text, Ok(())) => output::line(&format!("{} done in {seconds} s", o.id)),
             (Format::Text, Err(f)) => output::line(&format!("{} failed after {seconds} s: {f}", o.id)),
         }
-        if r.is_err() {
-            failed.push(o.id.to_string());
+        if let Err(f) = r {
+            failed.push((o.id.to_string(), f.fault().code));
         }
     }
     let done = total - failed.len();
     output::note(&format!("{done} of {total} organizations onboarded in {} s", began.elapsed().as_secs()));
-    if failed.is_empty() {
-        return Ok(Code::Ok);
-    }
-    Err(Failure::new(format!("not onboarded: {}; run it again once it is mended", failed.join(", "))))
+    let Some((_, code)) = failed.first() else { return Ok(Code::Ok) };
+    let all = failed.iter().map(|(o, code)| format!("{o} ({code})")).collect::<Vec<_>>().join(", ");
+    Err(Fault::new(*code, format!("not onboarded: {all}; run it again once it is mended")).into())
 }
 
 impl All<'_> {
@@ -96,7 +95,7 @@ impl All<'_> {
         loop {
             tokio::select! {
                 r = &mut result => {
-                    return r.map(drop).map_err(|e| Failure::new(format!("provisioning ended: {}", apply::reason(&e))));
+                    return Ok(r.map(drop)?);
                 }
                 () = tokio::time::sleep(POLL) => {}
             }
@@ -133,7 +132,7 @@ impl All<'_> {
         let path = self.credentials.map(|d| d.join(format!("{}.toml", o.id))).filter(|p| p.exists());
         let given = path.map(|p| org::read(&p)).transpose()?.unwrap_or_default();
         match given.keys().find(|id| !o.has_secret(id)) {
-            Some(id) => Err(Failure::new(format!("its credentials name share {id}, which it does not have"))),
+            Some(id) => Err(Failure::command(format!("its credentials name share {id}, which it does not have"))),
             None => Ok(given),
         }
     }

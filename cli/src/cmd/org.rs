@@ -236,9 +236,10 @@ pub(super) type Given = BTreeMap<ShareId, ShareCredentials>;
 
 pub(super) fn read(path: &Path) -> Result<Given, Failure> {
     // The text is not quoted in errors: it holds passwords.
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
-    toml::from_str(&text)
-        .map_err(|_| Failure::new(format!("{} is not a table of `user` and `password` for each share", path.display())))
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::machine(format!("{}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|_| {
+        Failure::command(format!("{} is not a table of `user` and `password` for each share", path.display()))
+    })
 }
 
 /// How an organization is onboarded.
@@ -262,7 +263,7 @@ pub(super) async fn onboard(g: &Global, site: &Site, org: &OrgId, how: How<'_>) 
     let mut plan = plan(site, org, allow).await?;
     let o = site.config().organization(env, org).ok_or_else(|| unknown(org, env))?;
     if let Some(id) = given.keys().find(|id| !o.has_secret(id)) {
-        return Err(Failure::new(format!("credentials name share {id}, which organization {org} does not have")));
+        return Err(Failure::command(format!("credentials name share {id}, which organization {org} does not have")));
     }
     let scope = o.scope(site.environment())?;
     let deps = site.deps().await?;

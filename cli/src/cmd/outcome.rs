@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use leadline_activities::deps::Deps;
 use leadline_domain::message::rfc3339;
 use leadline_domain::outcome::{OutcomeRule, OverdueReport, ProcessorReport};
-use leadline_domain::{Digest, EnvId, Fault, OrgId, RecordingId};
+use leadline_domain::{Digest, EnvId, Fault, FaultCode, OrgId, RecordingId};
 use leadline_gateway::outcomes::{self, WorkedOff};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -81,7 +81,7 @@ pub(crate) async fn run(g: &Global, c: Command) -> Done {
         }
         Command::Show { recording, env } => {
             let (org, digest) = RecordingId::parts_of(&recording)
-                .ok_or_else(|| Failure::new("a recording's id is ORGANIZATION.SHA256, as in its message"))?;
+                .ok_or_else(|| Failure::command("a recording's id is ORGANIZATION.SHA256, as in its message"))?;
             let deps = Site::load(g, &env)?.deps().await?;
             let all = reports(&deps, &org, &digest).await?;
             match g.output {
@@ -182,9 +182,8 @@ async fn overdue(g: &Global, deps: &Deps, org: &OrgId, within: Option<u32>, limi
         },
         (None, Some(rule)) => rule,
         (None, None) => {
-            return Err(Failure::new(
-                "the environment expects no reports: add [outcomes] with within_h, or say --within",
-            ));
+            let detail = "the environment expects no reports: add [outcomes] with within_h, or say --within";
+            return Err(Fault::new(FaultCode::ConfigInvalid, detail).into());
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

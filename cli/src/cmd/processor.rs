@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if !(0.0..=1.0).contains(&a.failing) {
-        return Err(Failure::new("--failing is between 0 and 1"));
+        return Err(Failure::command("--failing is between 0 and 1"));
     }
     let deps = Site::load(g, &a.env)?.deps().await?;
     output::note(if a.once { "processing what waits" } else { "processing; stop with ^C" });

@@ -48,9 +48,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let gates = match to.config().promotion().to.get(&a.to) {
         Some(rule) if rule.from == a.from => rule.gates(),
         Some(rule) => {
-            return Err(Failure::new(format!("{} is promoted to from {}, not from {}", a.to, rule.from, a.from)));
+            return Err(Failure::command(format!("{} is promoted to from {}, not from {}", a.to, rule.from, a.from)));
         }
-        None => return Err(Failure::new(format!("promotion.toml has no [to.{}]: onboard there directly", a.to))),
+        None => return Err(Failure::command(format!("promotion.toml has no [to.{}]: onboard there directly", a.to))),
     };
     let plan = org::plan(&to, &a.org, &a.allow).await?;
     let o = from.config().organization(&a.from, &a.org).ok_or_else(|| org::unknown(&a.org, &a.from))?;

@@ -5,7 +5,6 @@ use crate::connect::Site;
 use crate::exit::{Code, Done, Failure};
 use crate::output::{self, Format};
 use leadline_activities::adapters::aws::AwsSecrets;
-use leadline_activities::engine::status_fault;
 use leadline_activities::ports::rotation::Rotation;
 use leadline_domain::{EnvId, Fault, FaultCode, OrgId, OrgScope, ShareId};
 use leadline_workflows::rotate::RotateInput;
@@ -13,12 +12,10 @@ use leadline_workflows::{RotateCredentials, ids};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowGetResultError, WorkflowStartError};
 use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
     WorkflowQueryOptions, WorkflowStartOptions, WorkflowTerminateOptions,
 };
-use temporalio_common::error::IncomingError;
 
 /// Options. Without a file, a rotation that was begun goes on: the new credentials are in the secret already.
 #[derive(clap::Args)]
@@ -52,7 +49,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let share = o
         .shares
         .get(&a.share)
-        .ok_or_else(|| Failure::new(format!("organization {} has no share {} in {}", a.org, a.share, a.env)))?;
+        .ok_or_else(|| Failure::command(format!("organization {} has no share {} in {}", a.org, a.share, a.env)))?;
     let scope = o.scope(site.environment())?;
     let secrets = AwsSecrets::new(site.aws_here().await?);
     let client = site.temporal().await?;
@@ -94,15 +91,15 @@ async fn pending(secrets: &AwsSecrets, scope: &OrgScope, a: &Args) -> Result<Str
     let labels = secrets.labels(scope, &a.share).await?;
     let Some(file) = &a.credentials else {
         return labels.pending.ok_or_else(|| {
-            Failure::new(format!("no new credentials of share {} are pending: give them by --credentials", a.share))
+            Failure::command(format!("no new credentials of share {} are pending: give them by --credentials", a.share))
         });
     };
     let mut given = super::org::read(file)?;
     let new = given
         .remove(&a.share)
-        .ok_or_else(|| Failure::new(format!("{} has no table for share {}", file.display(), a.share)))?;
+        .ok_or_else(|| Failure::command(format!("{} has no table for share {}", file.display(), a.share)))?;
     if let Some(other) = given.keys().next() {
-        return Err(Failure::new(format!("{} names share {other} too: one is rotated at a time", file.display())));
+        return Err(Failure::command(format!("{} names share {other} too: one is rotated at a time", file.display())));
     }
     output::note("  writing the new credentials as the pending version of the share's secret");
     Ok(secrets.begin(scope, &a.share, &new).await?)
@@ -116,10 +113,7 @@ async fn start(site: &Site, client: &Client, input: RotateInput, a: &Args) -> Re
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::TerminateExisting)
         .build();
-    client.start_workflow(RotateCredentials::run, input, options).await.map_err(|e| match e {
-        WorkflowStartError::Rpc(s) => Failure::from(status_fault(&s)),
-        e => Failure::new(e.to_string()),
-    })?;
+    client.start_workflow(RotateCredentials::run, input, options).await?;
     Ok(client.get_workflow_handle(id))
 }
 
@@ -130,7 +124,7 @@ async fn follow(proof: &Proof) -> Result<(), Failure> {
     let mut told = String::new();
     loop {
         tokio::select! {
-            r = &mut result => return r.map(drop).map_err(ended),
+            r = &mut result => return Ok(r.map(drop)?),
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
         let status = proof.query(RotateCredentials::status, (), WorkflowQueryOptions::default());
@@ -143,21 +137,6 @@ async fn follow(proof: &Proof) -> Result<(), Failure> {
         }
         told = now;
     }
-}
-
-fn ended(e: WorkflowGetResultError) -> Failure {
-    match &e {
-        WorkflowGetResultError::Rpc(s) => return status_fault(s).into(),
-        WorkflowGetResultError::Failed(f) => {
-            if let IncomingError::Application(a) = f.as_ref()
-                && let Ok(Some(fault)) = a.details::<Fault>()
-            {
-                return fault.into();
-            }
-        }
-        _ => {}
-    }
-    Failure::new(format!("the rotation ended: {e}; another one may have been begun"))
 }
 
 async fn unproven(proof: &Proof, seconds: u64) -> Failure {

@@ -46,7 +46,10 @@ fn formats(name: &str) -> Result<Formats, String> {
 pub(crate) fn run(a: &Args) -> Done {
     let Formats(formats) = &a.format;
     if formats.len() > 1 && !a.out.is_dir() {
-        return Err(Failure::new(format!("{} formats make several files: name a folder that exists", formats.len())));
+        return Err(Failure::command(format!(
+            "{} formats make several files: name a folder that exists",
+            formats.len()
+        )));
     }
     let mut spec = Spec::new(a.seed);
     spec.leads = a.leads;
@@ -62,15 +65,15 @@ pub(crate) fn run(a: &Args) -> Done {
         });
     }
     for f in formats {
-        let members = f.write(&spec).map_err(|e| Failure::new(e.to_string()))?;
+        let members = f.write(&spec).map_err(|e| Failure::command(e.to_string()))?;
         let single = members.len() == 1 && !a.out.is_dir();
         if !single && !a.out.is_dir() {
-            return Err(Failure::new(format!("{f} makes several files: name a folder that exists")));
+            return Err(Failure::command(format!("{f} makes several files: name a folder that exists")));
         }
         for m in members {
             let path = if single { a.out.clone() } else { a.out.join(&m.name) };
             std::fs::write(&path, &m.bytes)
-                .map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))?;
+                .map_err(|e| Failure::machine(format!("cannot write {}: {e}", path.display())))?;
             output::line(&path.display().to_string());
         }
     }

@@ -64,7 +64,7 @@ fn selection(a: &Args) -> Result<Selection, Failure> {
         (None, Some(id)) => match RecordingId::parts_of(id) {
             Some((org, digest)) if org == a.org => Ok(Selection::One(digest)),
             Some(_) => Err(Fault::new(FaultCode::TransferRefused, "the recording is another organization's").into()),
-            None => Err(Failure::new("a recording's id is ORGANIZATION.SHA256, as in its message")),
+            None => Err(Failure::command("a recording's id is ORGANIZATION.SHA256, as in its message")),
         },
     }
 }

@@ -38,28 +38,26 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let site = Site::load(g, &a.env)?;
-    let metrics = match a.metrics {
-        Some(m) => m,
-        None => site
-            .environment()
-            .worker
-            .metrics_address
-            .parse()
-            .map_err(|_| Failure::new("worker.metrics_address of the environment is not an address and port"))?,
-    };
+    let metrics =
+        match a.metrics {
+            Some(m) => m,
+            None => site.environment().worker.metrics_address.parse().map_err(|_| {
+                Fault::new(FaultCode::ConfigInvalid, "worker.metrics_address is not an address and port")
+            })?,
+        };
     let aws = site.aws().await;
     let (deps, requests) = (site.deps_on(&aws)?, aws.counts());
     let listener = tokio::net::TcpListener::bind(metrics)
         .await
-        .map_err(|e| Failure::new(format!("cannot serve metrics at {metrics}: {e}")))?;
-    let at = listener.local_addr().map_err(|e| Failure::new(e.to_string()))?;
+        .map_err(|e| Failure::machine(format!("cannot serve metrics at {metrics}: {e}")))?;
+    let at = listener.local_addr().map_err(|e| Failure::machine(e.to_string()))?;
     let (options, sdk) = SdkMetrics::start()?;
     tokio::spawn(serve_metrics(listener, move || {
         let requests = Arc::clone(&requests);
         async move { format!("{}{}{}", METRICS.render(), requests.render(), sdk.render().await) }
     }));
     let runtime = Runtime::from_current_tokio(options)
-        .map_err(|e| Failure::new(format!("cannot start the Temporal runtime: {e}")))?;
+        .map_err(|e| Failure::machine(format!("cannot start the Temporal runtime: {e}")))?;
     let (told, mut stop) = watch::channel(false);
     tokio::spawn(async move {
         signal().await;
@@ -101,7 +99,7 @@ async fn serve(
     let shares = deps.registry.snapshot().orgs.values().map(|o| o.shares.len()).sum();
     let capacity = Capacity { drain, ..Capacity::default() }.watching(shares);
     let mut w = worker(runtime, client, deps, group, capacity)
-        .map_err(|e| Failure::new(format!("cannot start the worker: {e}")))?;
+        .map_err(|e| Fault::new(FaultCode::EngineRefused, format!("cannot start the worker: {e}")))?;
     let hand_over = w.shutdown_handle();
     let stopping = tokio::spawn(async move {
         if stop.wait_for(|s| *s).await.is_ok() {
@@ -121,14 +119,15 @@ async fn serve(
             if source.code() == tonic::Code::NotFound =>
         {
             let t = &site.environment().temporal;
-            Failure::new(format!(
+            let detail = format!(
                 "Temporal at {} has no namespace {}: make it, with the search attributes LeadlineOrg and LeadlineShare, both \
                  Keyword (`temporal operator namespace create`, `temporal operator search-attribute create`); for an \
                  environment of this machine, start `leadline dev` again",
                 t.address, t.namespace
-            ))
+            );
+            Fault::new(FaultCode::EngineRefused, detail).into()
         }
-        _ => Failure::new(format!("the worker ended: {e}")),
+        _ => Fault::new(FaultCode::EngineRefused, format!("the worker ended: {e}")).into(),
     })
 }
 

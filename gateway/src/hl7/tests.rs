@@ -20,9 +20,9 @@ fn org() -> OrgId {
     OrgId::parse("north").unwrap()
 }
 
-fn desk(memory: &Arc<Memory>) -> Desk {
+fn receiver(memory: &Arc<Memory>) -> Receiver {
     let senders = Senders { pointer_hosts: BTreeSet::from(["pacs".into()]), ..Senders::default() };
-    Desk::new(memory.clone(), Arc::new(Archive), BTreeMap::from([(org(), senders)]), 1 << 20)
+    Receiver::new(memory.clone(), Arc::new(Archive), BTreeMap::from([(org(), senders)]), 1 << 20)
 }
 
 fn message(id: &str, modes: &str, segments: &str) -> Bytes {
@@ -36,8 +36,8 @@ const GOOD: &str = "OBX|1|ED|11524-6^EKG^LN||^TEXT^^Base64^MSwyCjMsNAo=||||||F";
 /// `%PDF-1.4`
 const SHORT: &str = "OBX|2|ED|11524-6^EKG^LN||^PDF^^Base64^JVBERi0xLjQK||||||F";
 
-async fn said(desk: &Desk, raw: Bytes) -> String {
-    let answer = desk.receive(&org(), raw).await;
+async fn said(receiver: &Receiver, raw: Bytes) -> String {
+    let answer = receiver.receive(&org(), raw).await;
     let text = |a: Option<Vec<u8>>| a.map(|a| String::from_utf8(a).unwrap()).unwrap_or_default();
     format!("{}{}", text(answer.accept), text(answer.application))
 }
@@ -46,7 +46,7 @@ async fn said(desk: &Desk, raw: Bytes) -> String {
 async fn a_message_is_kept_its_documents_taken_and_then_acknowledged() {
     let memory = Memory::new();
     let raw = message("1", "", GOOD);
-    assert!(said(&desk(&memory), raw.clone()).await.contains("\rMSA|AA|1\r"));
+    assert!(said(&receiver(&memory), raw.clone()).await.contains("\rMSA|AA|1\r"));
     assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
     assert_eq!(memory.kept.lock().unwrap().values().next(), Some(&raw));
 }
@@ -57,18 +57,18 @@ async fn entities_are_not_expanded_whatever_they_would_become() {
     let memory = Memory::new();
     let text = base64::engine::general_purpose::STANDARD.encode(bomb());
     let raw = message("1", "", &format!("OBX|1|ED|11524-6^EKG^LN||^TEXT^^Base64^{text}||||||F"));
-    assert!(said(&desk(&memory), raw).await.contains("MSA|AA|1"));
+    assert!(said(&receiver(&memory), raw).await.contains("MSA|AA|1"));
     assert_eq!(memory.contents(), [bomb()]);
 }
 
 #[tokio::test]
 async fn a_repeat_is_acknowledged_and_another_message_of_the_same_id_is_not() {
     let memory = Memory::new();
-    let desk = desk(&memory);
-    said(&desk, message("1", "", GOOD)).await;
-    assert!(said(&desk, message("1", "", GOOD)).await.contains("MSA|AA|1"));
+    let receiver = receiver(&memory);
+    said(&receiver, message("1", "", GOOD)).await;
+    assert!(said(&receiver, message("1", "", GOOD)).await.contains("MSA|AA|1"));
     assert_eq!(memory.contents().len(), 1);
-    let other = said(&desk, message("1", "", "OBX|1|ED|x||^T^^A^other||||||F")).await;
+    let other = said(&receiver, message("1", "", "OBX|1|ED|x||^T^^A^other||||||F")).await;
     assert!(other.contains("MSA|AE|1|hl7.control_id_reused") && other.contains("205^Duplicate key"), "{other}");
     assert_eq!(memory.contents().len(), 1);
     assert!(METRICS.render().contains("leadline_faults_total{code=\"hl7.control_id_reused\"}"));
@@ -101,16 +101,16 @@ impl Operators for Heard {
 async fn operators_are_told_of_a_sender_once_and_of_what_they_did_not_hear_again() {
     let (memory, people) = (Memory::new(), Arc::new(Heard::default()));
     *people.deaf.lock().unwrap() = 1;
-    let desk = desk(&memory).telling(people.clone());
-    said(&desk, message("1", "", GOOD)).await;
-    said(&desk, message("1", "", GOOD)).await;
+    let receiver = receiver(&memory).telling(people.clone());
+    said(&receiver, message("1", "", GOOD)).await;
+    said(&receiver, message("1", "", GOOD)).await;
     let other = |n: u32| message("1", "", &format!("OBX|1|ED|x||^T^^A^other{n}||||||F"));
     for n in 0..2 {
-        assert!(said(&desk, other(n)).await.contains("MSA|AE|1"));
+        assert!(said(&receiver, other(n)).await.contains("MSA|AE|1"));
         people.asked.notified().await;
     }
     for n in 2..5 {
-        assert!(said(&desk, other(n)).await.contains("MSA|AE|1"));
+        assert!(said(&receiver, other(n)).await.contains("MSA|AE|1"));
     }
     let told = people.told.lock().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -122,7 +122,7 @@ async fn operators_are_told_of_a_sender_once_and_of_what_they_did_not_hear_again
 #[tokio::test]
 async fn what_ends_early_is_told_and_what_is_good_beside_it_is_taken() {
     let memory = Memory::new();
-    let told = said(&desk(&memory), message("1", "", &format!("{SHORT}\r{GOOD}"))).await;
+    let told = said(&receiver(&memory), message("1", "", &format!("{SHORT}\r{GOOD}"))).await;
     assert!(told.contains("MSA|AE|1|attachment.incomplete: attachment 1: the PDF ends early\r"), "{told}");
     assert_eq!((memory.contents().len(), memory.kept.lock().unwrap().len()), (1, 1));
     assert!(!told.contains("Doe") && !told.contains("4711"));
@@ -131,29 +131,29 @@ async fn what_ends_early_is_told_and_what_is_good_beside_it_is_taken() {
 #[tokio::test]
 async fn what_cannot_be_stored_now_is_to_be_sent_again_and_then_goes() {
     let memory = Memory::new();
-    let desk = desk(&memory);
+    let receiver = receiver(&memory);
     memory.fails.lock().unwrap().push(FaultCode::StoreUnreachable);
-    let told = said(&desk, message("1", "", GOOD)).await;
+    let told = said(&receiver, message("1", "", GOOD)).await;
     assert!(told.contains("MSA|AR|1|store.unreachable: not taken now") && !told.contains("10.1.2.3"), "{told}");
-    assert!(said(&desk, message("1", "", GOOD)).await.contains("MSA|AA|1"));
+    assert!(said(&receiver, message("1", "", GOOD)).await.contains("MSA|AA|1"));
     assert_eq!(memory.contents().len(), 1);
 }
 
 #[tokio::test]
 async fn the_enhanced_mode_says_ca_only_when_everything_is_safe() {
     let memory = Memory::new();
-    let desk = desk(&memory);
+    let receiver = receiver(&memory);
     memory.fails.lock().unwrap().push(FaultCode::StoreUnreachable);
-    let told = said(&desk, message("1", "AL|AL", GOOD)).await;
+    let told = said(&receiver, message("1", "AL|AL", GOOD)).await;
     assert!(told.contains("MSA|CE|1") && !told.contains("MSA|CA") && !told.contains("MSA|A"), "{told}");
-    let told = said(&desk, message("1", "AL|AL", GOOD)).await;
+    let told = said(&receiver, message("1", "AL|AL", GOOD)).await;
     assert!(told.contains("MSA|CA|1\r") && told.contains("MSA|AA|1\r"), "{told}");
 }
 
 #[tokio::test]
 async fn pointers_are_followed_where_they_may_be() {
     let memory = Memory::new();
-    let desk = desk(&memory);
+    let receiver = receiver(&memory);
     let line = |to: &str| format!("OBX|1|RP|x||{to}^^AP^PDF||||||F");
     for (id, to, says) in [
         ("1", "https://pacs/whole", "MSA|AA|1"),
@@ -161,7 +161,7 @@ async fn pointers_are_followed_where_they_may_be() {
         ("3", "https://pacs/later", "MSA|AR|3|pointer.unreachable"),
         ("4", "https://evil/whole", "MSA|AE|4|pointer.refused: attachment 1: its host is not"),
     ] {
-        let told = said(&desk, message(id, "", &line(to))).await;
+        let told = said(&receiver, message(id, "", &line(to))).await;
         assert!(told.contains(says), "{told}");
     }
     assert_eq!(memory.contents(), [b"1,2\n3,4\n"]);
@@ -187,15 +187,16 @@ impl Pointers for Once {
 async fn a_repeat_does_not_follow_a_pointer_to_what_was_taken() {
     let memory = Memory::new();
     let senders = Senders { pointer_hosts: BTreeSet::from(["pacs".into()]), ..Senders::default() };
-    let desk = Desk::new(memory.clone(), Arc::new(Once::default()), BTreeMap::from([(org(), senders)]), 1 << 20);
+    let receiver =
+        Receiver::new(memory.clone(), Arc::new(Once::default()), BTreeMap::from([(org(), senders)]), 1 << 20);
     let to = |path: &str| format!("OBX|1|RP|x||https://pacs/{path}^^AP^PDF||||||F");
     for _ in 0..2 {
-        assert!(said(&desk, message("1", "", &to("whole"))).await.contains("MSA|AA|1"));
+        assert!(said(&receiver, message("1", "", &to("whole"))).await.contains("MSA|AA|1"));
     }
     // What was not taken is followed again, whatever was taken beside it.
     let both = message("2", "", &format!("{GOOD}\r{}", to("later")));
     for _ in 0..2 {
-        assert!(said(&desk, both.clone()).await.contains("MSA|AR|2|pointer.unreachable"));
+        assert!(said(&receiver, both.clone()).await.contains("MSA|AR|2|pointer.unreachable"));
     }
     assert_eq!(memory.contents().len(), 2);
 }
@@ -203,7 +204,7 @@ async fn a_repeat_does_not_follow_a_pointer_to_what_was_taken() {
 #[tokio::test]
 async fn what_is_refused_is_not_kept() {
     let memory = Memory::new();
-    let desk = desk(&memory);
+    let receiver = receiver(&memory);
     for (raw, says) in [
         (Bytes::from_static(b"PID|1\r"), "MSA|AR||hl7.unreadable"),
         (Bytes::from_static(b"\xFF\xFEM\0S\0H\0"), "MSA|AR||hl7.unreadable"),
@@ -217,20 +218,20 @@ async fn what_is_refused_is_not_kept() {
         (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ORU^R01|9|P|2.5||||||~ISO IR87\r"), "MSA|AR|9|hl7.unreadable"),
         (Bytes::from_static(b"MSH|^~\\&|A|B|||1||ADT^A01|9|P|2.5|||NE|AL\r"), "MSA|AR|9|hl7.not_accepted"),
     ] {
-        let told = said(&desk, raw).await;
+        let told = said(&receiver, raw).await;
         assert!(told.contains(says), "{told}");
     }
     assert!(memory.kept.lock().unwrap().is_empty());
-    let stranger = desk.receive(&OrgId::parse("south").unwrap(), message("1", "", GOOD)).await;
+    let stranger = receiver.receive(&OrgId::parse("south").unwrap(), message("1", "", GOOD)).await;
     assert!(String::from_utf8(stranger.application.unwrap()).unwrap().contains("MSA|AR|1|config.unknown_org"));
 }
 
 #[tokio::test]
 async fn two_organizations_and_two_facilities_do_not_share_control_ids() {
     let memory = Memory::new();
-    let desk = desk(&memory);
-    said(&desk, message("1", "", GOOD)).await;
+    let receiver = receiver(&memory);
+    said(&receiver, message("1", "", GOOD)).await;
     let ward2 = String::from_utf8(message("1", "", GOOD).to_vec()).unwrap().replace("|WARD|", "|WARD2|");
-    assert!(said(&desk, ward2.into()).await.contains("MSA|AA|1"));
+    assert!(said(&receiver, ward2.into()).await.contains("MSA|AA|1"));
     assert_eq!(memory.contents().len(), 2);
 }

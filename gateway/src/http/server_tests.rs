@@ -1,4 +1,4 @@
-//! The frame around every request, and the doors of FHIR and STOW-RS, with a listener and real tokens.
+//! The frame around every request, and the endpoints of FHIR and STOW-RS, with a listener and real tokens.
 
 use super::*;
 use crate::dicom::stow::Stow;

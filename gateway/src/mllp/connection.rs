@@ -1,7 +1,7 @@
 //! One connection: frames in, answers out, one after the other.
 
 use super::limits::{LARGE, Limits, Place, Places};
-use crate::hl7::Desk;
+use crate::hl7::Receiver;
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_ehr::hl7::ack::Answer;
@@ -17,7 +17,7 @@ const BLOCK: usize = 64 << 10;
 
 /// What connections share.
 pub(super) struct Shared {
-    pub(super) desk: Arc<Desk>,
+    pub(super) receiver: Arc<Receiver>,
     pub(super) places: Places,
     pub(super) limits: Limits,
 }
@@ -92,7 +92,7 @@ where
         // A sender that does not frame its messages waits for an answer that would never come.
         let Some(read) = read else {
             let why = "what comes is not framed: <VT> message <FS> <CR>";
-            let answer = shared.desk.refuse(org, b"", &Fault::new(FaultCode::Hl7Unreadable, why));
+            let answer = shared.receiver.refuse(org, b"", &Fault::new(FaultCode::Hl7Unreadable, why));
             say(stream, answer, limits.idle).await;
             return End::Quiet;
         };
@@ -103,10 +103,10 @@ where
         };
         while let Some(event) = framer.next(&mut bytes) {
             let answer = match event {
-                Event::Frame(message) => shared.desk.receive(org, message.into()).await,
+                Event::Frame(message) => shared.receiver.receive(org, message.into()).await,
                 Event::TooLong(head) => {
                     let why = format!("it is longer than {} bytes", limits.message_bytes);
-                    shared.desk.refuse(org, &head, &Fault::new(FaultCode::Hl7TooLong, why))
+                    shared.receiver.refuse(org, &head, &Fault::new(FaultCode::Hl7TooLong, why))
                 }
                 Event::Hopeless => {
                     let why = "what comes is no MLLP, or a message without an end";

@@ -10,7 +10,7 @@ mod tls;
 pub use limits::Limits;
 pub use tls::Tls;
 
-use crate::hl7::Desk;
+use crate::hl7::Receiver;
 use connection::Shared;
 use leadline_domain::{Fault, FaultCode, OrgId};
 use limits::Places;
@@ -39,14 +39,14 @@ pub struct Listen {
     pub plain: BTreeMap<OrgId, SocketAddr>,
 }
 
-enum Door {
+enum Transport {
     Tls(TlsAcceptor, Arc<BTreeMap<[u8; 32], OrgId>>),
     Plain(OrgId),
 }
 
 /// Listeners that are bound, and accept nothing yet.
 pub struct Server {
-    doors: Vec<(TcpListener, Door)>,
+    listeners: Vec<(TcpListener, Transport)>,
     shared: Arc<Shared>,
 }
 
@@ -55,26 +55,26 @@ impl Server {
     ///
     /// # Errors
     /// `config.invalid` if certificates cannot be read, an address cannot be bound, or a plain one is not loopback.
-    pub async fn bind(listen: Listen, limits: Limits, desk: Arc<Desk>) -> Result<Self, Fault> {
-        let mut doors = Vec::new();
+    pub async fn bind(listen: Listen, limits: Limits, receiver: Arc<Receiver>) -> Result<Self, Fault> {
+        let mut listeners = Vec::new();
         if let Some((address, tls)) = listen.tls {
             let acceptor = tls.files.acceptor()?;
-            doors.push((bound(address).await?, Door::Tls(acceptor, Arc::new(tls.senders))));
+            listeners.push((bound(address).await?, Transport::Tls(acceptor, Arc::new(tls.senders))));
         }
         for (org, address) in listen.plain {
             if !address.ip().is_loopback() {
                 let why = format!("gateway.mllp.plain of {org} is not a loopback address");
                 return Err(Fault::new(FaultCode::ConfigInvalid, why));
             }
-            doors.push((bound(address).await?, Door::Plain(org)));
+            listeners.push((bound(address).await?, Transport::Plain(org)));
         }
-        Ok(Self { doors, shared: Arc::new(Shared { desk, places: Places::new(&limits), limits }) })
+        Ok(Self { listeners, shared: Arc::new(Shared { receiver, places: Places::new(&limits), limits }) })
     }
 
     /// The addresses that are bound: the one with TLS first, then the plain ones by organization.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
     }
 
     /// Serves until `shutdown` is done. Then no connection is accepted and none at rest is kept; messages that have
@@ -82,8 +82,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for (listener, door) in self.doors {
-            tasks.spawn(accept(listener, door, Arc::clone(&self.shared), stopped.clone()));
+        for (listener, transport) in self.listeners {
+            tasks.spawn(accept(listener, transport, Arc::clone(&self.shared), stopped.clone()));
         }
         drop(stopped);
         shutdown.await;
@@ -101,7 +101,7 @@ async fn bound(address: SocketAddr) -> Result<TcpListener, Fault> {
     TcpListener::bind(address).await.map_err(failed)
 }
 
-async fn accept(listener: TcpListener, door: Door, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, transport: Transport, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -118,7 +118,7 @@ async fn accept(listener: TcpListener, door: Door, shared: Arc<Shared>, mut stop
         // A connection may rest for days. A peer that vanished without a word must not hold its place for as long.
         let alive = TcpKeepalive::new().with_time(RESTING).with_interval(PROBING);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
-        greet(stream, &door, &shared, &stopped, &mut connections);
+        greet(stream, &transport, &shared, &stopped, &mut connections);
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -126,18 +126,18 @@ async fn accept(listener: TcpListener, door: Door, shared: Arc<Shared>, mut stop
 
 fn greet(
     stream: TcpStream,
-    door: &Door,
+    transport: &Transport,
     shared: &Arc<Shared>,
     stopped: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());
-    match door {
-        Door::Plain(org) => {
+    match transport {
+        Transport::Plain(org) => {
             let org = org.clone();
             connections.spawn(async move { connection::hold(stream, org, shared, stopped).await });
         }
-        Door::Tls(acceptor, senders) => {
+        Transport::Tls(acceptor, senders) => {
             // A stranger holds a place here for as long as a handshake may take, and none of those behind it.
             let Some(place) = shared.places.handshake() else { return };
             let (acceptor, senders) = (acceptor.clone(), Arc::clone(senders));

@@ -27,10 +27,10 @@ async fn start(tls: Option<Tls>, limits: Limits) -> Running {
     let memory = Memory::new();
     let web = Web::trusting(RootCertStore::empty(), Duration::from_secs(5));
     let senders = ["north", "south"].map(|o| (org(o), Senders::default()));
-    let desk = Desk::new(memory.clone(), Arc::new(web), BTreeMap::from(senders), 1 << 20);
+    let receiver = Receiver::new(memory.clone(), Arc::new(web), BTreeMap::from(senders), 1 << 20);
     let plain = ["north", "south"].map(|o| (org(o), ANY.parse().unwrap()));
     let listen = Listen { tls: tls.map(|t| (ANY.parse().unwrap(), t)), plain: BTreeMap::from(plain) };
-    let server = Server::bind(listen, limits, Arc::new(desk)).await.unwrap();
+    let server = Server::bind(listen, limits, Arc::new(receiver)).await.unwrap();
     let addresses = server.addresses();
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = tokio::spawn(server.run(async move { drop(stopped.await) }));
@@ -172,10 +172,14 @@ async fn what_has_begun_is_finished_before_the_end() {
 
 #[tokio::test]
 async fn a_plain_address_is_a_loopback_address() {
-    let desk =
-        Desk::new(Memory::new(), Arc::new(Web::trusting(RootCertStore::empty(), Duration::ZERO)), BTreeMap::new(), 1);
+    let receiver = Receiver::new(
+        Memory::new(),
+        Arc::new(Web::trusting(RootCertStore::empty(), Duration::ZERO)),
+        BTreeMap::new(),
+        1,
+    );
     let listen = Listen { tls: None, plain: BTreeMap::from([(org("north"), "0.0.0.0:0".parse().unwrap())]) };
-    let fault = Server::bind(listen, Limits::default(), Arc::new(desk)).await.err().unwrap();
+    let fault = Server::bind(listen, Limits::default(), Arc::new(receiver)).await.err().unwrap();
     assert_eq!(fault.code, FaultCode::ConfigInvalid);
 }
 

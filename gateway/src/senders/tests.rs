@@ -4,7 +4,7 @@ use super::*;
 use crate::dicom::{Ae, DicomLimits, Titles, serve};
 use crate::double::Memory;
 use crate::double_tls::Authority;
-use crate::hl7::{Desk, Senders as Rules};
+use crate::hl7::{Receiver, Senders as Rules};
 use crate::mllp::{Limits, Listen, Server, Tls};
 use crate::pointers::Web;
 use leadline_activities::canary::parcel;
@@ -69,10 +69,10 @@ async fn doorway(name: &str) -> Doorway {
 
     let (memory, stop) = (Memory::new(), watch::channel(false));
     let web = Web::trusting(RootCertStore::empty(), Duration::from_secs(5));
-    let desk = Desk::new(memory.clone(), Arc::new(web), [(org(), Rules::default())].into(), 1 << 20);
+    let receiver = Receiver::new(memory.clone(), Arc::new(web), [(org(), Rules::default())].into(), 1 << 20);
     let tls = Tls { files: files.clone(), senders: [(certificate, org())].into() };
     let listen = Listen { tls: Some(("127.0.0.1:0".parse().unwrap(), tls)), plain: BTreeMap::new() };
-    let mllp = Server::bind(listen, Limits::default(), Arc::new(desk)).await.unwrap();
+    let mllp = Server::bind(listen, Limits::default(), Arc::new(receiver)).await.unwrap();
     let address = mllp.addresses()[0];
     let mut stopped = stop.1.clone();
     tokio::spawn(mllp.run(async move { drop(stopped.wait_for(|s| *s).await) }));
@@ -90,14 +90,14 @@ async fn doorway(name: &str) -> Doorway {
 }
 
 impl Doorway {
-    async fn send(&self, door: &Door, credentials: &str, format: SynthFormat) -> Sent {
-        let doors = Doors {
+    async fn send(&self, endpoint: &IngressEndpoint, credentials: &str, format: SynthFormat) -> Sent {
+        let endpoints = IngressEndpoints {
             credentials: credentials.into(),
             ca_file: Some(self.ca_file.to_string_lossy().into_owned()),
-            ..Doors::default()
+            ..IngressEndpoints::default()
         };
         let parcel = parcel(format, "here", "1").unwrap();
-        self.systems.send(&org(), &doors, door, &parcel).await.unwrap()
+        self.systems.send(&org(), &endpoints, endpoint, &parcel).await.unwrap()
     }
 
     /// What was taken under the name that the sender tells.
@@ -115,15 +115,19 @@ fn refused(sent: Sent, with: &str) {
 #[tokio::test]
 async fn hl7_v2_is_sent_with_the_certificate_that_is_the_organizations() {
     let d = doorway("hl7").await;
-    let door = Door::Hl7v2 { address: format!("localhost:{}", d.mllp.port()), tls: true, processing_id: "P".into() };
-    let sent = d.send(&door, "own", SynthFormat::Pdf).await;
+    let endpoint = IngressEndpoint::Hl7v2 {
+        address: format!("localhost:{}", d.mllp.port()),
+        tls: true,
+        processing_id: "P".into(),
+    };
+    let sent = d.send(&endpoint, "own", SynthFormat::Pdf).await;
     assert_eq!(d.taken(&sent), Some(parcel(SynthFormat::Pdf, "here", "1").unwrap().content.to_vec()));
-    assert_eq!(d.send(&door, "own", SynthFormat::Pdf).await, sent, "a repeat is the same work");
+    assert_eq!(d.send(&endpoint, "own", SynthFormat::Pdf).await, sent, "a repeat is the same work");
     // The certificate is a good one and nobody's: the connection ends without an answer.
-    refused(d.send(&door, "strange", SynthFormat::Pdf).await, "before the message was answered");
-    refused(d.send(&door, "none", SynthFormat::Pdf).await, "holds no certificate");
-    refused(d.send(&door, "missing", SynthFormat::Pdf).await, "secret.missing");
-    let training = Door::Hl7v2 {
+    refused(d.send(&endpoint, "strange", SynthFormat::Pdf).await, "before the message was answered");
+    refused(d.send(&endpoint, "none", SynthFormat::Pdf).await, "holds no certificate");
+    refused(d.send(&endpoint, "missing", SynthFormat::Pdf).await, "secret.missing");
+    let training = IngressEndpoint::Hl7v2 {
         address: d.mllp.to_string().replace("127.0.0.1", "localhost"),
         tls: true,
         processing_id: "T".into(),
@@ -136,21 +140,21 @@ async fn hl7_v2_is_sent_with_the_certificate_that_is_the_organizations() {
 async fn dicom_is_stored_under_the_title_that_goes_with_the_certificate() {
     let d = doorway("dicom").await;
     let certificates = BTreeMap::from([(d.digest.clone(), BTreeSet::from(["CANARY".to_owned()]))]);
-    let door = |called: &str, certificates| Door::Store {
+    let endpoint = |called: &str, certificates| IngressEndpoint::Store {
         address: format!("localhost:{}", d.dicom.port()),
         tls: true,
         called: called.into(),
         calling: ["A-CART", "CANARY"].map(String::from).into(),
         certificates,
     };
-    let sent = d.send(&door("NORTH", certificates.clone()), "own", SynthFormat::Dicom).await;
+    let sent = d.send(&endpoint("NORTH", certificates.clone()), "own", SynthFormat::Dicom).await;
     let (file, taken) = (parcel(SynthFormat::Dicom, "here", "1").unwrap().content, d.taken(&sent).unwrap());
     assert!(taken.ends_with(&file[file.len() - 10_000..]), "the data set passes unchanged");
     // A title that is not the certificate's, one that nobody has, a certificate that is nobody's, and what is no object.
-    refused(d.send(&door("NORTH", BTreeMap::new()), "own", SynthFormat::DicomPdf).await, "rejected");
-    refused(d.send(&door("SOUTH", certificates.clone()), "own", SynthFormat::DicomPdf).await, "rejected");
-    refused(d.send(&door("NORTH", certificates.clone()), "strange", SynthFormat::DicomPdf).await, "rejected");
-    refused(d.send(&door("NORTH", certificates), "own", SynthFormat::Pdf).await, "no DICOM file");
+    refused(d.send(&endpoint("NORTH", BTreeMap::new()), "own", SynthFormat::DicomPdf).await, "rejected");
+    refused(d.send(&endpoint("SOUTH", certificates.clone()), "own", SynthFormat::DicomPdf).await, "rejected");
+    refused(d.send(&endpoint("NORTH", certificates.clone()), "strange", SynthFormat::DicomPdf).await, "rejected");
+    refused(d.send(&endpoint("NORTH", certificates), "own", SynthFormat::Pdf).await, "no DICOM file");
     assert_eq!(d.memory.taken.lock().unwrap().len(), 1);
 }
 

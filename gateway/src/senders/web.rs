@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use leadline_activities::ports::senders::Parcel;
 use leadline_activities::secret::Secret;
-use leadline_domain::{Digest, Doors, OrgId, StagedName};
+use leadline_domain::{Digest, IngressEndpoints, OrgId, StagedName};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -111,15 +111,15 @@ impl<'a> Caller<'a> {
     pub(super) async fn new(
         tokens: &'a Tokens,
         org: &'a OrgId,
-        doors: &Doors,
+        endpoints: &IngressEndpoints,
         url: &'a str,
         credentials: &Credentials,
     ) -> Result<Self, No> {
-        let http = Http::new(doors.ca_file.as_deref())?;
+        let http = Http::new(endpoints.ca_file.as_deref())?;
         let token = match tokens.known(org) {
             Some(token) => token,
             None => {
-                let token = token(&http, doors, credentials).await?;
+                let token = token(&http, endpoints, credentials).await?;
                 tokens.put(org, Some(token.clone()));
                 token
             }
@@ -146,11 +146,11 @@ impl<'a> Caller<'a> {
 }
 
 /// A token by client credentials (RFC 6749 section 4.4), where the issuer's discovery document says.
-async fn token(http: &Http, doors: &Doors, credentials: &Credentials) -> Result<Secret, No> {
+async fn token(http: &Http, endpoints: &IngressEndpoints, credentials: &Credentials) -> Result<Secret, No> {
     let missing =
         || No::Refused("the secret holds no client_id and client_secret, and the way in asks for a token".into());
     let (id, secret) = credentials.client.as_ref().ok_or_else(missing)?;
-    let issuer = doors.issuer.trim_end_matches('/');
+    let issuer = endpoints.issuer.trim_end_matches('/');
     let what = "the issuer's discovery document";
     let discovery = format!("{issuer}/.well-known/openid-configuration");
     let (_, body) = http.ask(what, Method::GET, &discovery, &[], Bytes::new()).await?;
@@ -159,7 +159,7 @@ async fn token(http: &Http, doors: &Doors, credentials: &Credentials) -> Result<
     let encode = |s: &str| form_urlencoded::byte_serialize(s.as_bytes()).collect::<String>();
     // RFC 6749 section 2.3.1: both are encoded as in a form before they are put together.
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", encode(id), encode(secret.expose()))));
-    let scope = doors.scope.as_deref().map(|s| format!("&scope={}", encode(s))).unwrap_or_default();
+    let scope = endpoints.scope.as_deref().map(|s| format!("&scope={}", encode(s))).unwrap_or_default();
     let form = format!("grant_type=client_credentials{scope}");
     let headers = [
         (AUTHORIZATION.as_str(), basic.as_str()),

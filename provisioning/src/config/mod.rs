@@ -62,11 +62,6 @@ impl Config {
     pub fn organization(&self, env: &EnvId, org: &OrgId) -> Option<&Organization> {
         self.placed.get(env)?.get(org)
     }
-    /// The organizations' files as they were written, by id.
-    #[must_use]
-    pub fn organization_files(&self) -> &BTreeMap<OrgId, OrganizationFile> {
-        &self.files
-    }
     /// Which regions each jurisdiction allows.
     #[must_use]
     pub fn jurisdictions(&self) -> &Jurisdictions {

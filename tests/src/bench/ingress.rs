@@ -17,7 +17,7 @@ use leadline_activities::ports::store::OrgStores as _;
 use leadline_activities::ports::uploads::{Declared, Uploads as _};
 use leadline_domain::{Digest, Ingress, StagedName};
 use leadline_formats::inspect_bytes;
-use leadline_gateway::senders::letters;
+use leadline_gateway::senders::envelopes;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -205,13 +205,13 @@ impl Bench<'_> {
     }
 
     async fn fhir(&self, auth: &str, (name, bytes): &(String, Vec<u8>)) {
-        let body = letters::document_reference(name, "application/dicom", bytes);
+        let body = envelopes::document_reference(name, "application/dicom", bytes);
         let headers = [("authorization", auth), ("content-type", "application/fhir+json")];
         self.http.ask(Method::POST, &self.url("/fhir/DocumentReference"), &headers, body.to_string().into()).await;
     }
 
     async fn stow(&self, auth: &str, (_, bytes): &(String, Vec<u8>)) {
-        let (of, body) = letters::instances(bytes);
+        let (of, body) = envelopes::instances(bytes);
         let headers = [("authorization", auth), ("content-type", &*of), ("accept", "application/dicom+json")];
         self.http.ask(Method::POST, &self.url("/dicom-web/studies"), &headers, body.into()).await;
     }

@@ -10,7 +10,7 @@ use leadline_activities::ports::store::OrgStore;
 use leadline_activities::ports::transfer::{Between, Storages};
 use leadline_domain::isolation::{Evidence, NotEnforced};
 use leadline_domain::transfer::Storage;
-use leadline_domain::{Door, Doors, EnvId, EnvScope, Fault, FaultCode, OrgId, OrgScope, ShareId};
+use leadline_domain::{EnvId, EnvScope, Fault, FaultCode, IngressEndpoint, IngressEndpoints, OrgId, OrgScope, ShareId};
 use leadline_provisioning::Plan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub(super) fn unused() -> Fault {
 
 #[async_trait]
 impl Senders for Nothing {
-    async fn send(&self, _: &OrgId, _: &Doors, _: &Door, _: &Parcel) -> Result<Sent, Fault> {
+    async fn send(&self, _: &OrgId, _: &IngressEndpoints, _: &IngressEndpoint, _: &Parcel) -> Result<Sent, Fault> {
         Err(unused())
     }
 }

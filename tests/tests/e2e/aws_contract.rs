@@ -16,8 +16,8 @@ use leadline_domain::placement::{EnvScope, OrgScope};
 use leadline_domain::transfer::Storage;
 use leadline_domain::{Alarm, Digest, Fault, FaultClass, FaultCode, ShareId};
 use leadline_tests::contract::{again, pieces, queue, stacks, store};
+use leadline_tests::harness::alarm_queue::AlarmQueue;
 use leadline_tests::harness::aws::AwsEndpoint;
-use leadline_tests::harness::ear::Ear;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::ACCOUNT;
 use leadline_tests::rig::{facts, scope};
@@ -436,7 +436,7 @@ async fn an_alarm_of_the_worker_reaches_whoever_is_subscribed_and_only_that_topi
     let w = World::new().await;
     let env = EnvScope::new(&facts("test"));
     let root = PastUs::new(&w.endpoint.url()).await;
-    let ear = Ear::at(&root, "ear", &env.alarm_topic_arn()).await;
+    let alarms = AlarmQueue::at(&root, "alarms", &env.alarm_topic_arn()).await;
     let alarm = |org: Option<&OrgScope>| Alarm {
         env: env.env().clone(),
         org: org.map(|o| o.org().clone()),
@@ -447,7 +447,7 @@ async fn an_alarm_of_the_worker_reaches_whoever_is_subscribed_and_only_that_topi
     let (topic, before) = (SnsAlarms::new(&w.aws, &env), w.aws.counts().snapshot());
     for org in [Some(&w.a), None] {
         topic.raise(&alarm(org)).await.unwrap();
-        let heard = ear.hears(1).await.remove(0);
+        let heard = alarms.hears(1).await.remove(0);
         assert_eq!((heard.subject, heard.message), (alarm(org).subject(), alarm(org).message()));
         let all = heard.attributes.as_object().expect("attributes").iter();
         let all: BTreeMap<_, _> = all.map(|(k, v)| (k.as_str(), v["Value"].as_str().unwrap_or_default())).collect();
@@ -464,7 +464,7 @@ async fn an_alarm_of_the_worker_reaches_whoever_is_subscribed_and_only_that_topi
     let everywhere = connect(&w.endpoint, false).await;
     let missing = SnsAlarms::new(&everywhere, &other).raise(&alarm(None)).await.unwrap_err();
     assert_eq!(missing.code, FaultCode::AlarmTopicMissing, "{missing}");
-    ear.hears(0).await;
+    alarms.hears(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

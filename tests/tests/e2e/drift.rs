@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use leadline_domain::EnvScope;
-use leadline_tests::harness::ear::Ear;
+use leadline_tests::harness::alarm_queue::AlarmQueue;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
@@ -24,8 +24,8 @@ fn topic() -> String {
     EnvScope::new(&facts("test")).alarm_topic_arn()
 }
 
-async fn ear(root: &PastUs) -> Ear {
-    Ear::at(root, "ear", &topic()).await
+async fn alarms(root: &PastUs) -> AlarmQueue {
+    AlarmQueue::at(root, "alarms", &topic()).await
 }
 
 /// Differences as `resource setting`.
@@ -44,7 +44,7 @@ async fn what_is_changed_past_us_is_named() {
     let org = ["org", "drift", "st-mary", "--env", "test"];
     let env = ["env", "drift", "test"];
     let root = PastUs::new(&stack.aws.url()).await;
-    let ear = ear(&root).await;
+    let alarms = alarms(&root).await;
 
     // Unchanged: nothing is found, on much that was compared, and nobody is called.
     for args in [&org[..], &env[..]] {
@@ -54,7 +54,7 @@ async fn what_is_changed_past_us_is_named() {
         assert!(report["compared"].as_u64().is_some_and(|n| n >= 8), "{text}");
     }
 
-    ear.hears(0).await;
+    alarms.hears(0).await;
     let bucket = format!("leadline-test-st-mary-{ACCOUNT}");
     let role = "leadline-test-org-st-mary";
     // The bucket's policy loses its denials, and gets a statement more.
@@ -117,7 +117,7 @@ async fn what_is_changed_past_us_is_named() {
     }
     assert!(found.iter().all(|p| p.ends_with(" drifted")), "{found:?}");
     // People are told, once.
-    let alarm = ear.hears(1).await.remove(0);
+    let alarm = alarms.hears(1).await.remove(0);
     assert_eq!(alarm.subject, "leadline test: drift.found (st-mary)");
     assert_eq!(alarm.attributes["code"]["Value"], "drift.found");
     assert_eq!(alarm.attributes["organization"]["Value"], "st-mary");
@@ -144,7 +144,7 @@ async fn what_is_changed_past_us_is_named() {
     assert!(metrics.contains("leadline_drifted_settings{stack=\"leadline-test-org-st-mary\"}"), "{metrics}");
 
     assert!(metrics.contains("leadline_alarms_total{code=\"drift.found\",what=\"raised\"}"), "{metrics}");
-    assert_ne!(ear.hears(1).await[0].message.run, m.run, "the next run tells it again");
+    assert_ne!(alarms.hears(1).await[0].message.run, m.run, "the next run tells it again");
 
     // The key's policy, and a queue of the environment.
     let key = root.kms.describe_key().key_id("alias/leadline-test-st-mary").send().await.expect("read");
@@ -166,7 +166,7 @@ async fn what_is_changed_past_us_is_named() {
     let found = places(&look(&stack, &org).1);
     assert!(found.contains("Key policy.Statement.All drifted"), "{found:?}");
     assert!(found.contains("Key policy.Statement.OwnRole drifted"), "{found:?}");
-    ear.hears(1).await;
+    alarms.hears(1).await;
 
     let url = root
         .sqs
@@ -202,7 +202,7 @@ async fn what_is_changed_past_us_is_named() {
     assert!(places(&report).iter().any(|p| p.starts_with("AuditQueue policy")), "{report}");
     assert!(places(&report).contains("AlarmTopic policy.Statement.Oops drifted"), "{report}");
     assert!(places(&report).contains("AlarmTopic policy.Statement.Alarms drifted"), "{report}");
-    let alarm = ear.hears(1).await.remove(0);
+    let alarm = alarms.hears(1).await.remove(0);
     assert_eq!((alarm.subject.as_str(), alarm.message.organization), ("leadline test: drift.found", None));
 
     // CloudFormation believes that nothing changed: the plain plan has nothing to do. The plan that repairs has, and is
@@ -243,7 +243,7 @@ async fn what_is_changed_past_us_is_named() {
     assert!(origins.len() == 1 && origins[0].starts_with("http://127.0.0.1:"), "{origins:?}");
     assert_eq!(cors.cors_rules()[0].expose_headers(), ["ETag"]);
     let _ = stack.ok(&["org", "probe", "st-mary", "--env", "test"]);
-    ear.hears(0).await;
+    alarms.hears(0).await;
     worker.stop(Duration::from_secs(20));
 }
 
@@ -298,11 +298,11 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let url = root.sqs.get_queue_url().queue_name("leadline-test-outcomes").send().await.expect("a url");
     let url = url.queue_url.expect("a url");
     root.sqs.delete_queue().queue_url(&url).send().await.expect("deleted");
-    let ear = ear(&root).await;
+    let alarms = alarms(&root).await;
     let (code, missed, report) = gone(&env);
     let both = BTreeSet::from(["AuditAgeAlarm  drifted".to_owned(), "OutcomeQueue  drifted".to_owned()]);
     assert_eq!((code, missed), (Some(3), both), "{report}");
-    let alarm = ear.hears(1).await.remove(0);
+    let alarm = alarms.hears(1).await.remove(0);
     assert_eq!(alarm.subject, "leadline test: drift.data_lost");
     let detail = alarm.message.detail;
     assert!(detail.starts_with("with what it held: OutcomeQueue ") && detail.contains("AuditAgeAlarm"), "{detail}");
@@ -345,7 +345,7 @@ async fn what_is_gone_is_made_again_and_what_held_data_only_by_name() {
     let (code, missed, report) = gone(&org);
     let all = ["Bucket", "Configuration", "Role"].map(|r| format!("{r}  drifted"));
     assert_eq!((code, missed), (Some(3), BTreeSet::from(all)), "{report}");
-    let alarm = ear.hears(1).await.remove(0);
+    let alarm = alarms.hears(1).await.remove(0);
     assert_eq!(alarm.subject, "leadline test: drift.data_lost (st-mary)");
     // Without the topic nobody is told. The check says so, and what it found all the same.
     root.query("sns", "2010-03-31", &[("Action", "DeleteTopic"), ("TopicArn", &topic())]);
@@ -423,12 +423,12 @@ async fn a_plan_that_is_ahead_is_told_apart_from_drift() {
     let mut worker = stack.worker();
     let _ = stack.ok(&["env", "apply", "--env", "test"]);
     let root = PastUs::new(&stack.aws.url()).await;
-    let ear = ear(&root).await;
+    let alarms = alarms(&root).await;
     // A stack that is not there cannot be looked at: nobody may take that for a stack that is as it should be.
     let out = stack.run(&["org", "drift", "st-mary", "--env", "test"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("stack.missing"), "{out:?}");
-    assert_eq!(ear.hears(1).await[0].subject, "leadline test: stack.missing (st-mary)");
+    assert_eq!(alarms.hears(1).await[0].subject, "leadline test: stack.missing (st-mary)");
 
     let file = stack.environments().join("test.toml");
     let text = std::fs::read_to_string(&file).expect("read");

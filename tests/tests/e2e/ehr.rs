@@ -11,7 +11,7 @@ use leadline_formats::synth::SynthFormat;
 use leadline_gateway::durable::DurableIntake;
 use leadline_gateway::fhir::notify::{Remembered, Subscriptions};
 use leadline_gateway::fhir::{Ask, Headers, Named, Service, routes};
-use leadline_gateway::hl7::{Desk, Senders};
+use leadline_gateway::hl7::{Receiver, Senders};
 use leadline_gateway::mllp::{Limits, Listen, Server};
 use leadline_gateway::pointers::{Followed, Web};
 use leadline_tests::fleet::recording;
@@ -46,9 +46,10 @@ async fn ways(name: &str) -> Ways {
     let org = rig.lane(ORG).org.clone();
     let web = Web::new(Duration::from_secs(5));
     let pointers = Arc::new(Followed::new(rig.deps.registry.clone(), rig.deps.shares.clone(), web));
-    let desk = Desk::new(intake.clone(), pointers, BTreeMap::from([(org.clone(), Senders::default())]), 8 << 20);
+    let receiver =
+        Receiver::new(intake.clone(), pointers, BTreeMap::from([(org.clone(), Senders::default())]), 8 << 20);
     let listen = Listen { tls: None, plain: BTreeMap::from([(org, "127.0.0.1:0".parse().unwrap())]) };
-    let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.expect("bound");
+    let server = Server::bind(listen, Limits::default(), Arc::new(receiver)).await.expect("bound");
     let mllp = server.addresses()[0];
     tokio::spawn(server.run(std::future::pending()));
     let fhir = Arc::new(Service::new(intake, "http://127.0.0.1/fhir", 8 << 20));

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use leadline_domain::OrgId;
 use leadline_formats::synth::{Spec, SynthFormat};
-use leadline_gateway::hl7::{Desk, Senders};
+use leadline_gateway::hl7::{Receiver, Senders};
 use leadline_gateway::intake::Content;
 use leadline_gateway::intake_fake::FakeIntake;
 use leadline_gateway::mllp::{Limits, Listen, Server};
@@ -56,9 +56,9 @@ async fn serve() -> (String, Arc<FakeIntake>) {
     let org = OrgId::parse("north").unwrap();
     let memory = FakeIntake::new();
     let web = Arc::new(Web::new(Duration::from_secs(5)));
-    let desk = Desk::new(memory.clone(), web, BTreeMap::from([(org.clone(), Senders::default())]), 1 << 20);
+    let receiver = Receiver::new(memory.clone(), web, BTreeMap::from([(org.clone(), Senders::default())]), 1 << 20);
     let listen = Listen { tls: None, plain: BTreeMap::from([(org, "127.0.0.1:0".parse().unwrap())]) };
-    let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.unwrap();
+    let server = Server::bind(listen, Limits::default(), Arc::new(receiver)).await.unwrap();
     let address = server.addresses()[0].to_string();
     tokio::spawn(server.run(std::future::pending()));
     (address, memory)

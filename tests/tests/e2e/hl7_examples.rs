@@ -5,7 +5,7 @@
 
 use leadline_domain::OrgId;
 use leadline_ehr::mllp::frame;
-use leadline_gateway::hl7::{Desk, Senders};
+use leadline_gateway::hl7::{Receiver, Senders};
 use leadline_gateway::intake_fake::FakeIntake;
 use leadline_gateway::mllp::{Limits, Listen, Server};
 use leadline_gateway::pointers::Web;
@@ -51,9 +51,9 @@ async fn serve(processing_ids: &[&str]) -> (SocketAddr, Arc<FakeIntake>) {
     let web = Arc::new(Web::new(Duration::from_secs(5)));
     let senders =
         Senders { processing_ids: processing_ids.iter().map(ToString::to_string).collect(), ..Senders::default() };
-    let desk = Desk::new(memory.clone(), web, BTreeMap::from([(org.clone(), senders)]), 1 << 20);
+    let receiver = Receiver::new(memory.clone(), web, BTreeMap::from([(org.clone(), senders)]), 1 << 20);
     let listen = Listen { tls: None, plain: BTreeMap::from([(org, "127.0.0.1:0".parse().expect("an address"))]) };
-    let server = Server::bind(listen, Limits::default(), Arc::new(desk)).await.expect("bound");
+    let server = Server::bind(listen, Limits::default(), Arc::new(receiver)).await.expect("bound");
     let address = server.addresses()[0];
     tokio::spawn(server.run(std::future::pending()));
     (address, memory)

@@ -2,7 +2,7 @@
 //! when somebody opens it.
 
 use leadline_domain::EnvScope;
-use leadline_tests::harness::ear::Ear;
+use leadline_tests::harness::alarm_queue::AlarmQueue;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{ACCOUNT, Clinic, Stack};
 use leadline_tests::harness::tools::wait_for;
@@ -127,7 +127,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let mut worker = stack.worker();
     stack.provision();
     let root = PastUs::new(&stack.aws.url()).await;
-    let ear = Ear::at(&root, "ear", &EnvScope::new(&facts("test")).alarm_topic_arn()).await;
+    let alarms = AlarmQueue::at(&root, "alarms", &EnvScope::new(&facts("test")).alarm_topic_arn()).await;
 
     let (code, report) = probe(&stack, "st-mary");
     let text = serde_json::to_string_pretty(&report).unwrap();
@@ -157,7 +157,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     assert!(shown.contains("not enforced here: ") && shown.contains("tries ended as they have to"), "{shown}");
 
     the_environment_opened(&stack, &root).await;
-    assert!(ear.hears(1).await[0].message.detail.contains("of the environment: GRANTED"));
+    assert!(alarms.hears(1).await[0].message.detail.contains("of the environment: GRANTED"));
     // An organization's own storages are its own.
     let (code, report) = probe(&stack, "kings-road");
     assert_eq!(code, Some(0), "{report}");
@@ -212,13 +212,13 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
         "{shown}"
     );
     // People are told by each of the two runs, once, and of nothing else.
-    let alarms = ear.hears(2).await;
-    for a in &alarms {
+    let told = alarms.hears(2).await;
+    for a in &told {
         assert_eq!(a.subject, "leadline test: isolation.broken (st-mary)");
         assert_eq!(a.message.workflow, "isolation/test/st-mary");
         assert!(a.message.detail.contains(&bucket), "{a:?}");
     }
-    assert_ne!(alarms[0].message.run, alarms[1].message.run);
+    assert_ne!(told[0].message.run, told[1].message.run);
     // The other direction is closed still.
     assert_eq!(probe(&stack, "kings-road").0, Some(0));
 
@@ -256,7 +256,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     let mut told = BufReader::new(onboarding.stderr.take().expect("piped")).lines();
     let waits = told.find_map(|l| l.ok().filter(|l| l.contains("waits:"))).expect("it waits");
     assert!(waits.contains("isolation.broken") && waits.contains("kings-road"), "{waits}");
-    assert_eq!(ear.hears(1).await[0].message.workflow, "onboard/test/st-mary");
+    assert_eq!(alarms.hears(1).await[0].message.workflow, "onboard/test/st-mary");
     for (bucket, before) in kept {
         root.s3.put_bucket_policy().bucket(&bucket).policy(before).send().await.expect("put back");
     }
@@ -275,7 +275,7 @@ async fn apart_as_made_and_a_breach_stops_onboarding() {
     assert_eq!(status["isolation"]["others"], json!(["kings-road"]));
     assert_eq!(status["schedules"], json!(["drift/test/st-mary", "isolation/test/st-mary", "outcomes/test/st-mary"]));
     assert_eq!(probe(&stack, "st-mary").0, Some(0));
-    ear.hears(0).await;
+    alarms.hears(0).await;
     worker.stop(Duration::from_secs(20));
 }
 

@@ -5,12 +5,12 @@
 mod alarms;
 mod aws_contract;
 mod bad_input;
+mod bad_senders;
 mod codec_server;
 mod cut_off;
 mod dev;
 mod dicom;
 mod dicom_peers;
-mod doors;
 mod drift;
 mod edges;
 mod ehr;

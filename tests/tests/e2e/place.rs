@@ -80,8 +80,8 @@ async fn what_is_somewhere_else_does_nothing_there() {
         refused(c.env("AWS_ENDPOINT_URL", stack.aws.url()), "not AWS's own");
 
         // A gateway likewise.
-        let ears = format!("{test}\n[gateway.mllp.plain]\nst-mary = \"127.0.0.1:0\"\n");
-        std::fs::write(stack.environments().join("test.toml"), ears).expect("written");
+        let listeners = format!("{test}\n[gateway.mllp.plain]\nst-mary = \"127.0.0.1:0\"\n");
+        std::fs::write(stack.environments().join("test.toml"), listeners).expect("written");
         let org = stack.environments().join("orgs/st-mary.toml");
         let text = std::fs::read_to_string(&org).expect("read");
         std::fs::write(org, format!("{text}\n[gateway.hl7]\n")).expect("written");

@@ -14,7 +14,6 @@ struct Messages {
     deduplicated: BTreeSet<String>,
     accepted: Vec<Outgoing>,
     receipts: u64,
-    requests: u64,
 }
 
 /// A queue in memory. Messages received and not deleted stay in flight until [`FakeQueue::return_in_flight`]; a
@@ -45,12 +44,6 @@ impl FakeQueue {
         lock(&self.messages).accepted.clone()
     }
 
-    /// Requests that sending took (ten messages each).
-    #[must_use]
-    pub fn send_requests(&self) -> u64 {
-        lock(&self.messages).requests
-    }
-
     /// What is in flight becomes visible again, as after the visibility timeout.
     pub fn return_in_flight(&self) {
         let mut m = lock(&self.messages);
@@ -73,7 +66,6 @@ impl Messages {
 impl Queue for FakeQueue {
     async fn send(&self, messages: &[Outgoing]) -> Vec<Result<(), Fault>> {
         self.faults.answers("send").await;
-        lock(&self.messages).requests += messages.len().div_ceil(10) as u64;
         messages
             .iter()
             .map(|m| {

@@ -85,15 +85,15 @@ impl TransportReceive for Receiver {
 }
 
 /// Connects, negotiates, logs on, connects to the share; encrypted where the server asks for it.
-pub(super) async fn connect(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
+pub(super) async fn connect(config: &SmbConfig) -> Result<Link, Fault> {
     let limit = SETUP.min(config.response_timeout);
-    match tokio::time::timeout(limit, setup(config, oldest)).await {
+    match tokio::time::timeout(limit, setup(config)).await {
         Ok(r) => r,
         Err(_) => Err(Fault::new(FaultCode::ShareTimeout, "the file server did not complete the logon in time")),
     }
 }
 
-async fn setup(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
+async fn setup(config: &SmbConfig) -> Result<Link, Fault> {
     let f = |e: smb2::Error| fault(Doing::Connect, &e);
     let tcp = TcpTransport::connect_with(&config.address, ConnectOptions::with_timeout(CONNECT)).await.map_err(f)?;
     let tcp = Arc::new(tcp);
@@ -106,7 +106,7 @@ async fn setup(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
     conn.negotiate().await.map_err(f)?;
     let params = conn.params().ok_or_else(|| Fault::new(FaultCode::ShareProtocol, "nothing was negotiated"))?;
     // Before the logon: an answer to a challenge is not given to a server that was talked down.
-    if u16::from(params.dialect) < u16::from(oldest) {
+    if u16::from(params.dialect) < u16::from(Dialect::Smb3_1_1) {
         return Err(insecure(&format!("the server speaks no newer dialect than {}", params.dialect)));
     }
     if let (Some(request), Some(response)) = (sent.get(), received.get()) {
@@ -123,14 +123,12 @@ async fn setup(config: &SmbConfig, oldest: Dialect) -> Result<Link, Fault> {
     if !session.should_sign && !conn.should_encrypt() {
         return Err(insecure("the server neither signs nor encrypts"));
     }
-    // SMB 3.0 knows one cipher and does not negotiate it (MS-SMB2 3.2.5.2).
-    let cipher = params.cipher.or((params.dialect != Dialect::Smb3_1_1).then_some(Cipher::Aes128Ccm));
     if config.require_encryption {
-        encrypt(&mut conn, &session, cipher)?;
+        encrypt(&mut conn, &session, params.cipher)?;
     }
     let tree = Tree::connect(&mut conn, &config.share).await.map_err(|e| fault(Doing::ConnectShare, &e))?;
     if tree.encrypt_data {
-        encrypt(&mut conn, &session, cipher)?;
+        encrypt(&mut conn, &session, params.cipher)?;
     }
     Ok(Link { conn, tree: Arc::new(tree), limit: config.response_timeout })
 }

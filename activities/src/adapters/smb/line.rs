@@ -3,7 +3,6 @@
 use super::SmbConfig;
 use super::connection::{self, Link};
 use leadline_domain::Fault;
-use smb2::types::Dialect;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
@@ -20,7 +19,7 @@ pub(super) struct Line {
 impl Line {
     /// The connection, and whether it was there already. Callers that wait while another one tries to connect share
     /// how that ends: against a silent server each would otherwise wait for all before it.
-    pub(super) async fn link(&self, config: &SmbConfig, oldest: Dialect) -> Result<(Link, bool), Fault> {
+    pub(super) async fn link(&self, config: &SmbConfig) -> Result<(Link, bool), Fault> {
         let seen = self.attempts.load(Ordering::Acquire);
         let mut slot = self.link.lock().await;
         if let Some(l) = slot.as_ref()
@@ -34,7 +33,7 @@ impl Line {
         {
             return Err(f);
         }
-        let made = connection::connect(config, oldest).await;
+        let made = connection::connect(config).await;
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
         self.attempts.fetch_add(1, Ordering::Release);
         let l = made?;

@@ -22,7 +22,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use leadline_domain::{Fault, FaultCode, FileStat, Observation, SharePath};
 use line::Line;
-use smb2::types::Dialect;
 use std::time::Duration;
 
 /// How to reach a share.
@@ -55,7 +54,6 @@ impl SmbConfig {
 /// requests go out side by side, and a second one was measured to read small files no faster.
 pub struct SmbShare {
     config: SmbConfig,
-    oldest: Dialect,
     line: Line,
 }
 
@@ -64,14 +62,7 @@ impl SmbShare {
     /// way talked both sides down (MS-SMB2 3.2.5.2).
     #[must_use]
     pub fn new(config: SmbConfig) -> Self {
-        Self { config, oldest: Dialect::Smb3_1_1, line: Line::default() }
-    }
-
-    /// Speaks SMB 3.0 too, for a server that has nothing newer. Signed or encrypted all the same.
-    #[must_use]
-    pub fn accept_smb_3_0(mut self) -> Self {
-        self.oldest = Dialect::Smb3_0;
-        self
+        Self { config, line: Line::default() }
     }
 
     /// Runs a request. One that fails because an old connection has died is repeated once on a new one if `repeat`.
@@ -81,7 +72,7 @@ impl SmbShare {
     {
         let mut repeat = repeat;
         loop {
-            let (link, old) = self.line.link(&self.config, self.oldest).await?;
+            let (link, old) = self.line.link(&self.config).await?;
             let e = match request(link.clone()).await {
                 Ok(t) => return Ok(t),
                 Err(e) => e,

@@ -1,16 +1,16 @@
 //! `leadline gateway`: the ways in besides SMB, as `[gateway]` of the environment says.
 
 mod configured;
-mod ears;
+mod listeners;
 
 use crate::connect::{ConfigNow, Site};
-use crate::exit::{Code, Done, Failure};
+use crate::exit::{Code, Done};
 use crate::{Global, output};
 use configured::Organizations;
 use leadline_activities::adapters::aws::{AwsUploads, SqsQueue};
 use leadline_activities::engine::Engine;
 use leadline_activities::metrics::METRICS;
-use leadline_domain::EnvId;
+use leadline_domain::{EnvId, Fault, FaultCode};
 use leadline_gateway::durable::DurableIntake;
 use leadline_gateway::http::Parts;
 use leadline_gateway::intake::Intake;
@@ -41,11 +41,11 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let config = site.environment().gateway.clone();
     if config.http.is_none() && config.mllp.is_none() && config.dicom.is_none() {
         let why = format!("environment {} has no [gateway.http], [gateway.mllp] or [gateway.dicom]", a.env);
-        return Err(Failure::new(why));
+        return Err(Fault::new(FaultCode::ConfigInvalid, why).into());
     }
     let aws = site.aws().await;
     let (deps, requests) = (site.deps_on(&aws)?, aws.counts());
-    let metrics = ears::bound("--metrics", &a.metrics.to_string()).await?;
+    let metrics = listeners::bound("--metrics", &a.metrics.to_string()).await?;
     tokio::spawn(super::worker::serve_metrics(metrics, move || {
         let http = leadline_gateway::http::metrics::METRICS.render();
         std::future::ready(format!("{}{http}{}", METRICS.render(), requests.render()))
@@ -75,18 +75,18 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     let intake: Arc<dyn Intake> = Arc::new(DurableIntake::new(Arc::clone(&deps), engine.clone()));
     let now = Arc::new(ConfigNow::new(g.environments.clone(), a.env.clone(), site.config().clone()));
     let organizations = Arc::new(Organizations::new(Arc::clone(&now)));
-    // All ears are bound before one is lent: a gateway that cannot serve all that is configured does not start.
+    // All listeners are bound before one serves: a gateway that cannot serve all that is configured does not start.
     let mut serving = JoinSet::new();
     if let Some(mllp) = &config.mllp {
-        ears::mllp(&mut serving, mllp, &now, &deps, &intake, stop.clone()).await?;
+        listeners::mllp(&mut serving, mllp, &now, &deps, &intake, stop.clone()).await?;
     }
     if let Some(dicom) = &config.dicom {
-        ears::dicom(&mut serving, dicom, &now, &intake, stop.clone()).await?;
+        listeners::dicom(&mut serving, dicom, &now, &intake, stop.clone()).await?;
     }
     if let Some(http) = &config.http {
-        let listener = ears::bound("gateway.http.listen", &http.listen).await?;
+        let listener = listeners::bound("gateway.http.listen", &http.listen).await?;
         let set = configured::http(http, site.environment());
-        let protocols = ears::protocols(&site, &config, &deps, &engine, &intake, &set.public_url).await?;
+        let protocols = listeners::protocols(&site, &config, &deps, &engine, &intake, &set.public_url).await?;
         let parts = Parts {
             intake: Arc::clone(&intake),
             uploads: Arc::new(AwsUploads::new(aws.clone())),
@@ -113,7 +113,9 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     tracing::info!(env = %a.env, "gateway runs");
     while let Some(ended) = serving.join_next().await {
         if ended.is_err() || !*stop.borrow() {
-            return Err(Failure::new("a part of the gateway ended by itself; its log says why"));
+            return Err(
+                Fault::new(FaultCode::BugInvariant, "a part of the gateway ended by itself; its log says why").into()
+            );
         }
     }
     Ok(Code::Ok)

@@ -19,12 +19,12 @@ pub struct Heard {
 }
 
 /// A queue that is subscribed to a topic.
-pub struct Ear {
+pub struct AlarmQueue {
     sqs: aws_sdk_sqs::Client,
     url: String,
 }
 
-impl Ear {
+impl AlarmQueue {
     /// Makes a queue of this name and subscribes it, as SNS wants it: the queue's policy lets the topic send.
     ///
     /// # Panics

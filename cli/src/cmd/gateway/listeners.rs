@@ -7,13 +7,13 @@ use crate::output;
 use axum::Router;
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
-use leadline_domain::{OrgId, WorkerGroup};
+use leadline_domain::{Fault, FaultCode, OrgId, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
 use leadline_gateway::dicom::{self, DicomLimits};
 use leadline_gateway::fhir::Service;
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
 use leadline_gateway::fhir::notify::{Follower, Remembered};
-use leadline_gateway::hl7::Desk;
+use leadline_gateway::hl7::Receiver;
 use leadline_gateway::http::{App, protocols, reports};
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
@@ -36,12 +36,12 @@ const WEB: Duration = Duration::from_secs(30);
 const STOW_AT_ONCE: usize = 4;
 
 pub(super) fn address(key: &str, text: &str) -> Result<SocketAddr, Failure> {
-    text.parse().map_err(|_| Failure::new(format!("{key} is not an address and port")))
+    text.parse().map_err(|_| Fault::new(FaultCode::ConfigInvalid, format!("{key} is not an address and port")).into())
 }
 
 pub(super) async fn bound(key: &str, text: &str) -> Result<TcpListener, Failure> {
     let at = address(key, text)?;
-    TcpListener::bind(at).await.map_err(|e| Failure::new(format!("{key}: cannot listen at {at}: {e}")))
+    TcpListener::bind(at).await.map_err(|e| Failure::machine(format!("{key}: cannot listen at {at}: {e}")))
 }
 
 fn files(certificate: &str, key: &str, client_roots: &str) -> TlsFiles {
@@ -78,8 +78,8 @@ pub(super) async fn mllp(
     };
     let web = Web::new(WEB);
     let pointers = Arc::new(Followed::new(Arc::clone(&deps.registry), Arc::clone(&deps.shares), web));
-    let desk = Desk::new(Arc::clone(intake), pointers, senders, DOCUMENT).telling(deps.clone());
-    let server = Server::bind(Listen { tls, plain }, limits, Arc::new(desk)).await?;
+    let receiver = Receiver::new(Arc::clone(intake), pointers, senders, DOCUMENT).telling(deps.clone());
+    let server = Server::bind(Listen { tls, plain }, limits, Arc::new(receiver)).await?;
     for at in server.addresses() {
         output::note(&format!("mllp {at}"));
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Door {
+pub enum IngressEndpoint {
     /// Uploads: permission, PUT, completion.
     Web {
         /// Address of the gateway.
@@ -45,7 +45,7 @@ pub enum Door {
     },
 }
 
-impl Door {
+impl IngressEndpoint {
     /// The way in that recordings are listed under.
     #[must_use]
     pub fn ingress(&self) -> Ingress {
@@ -60,10 +60,10 @@ impl Door {
 
 /// An organization's ways in, and what canaries come with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Doors {
+pub struct IngressEndpoints {
     /// Those that its file opens, by the path that evidence names (`web`, `hl7v2`, `fhir`, `dicom/stow`,
     /// `dicom/c-store`): where it is, or why nothing can be sent there, with what to do.
-    pub open: BTreeMap<String, Result<Door, String>>,
+    pub open: BTreeMap<String, Result<IngressEndpoint, String>>,
     /// Name of the secret with what canaries of the organization come with.
     pub credentials: String,
     /// The issuer of tokens.
@@ -74,7 +74,7 @@ pub struct Doors {
     pub ca_file: Option<String>,
 }
 
-impl Doors {
+impl IngressEndpoints {
     /// What cannot be tried, and why.
     #[must_use]
     pub fn untried(&self) -> BTreeMap<String, String> {

@@ -1,10 +1,10 @@
-//! What a careless or hostile sender meets at each door, with the real gateway, Temporal and AWS endpoint: a clear answer in
+//! What a careless or hostile sender meets by each way in, with the real gateway, Temporal and AWS endpoint: a clear answer in
 //! the protocol's own terms, nothing that is lost, and operators who hear of what only they can mend.
 
 use leadline_domain::{Digest, EnvScope};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::recording;
-use leadline_tests::harness::ear::Ear;
+use leadline_tests::harness::alarm_queue::AlarmQueue;
 use leadline_tests::harness::past_us::PastUs;
 use leadline_tests::harness::stack::{Clinic, Stack};
 use leadline_tests::harness::tools::{Owned, wait_for};
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const ORG: &str = "st-mary";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doors() {
+async fn every_way_in() {
     let settle = "settle = { strong_quiet_ms = 100, unverifiable_quiet_ms = 500 }\n";
     let stack = Stack::start(&[Clinic::new(ORG, "ward").with(settle).with(&open_to("MARY"))]);
     let ports = WaysIn::configure(&stack);
@@ -240,14 +240,14 @@ fn asked_badly_by_dicom(ways: &WaysIn) {
 /// The sender hears AE each time, operators once.
 async fn a_control_id_that_was_used_is_told_to_operators(stack: &Stack, ways: &WaysIn) {
     let root = PastUs::new(&stack.aws.url()).await;
-    let ear = Ear::at(&root, "ear", &EnvScope::new(&facts("test")).alarm_topic_arn()).await;
+    let alarms = AlarmQueue::at(&root, "alarms", &EnvScope::new(&facts("test")).alarm_topic_arn()).await;
     let [first, second, third] = [31, 32, 33].map(|n| recording(SynthFormat::Dicom, n));
     assert_eq!(ways.hl7("c-1", "dicom", &first).as_deref(), Some("AA"));
     assert_eq!(ways.hl7("c-1", "dicom", &first).as_deref(), Some("AA"), "a repeat is no other message");
     for other in [&second, &third, &second] {
         assert_eq!(ways.hl7("c-1", "dicom", other).as_deref(), Some("AE"));
     }
-    let told = ear.hears(1).await.remove(0);
+    let told = alarms.hears(1).await.remove(0);
     assert_eq!(told.subject, "leadline test: hl7.control_id_reused (st-mary)");
     let m = told.message;
     assert_eq!((m.organization.as_deref(), m.page.as_str()), (Some(ORG), "docs/faults/hl7.control_id_reused.md"));
