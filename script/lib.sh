@@ -16,6 +16,9 @@ say() { printf '%s\n' "$*" >&2; }
 # die TEXT...: says what is wrong and ends with status 1.
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# need_root: ends unless root runs it. The Samba server changes to its users, who are made for it.
+need_root() { ((EUID == 0)) || die "run it as root: it starts a Samba server with users of its own"; }
+
 # free_port: a loopback port that was free a moment ago, below those that outgoing connections are given.
 free_port() {
     python3 -c 'import random, socket

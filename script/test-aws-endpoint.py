@@ -570,8 +570,10 @@ def test_refuses_to_start(data):
 
 def test_listens_on_loopback_only(data):
     with Endpoint() as e:
-        listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"]
-        assert f"0100007F:{e.port:04X}" in listening and f"00000000:{e.port:04X}" not in listening
+        tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+        lines = [line.split() for t in tables if t.exists() for line in t.read_text().splitlines()[1:]]
+        listening = [line[1] for line in lines if line[3] == "0A" and line[1].endswith(f":{e.port:04X}")]
+        assert listening == [f"0100007F:{e.port:04X}"], listening
 
 
 def measure(data):

@@ -15,7 +15,7 @@ use crate::registry::{ShareConfig, delivered};
 use bytes::Bytes;
 use leadline_domain::intake::received_as;
 use leadline_domain::lifecycle::Outcome;
-use leadline_domain::{Digest, Fault, FaultCode, Fingerprint, Ingress, IngressEndpoint, SharePath};
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, Fingerprint, Ingress, IngressEndpoint, SharePath};
 use leadline_formats::synth::{Spec, SynthFormat};
 use leadline_workflows::contracts::{CanarySending, CanaryShot, definitions};
 use leadline_workflows::ids;
@@ -151,8 +151,16 @@ async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<
         }
         // On a busy share it may have gone in a batch: its object is there, and it left the folder, which a file does
         // only after its message went out.
-        if there.is_none() && deps.store(&shot.org).await?.head_recording(&digest).await?.is_some() {
-            return Ok(None);
+        let left = config.archive == ArchiveRule::Leave;
+        if (there.is_none() || left) && deps.store(&shot.org).await?.head_recording(&digest).await?.is_some() {
+            let Some(stat) = there else { return Ok(None) };
+            // Where files stay, a marker says that it was dealt with in this version.
+            let fp = Fingerprint { path: path.clone(), stat };
+            let marker =
+                (fp.file_key(&shot.org, &shot.share).to_string(), fp.version_key(&shot.org, &shot.share).to_string());
+            if deps.store(&shot.org).await?.list_seen(shot.share.as_str()).await?.contains(&marker) {
+                return Ok(None);
+            }
         }
         if tokio::time::Instant::now() > end {
             return Ok(Some(format!("it had no outcome after {} s; is the share watched?", LIMIT.as_secs())));

@@ -435,11 +435,11 @@ async fn executed(
         match stack.status.as_str() {
             "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok(stack.outputs),
             s if s.contains("ROLLBACK") || s.ends_with("_FAILED") => {
-                let reason = first_failure(deps, &plan.stack).await.unwrap_or(stack.reason);
                 if s.ends_with("_IN_PROGRESS") {
                     tokio::time::sleep(POLL).await;
                     continue;
                 }
+                let reason = first_failure(deps, &plan.stack).await.unwrap_or(stack.reason);
                 return Err(Fault::new(failed_because(&reason), format!("stack {} is {s}: {reason}", plan.stack)));
             }
             _ => tokio::time::sleep(POLL).await,

@@ -81,7 +81,7 @@ impl ShareConfig {
     #[must_use]
     pub fn concerns(&self, path: &SharePath) -> bool {
         path.is_under(&self.folder)
-            && !self.except().iter().any(|e| path.is_under(e))
+            && !self.except().iter().any(|e| path.is_under_any_case(e))
             && (self.only.is_empty() || named(&self.only, path))
             && !named(&self.ignore, path)
     }

@@ -96,6 +96,8 @@ codes! {
     ShareProtocol = "share.protocol", Transient;
     /// The object store does not answer.
     StoreUnreachable = "store.unreachable", Transient;
+    /// Reading and storing a file takes longer than a short step may: it goes on as a large one.
+    StoreTimeout = "store.timeout", Transient;
     /// The object store asks to slow down.
     StoreThrottled = "store.throttled", Throttled;
     /// The object store refuses these credentials.

@@ -47,6 +47,11 @@ impl SharePath {
             || name.starts_with("~$")
             || [".tmp", ".part", ".filepart", ".crdownload"].iter().any(|s| name.ends_with(s))
     }
+    /// The same without regard to letter case: most file servers find a folder by any spelling, and list it by its own.
+    #[must_use]
+    pub fn is_under_any_case(&self, folder: &SharePath) -> bool {
+        SharePath(self.0.to_lowercase()).is_under(&SharePath(folder.0.to_lowercase()))
+    }
     /// Whether this path is `folder` or lies below it.
     #[must_use]
     pub fn is_under(&self, folder: &SharePath) -> bool {
@@ -214,6 +219,9 @@ mod tests {
         assert!(
             p.is_under(&SharePath::new("in")) && p.is_under(&SharePath::new("")) && !p.is_under(&SharePath::new("i"))
         );
+        let archive = SharePath::new("_archive");
+        assert!(SharePath::new("_Archive/2026/a").is_under_any_case(&archive) && !p.is_under_any_case(&archive));
+        assert!(SharePath::new("\u{c4}rzte/a").is_under_any_case(&SharePath::new("\u{e4}rzte")));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::checks::{Checking, DriftInput, failed, prove};
 use crate::contracts::{ApplyInput, ExecuteInput, Provisioning};
 use crate::options::{fault_of, follow, provisioning};
-use crate::recording_lifecycle::now_ms;
+use crate::recording_lifecycle::{fired, now_ms};
 use leadline_domain::gates::{self, Approver, Gate, GateState, Gates};
 use leadline_domain::{Fault, FaultClass, FaultCode, OrgId, ProbeReport};
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,17 @@ const EXECUTING: &str = "executing the change set";
 const CANCELLED: &str = "cancelled";
 const DONE: &str = "done";
 
-/// How often a step that waits for a human is tried again unasked.
+/// How soon a step that waits for a human is tried again unasked, and how rarely at last: a history has room for some
+/// thousand tries, and some of them tell much.
 const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_MOST: Duration = Duration::from_secs(30 * 60);
+
+/// How long to wait before the next try of what waits for a human: the longer, the longer it waits for the same.
+/// `pauses` counts the tries with this fault so far.
+pub(crate) fn patience(before: Option<&Fault>, fault: &Fault, pauses: &mut u32) -> Duration {
+    *pauses = if before.is_some_and(|b| b.code == fault.code) { pauses.saturating_add(1) } else { 0 };
+    PAUSE.saturating_mul(1 << (*pauses).min(8)).min(PAUSE_MOST)
+}
 
 /// What both workflows are made of.
 #[derive(Debug)]
@@ -78,6 +87,8 @@ pub(crate) struct Apply {
     /// Known once the change set was made.
     gates: Option<Gates>,
     resumes: u32,
+    /// How often it has waited for the same in a row.
+    pauses: u32,
 }
 
 impl Apply {
@@ -88,7 +99,7 @@ impl Apply {
             requested_by: input.requested_by.clone(),
             ..ApplyStatus::default()
         };
-        Self { input, status, gates: None, resumes: 0 }
+        Self { input, status, gates: None, resumes: 0, pauses: 0 }
     }
 
     /// Refuses an approval of another plan, or by whoever asked.
@@ -107,6 +118,7 @@ impl Apply {
 
     pub(crate) fn resume(&mut self) {
         self.resumes = self.resumes.saturating_add(1);
+        self.pauses = 0;
     }
 
     /// Refuses a cancellation without a name, and of what cannot be stopped halfway.
@@ -228,15 +240,20 @@ async fn pause_on<W: Applying + 'static>(
     if fault.class() == FaultClass::Rejected {
         return Err(failed(fault));
     }
-    ctx.state_mut(|s| s.status().paused = Some(fault.clone()));
+    let wait = ctx.state_mut(|s| {
+        let a = s.apply_mut();
+        let wait = patience(a.status.paused.as_ref(), &fault, &mut a.pauses);
+        a.status.paused = Some(fault.clone());
+        wait
+    });
     ctx.set_current_details(format!("waiting: {fault}"));
     // What reaches another organization's resources is not tried again unasked.
     if fault.code == FaultCode::IsolationBroken {
         ctx.wait_condition(move |s| s.resumes() > seen || s.cancelled()).await?;
     } else {
         select! {
-            _ = ctx.timer(PAUSE) => {}
-            _ = ctx.wait_condition(move |s| s.resumes() > seen || s.cancelled()) => {}
+            t = ctx.timer(wait) => fired(&t)?,
+            r = ctx.wait_condition(move |s| s.resumes() > seen || s.cancelled()) => r?,
         }
     }
     unless_cancelled(ctx).await

@@ -5,11 +5,12 @@
 // The workflow macros make constants that they do not document, and the contracts have bodies that are never run.
 #![allow(clippy::unimplemented, missing_docs)]
 
+use crate::apply::patience;
 use crate::checks::failed;
 use crate::contracts::{Operator, WatchInput};
 use crate::deletion::{DeletionCertificate, DeletionPlan, WAITING_TO_DELETE, delete};
 use crate::options::{follow, provisioning};
-use crate::recording_lifecycle::now_ms;
+use crate::recording_lifecycle::{fired, now_ms};
 use leadline_domain::gates::{self, Approver, GateState, Request};
 use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,6 @@ use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination, select,
 };
 
-/// How often a step that waits for a human is tried again unasked.
-const PAUSE: Duration = Duration::from_secs(60);
 /// Waiting times between two looks at what is still under way.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
 const LOOK_MOST: Duration = Duration::from_secs(300);
@@ -83,6 +82,8 @@ pub struct OffboardOrganization {
     pub(crate) deletion: Option<DeletionPlan>,
     pub(crate) status: OffboardStatus,
     pub(crate) resumes: u32,
+    /// How often it has waited for the same in a row.
+    pauses: u32,
 }
 
 /// How it ended.
@@ -123,8 +124,12 @@ pub(crate) async fn pause(
         return Err(failed(fault));
     }
     ctx.set_current_details(format!("waiting: {fault}"));
-    ctx.state_mut(|s| s.status.paused = Some(fault));
-    woken(ctx, PAUSE, seen).await;
+    let wait = ctx.state_mut(|s| {
+        let wait = patience(s.status.paused.as_ref(), &fault, &mut s.pauses);
+        s.status.paused = Some(fault);
+        wait
+    });
+    woken(ctx, wait, seen).await?;
     unless_kept(ctx)
 }
 
@@ -141,10 +146,14 @@ fn unless_kept(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
 }
 
 /// A while, or until a human says that it can go on.
-async fn woken(ctx: &mut WorkflowContext<OffboardOrganization>, wait: Duration, seen: u32) {
+async fn woken(
+    ctx: &mut WorkflowContext<OffboardOrganization>,
+    wait: Duration,
+    seen: u32,
+) -> Result<(), WorkflowTermination> {
     select! {
-        _ = ctx.timer(wait) => {}
-        _ = ctx.wait_condition(move |s| s.resumes > seen || s.status.kept_by.is_some()) => {}
+        t = ctx.timer(wait) => fired(&t),
+        r = ctx.wait_condition(move |s| s.resumes > seen || s.status.kept_by.is_some()) => Ok(r?),
     }
 }
 
@@ -231,11 +240,11 @@ async fn drain(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
         });
         match empty {
             0 => {
-                woken(ctx, wait, seen).await;
+                woken(ctx, wait, seen).await?;
                 wait = (wait * 2).min(LOOK_MOST);
             }
             1 => {
-                ctx.timer(LOOK_FIRST).await;
+                fired(&ctx.timer(LOOK_FIRST).await)?;
             }
             _ => return Ok(()),
         }
@@ -258,7 +267,7 @@ impl OffboardOrganization {
     #[init]
     fn new(_ctx: &WorkflowContextView, input: OffboardInput) -> Self {
         let status = OffboardStatus { requested_by: input.requested_by.clone(), ..OffboardStatus::default() };
-        Self { input, plan: None, deletion: None, status, resumes: 0 }
+        Self { input, plan: None, deletion: None, status, resumes: 0, pauses: 0 }
     }
 
     /// Runs until everything is deleted after the time of retention, or somebody wants it to stay.
@@ -331,8 +340,8 @@ impl OffboardOrganization {
         ctx.set_current_details(HOLDING);
         if plan.retention_days > 0 {
             select! {
-                _ = ctx.timer(Duration::from_secs(u64::from(plan.retention_days) * 24 * 3600)) => {}
-                _ = ctx.wait_condition(|s| s.status.kept_by.is_some()) => {}
+                t = ctx.timer(Duration::from_secs(u64::from(plan.retention_days) * 24 * 3600)) => fired(&t)?,
+                r = ctx.wait_condition(|s| s.status.kept_by.is_some()) => r?,
             }
         }
         let stays = ctx.state(|s| s.status.kept_by.is_some());
@@ -346,6 +355,7 @@ impl OffboardOrganization {
     #[signal]
     pub fn resume(&mut self, _ctx: &mut SyncWorkflowContext<Self>) {
         self.resumes = self.resumes.saturating_add(1);
+        self.pauses = 0;
     }
 
     /// Where it stands.

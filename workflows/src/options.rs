@@ -8,8 +8,8 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, LocalActivityOptions, RetryPolicy,
 };
 
-/// A short step as a local activity: one attempt, because `step` decides what a failure means. Well under the
-/// workflow task timeout (10 s by default); a step that takes longer fails as transient and comes again.
+/// A short step as a local activity: one attempt, because `step` decides what a failure means. While it runs the SDK keeps
+/// the workflow task alive (10 s by default); a step that takes longer than this fails as transient and comes again.
 pub fn short() -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .start_to_close_timeout(Duration::from_secs(60))

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, select,
+    ContinueAsNewOptions, SyncWorkflowContext, TimerResult, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination, select,
 };
 
 /// How a file's lifecycle ended, or where it stands.
@@ -71,8 +72,8 @@ impl RecordingLifecycle {
                 Command::Wait { ms } => {
                     ctx.set_current_details(waiting_details(&l));
                     select! {
-                        _ = ctx.timer(Duration::from_millis(ms)) => {}
-                        _ = ctx.wait_condition(|s| s.nudged) => {}
+                        t = ctx.timer(Duration::from_millis(ms)) => fired(&t)?,
+                        r = ctx.wait_condition(|s| s.nudged) => r?,
                     }
                     ctx.state_mut(|s| s.nudged = false);
                     if long_history(ctx) {
@@ -133,6 +134,14 @@ fn archive_input(intake: &Intake, l: &Lifecycle) -> ArchiveInput {
 /// leave the next one to begin anew, find no file, and call a delivered recording withdrawn.
 pub(crate) async fn record_so_far<W: 'static>(ctx: &WorkflowContext<W>) {
     ctx.timer(Duration::from_millis(1)).await;
+}
+
+/// Ends a workflow that somebody cancels in Temporal: a wait is over at once then, and each after it.
+pub(crate) fn fired(t: &TimerResult) -> Result<(), WorkflowTermination> {
+    match t {
+        TimerResult::Fired => Ok(()),
+        TimerResult::Cancelled => Err(WorkflowTermination::cancelled()),
+    }
 }
 
 /// Whether a workflow that waits again and again has to go on with a fresh history: the server says so by the number of

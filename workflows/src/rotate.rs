@@ -8,6 +8,7 @@
 
 use crate::checks::failed;
 use crate::options::{fault_of, proof};
+use crate::recording_lifecycle::fired;
 use leadline_domain::{Fault, FaultClass, OrgId, ShareId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -97,7 +98,7 @@ impl RotateCredentials {
             }
             ctx.set_current_details(fault.to_string());
             wait = next_wait(&fault, wait);
-            ctx.timer(wait).await;
+            fired(&ctx.timer(wait).await)?;
         }
         ctx.continue_as_new(input, ContinueAsNewOptions::default())?;
         Ok(RotateStatus::default())

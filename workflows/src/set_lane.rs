@@ -7,7 +7,7 @@ use crate::set_lifecycle::{MemberReport, SetInput, SetSoFar};
 use leadline_domain::lifecycle::{ArchiveState, Command, Event, Examination, Intake, Lifecycle, Outcome, Phase};
 use leadline_domain::set::{Member, MemberRole, SetKind, SetObject, SetSeen, Standing, claim};
 use leadline_domain::settle::{StructureVerdict, WaitReason};
-use leadline_domain::{Digest, FaultCode, FileKey, FileStat, RecordingId};
+use leadline_domain::{Digest, Fault, FaultCode, FileKey, FileStat, RecordingId};
 
 /// One member on its way.
 pub(crate) struct Lane {
@@ -28,7 +28,7 @@ impl Lane {
     fn new(input: &SetInput, mut member: Member, now: i64) -> Self {
         // Samples and annotations say nothing by themselves; now and then they look like something else.
         let vouched = input.spec.kind == SetKind::Wfdb && member.role != MemberRole::Primary;
-        if member.role == MemberRole::Marker {
+        if member.role == MemberRole::Marker && member.intake.resume.is_none() {
             let lifecycle = Lifecycle::marker(&member.intake, now);
             return Self::with(member, lifecycle, Command::Store { large: false }, now, vouched);
         }
@@ -149,11 +149,23 @@ impl Lanes {
         self.lanes.iter().all(|l| l.lifecycle.outcome.is_none() || matches!(l.next, Command::Wait { .. }))
     }
 
+    /// Whether all of them have an outcome, and only the recording of it is left.
+    pub(crate) fn are_decided(&self) -> bool {
+        self.lanes.iter().all(|l| l.lifecycle.outcome.is_some())
+    }
+
+    /// What one of them waits to try again.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.lanes.iter().find_map(|l| l.lifecycle.retry.as_ref()).map(|r| r.fault.clone())
+    }
+
     /// For a fresh history. Whoever has no outcome yet is looked at again there.
     pub(crate) fn so_far(&mut self, recording: Option<RecordingId>) -> SetSoFar {
         let under_way = std::mem::take(&mut self.lanes).into_iter().map(|mut lane| {
             lane.look_again();
-            let resume = (!lane.is_marker()).then(|| Box::new(lane.lifecycle));
+            // A marker that nothing was decided on is what it is by its name alone.
+            let known = !lane.is_marker() || lane.lifecycle.outcome.is_some();
+            let resume = known.then(|| Box::new(lane.lifecycle));
             Member { intake: Intake { resume, ..lane.member.intake }, ..lane.member }
         });
         let members = under_way.collect();

@@ -9,7 +9,7 @@ use crate::contracts::{
     AddUpInput, AddedUp, ClaimInput, EnqueueInput, Ingest, JudgeMember, JudgedMember, Judgement, SetClaim,
 };
 use crate::options::{fault_of, short, upload};
-use crate::recording_lifecycle::{FileReport, carry_out, file_ref, long_history, now_ms, record_so_far, store};
+use crate::recording_lifecycle::{FileReport, carry_out, file_ref, fired, long_history, now_ms, record_so_far, store};
 use crate::set_lane::{Lane, Lanes};
 use leadline_domain::lifecycle::{Command, Outcome};
 use leadline_domain::message::{Delivery, SET};
@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, TimerResult, WorkflowContext, WorkflowContextView, WorkflowResult,
-    WorkflowTermination, join_all, select,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, join_all, select,
 };
 
 /// What a set begins with; its members join by signal.
@@ -107,19 +106,22 @@ impl SetLifecycle {
             Some(so_far) => Set::resumed(&input, *so_far, now_ms(ctx)),
             None => {
                 ctx.wait_condition(|s| !s.joins.is_empty()).await?;
-                Set { lanes: Lanes::new(now_ms(ctx)), judged: None, recording: None }
+                Set { lanes: Lanes::new(now_ms(ctx)), judged: None, recording: None, failures: 0 }
             }
         };
         set.joined(ctx, &input);
+        let mut delivered = set.recording.is_some() && set.lanes.are_decided();
         loop {
-            if let Some(complete) = set.gather(ctx, &input).await? {
+            if !std::mem::take(&mut delivered)
+                && let Some(complete) = set.gather(ctx, &input).await?
+            {
                 set.deliver(ctx, &input, complete).await?;
                 // Ends the workflow task, which puts the delivery into the history before a copy is moved. Else a task
                 // that fails, as one does that would end the workflow while a member joins, began again with the look
                 // at files that are not there any more.
                 record_so_far(ctx).await;
             }
-            set.finish(ctx).await?;
+            set.finish(ctx, &input).await?;
             // What joined meanwhile is another set, together with what is still lying there.
             let now = now_ms(ctx);
             if !set.joined(ctx, &input) {
@@ -171,12 +173,14 @@ struct Set {
     lanes: Lanes,
     judged: Option<Judged>,
     recording: Option<RecordingId>,
+    /// How often in a row the members could not be judged.
+    failures: u32,
 }
 
 impl Set {
     fn resumed(input: &SetInput, so_far: SetSoFar, now: i64) -> Self {
         let recording = so_far.recording.clone();
-        Self { lanes: Lanes::resumed(input, so_far, now), judged: None, recording }
+        Self { lanes: Lanes::resumed(input, so_far, now), judged: None, recording, failures: 0 }
     }
 
     /// Takes what has joined; `true`: something has that is not a mere repeat.
@@ -198,11 +202,7 @@ impl Set {
         let mut last_look = false;
         loop {
             self.joined(ctx, input);
-            if self.lanes.rest() && long_history(ctx) {
-                let resume = Some(Box::new(self.lanes.so_far(self.recording.clone())));
-                let next = SetInput { resume, ..input.clone() };
-                match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
-            }
+            self.afresh(ctx, input)?;
             self.lanes.wake(now_ms(ctx), false);
             self.advance(ctx, |c| !matches!(c, Command::Store { .. } | Command::Enqueue(_))).await;
             self.lanes.sweep();
@@ -230,9 +230,13 @@ impl Set {
                 }
                 SetDecision::Complete if self.judged.is_none() && input.spec.kind == SetKind::Wfdb => {
                     match self.judge(ctx).await {
-                        Ok(()) => continue,
+                        Ok(()) => {
+                            self.failures = 0;
+                            continue;
+                        }
                         Err(fault) => {
-                            let ms = fault.wait_ms(1);
+                            self.failures = self.failures.saturating_add(1);
+                            let ms = fault.wait_ms(self.failures);
                             self.publish(ctx, None, Some(fault));
                             Some(ms)
                         }
@@ -254,6 +258,16 @@ impl Set {
             let (now, nudged) = pause(ctx, wait, true).await?;
             self.lanes.wake(now, nudged);
         }
+    }
+
+    /// Goes on with a fresh history where this one is long, unless somebody is between an outcome and the recording of it.
+    fn afresh(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<()> {
+        if self.lanes.rest() && long_history(ctx) {
+            let resume = Some(Box::new(self.lanes.so_far(self.recording.clone())));
+            let next = SetInput { resume, ..input.clone() };
+            match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
+        }
+        Ok(())
     }
 
     /// Drives each member for as long as its next command is one of `these` and no wait.
@@ -359,7 +373,7 @@ impl Set {
                 Some(Outcome::Duplicate { of }) => break (of, false),
                 _ => {
                     let wait = self.lanes.next_wake(now_ms(ctx));
-                    self.publish(ctx, None, None);
+                    self.publish(ctx, None, self.lanes.fault());
                     let (now, nudged) = pause(ctx, wait, false).await?;
                     self.lanes.wake(now, nudged);
                 }
@@ -444,14 +458,15 @@ impl Set {
     }
 
     /// Until every member is archived, as far as it is to be, and on record.
-    async fn finish(&mut self, ctx: &Context) -> WorkflowResult<()> {
+    async fn finish(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<()> {
         loop {
             self.advance(ctx, |_| true).await;
             self.lanes.sweep();
-            self.publish(ctx, None, None);
+            self.publish(ctx, None, self.lanes.fault());
             if self.lanes.lanes.is_empty() {
                 return Ok(());
             }
+            self.afresh(ctx, input)?;
             let (now, nudged) = pause(ctx, self.lanes.next_wake(now_ms(ctx)), false).await?;
             self.lanes.wake(now, nudged);
         }
@@ -482,10 +497,10 @@ async fn pause(ctx: &Context, ms: Option<u64>, joins: bool) -> WorkflowResult<(i
     let woken = move |s: &SetLifecycle| s.nudged || joins && !s.joins.is_empty();
     match ms {
         Some(ms) => select! {
-            t = ctx.timer(Duration::from_millis(ms)) => match t {
-                TimerResult::Cancelled => return Err(WorkflowTermination::cancelled()),
-                TimerResult::Fired => until = due,
-            },
+            t = ctx.timer(Duration::from_millis(ms)) => {
+                fired(&t)?;
+                until = due;
+            }
             r = ctx.wait_condition(woken) => r?,
         },
         None => ctx.wait_condition(woken).await?,

@@ -5,6 +5,7 @@
 
 use crate::contracts::{WatchInput, Watching};
 use crate::options::{fault_of, watch};
+use crate::recording_lifecycle::fired;
 use leadline_domain::FaultClass;
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
@@ -41,7 +42,7 @@ impl ShareWatch {
         let ended = {
             let mut watching = ctx.execute_activity(Watching::watch_share, input.clone(), options);
             select! {
-                _ = ctx.wait_condition(|s| s.stop || s.restart) => None,
+                r = ctx.wait_condition(|s| s.stop || s.restart) => r.map(|()| None)?,
                 r = watching => Some(r),
             }
         };
@@ -55,8 +56,8 @@ impl ShareWatch {
             Some(Err(e)) if fault_of(&e).class() != FaultClass::Transient => {
                 ctx.set_current_details(fault_of(&e).to_string());
                 select! {
-                    _ = ctx.timer(BLOCKED) => {}
-                    _ = ctx.wait_condition(|s| s.stop || s.restart) => {}
+                    t = ctx.timer(BLOCKED) => fired(&t)?,
+                    r = ctx.wait_condition(|s| s.stop || s.restart) => r?,
                 }
                 if ctx.state(|s| s.stop) {
                     return Ok(());

@@ -4,6 +4,7 @@
 // The workflow macros make constants that they do not document.
 #![allow(missing_docs)]
 
+use crate::recording_lifecycle::fired;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -62,8 +63,8 @@ impl FollowedSubscription {
         loop {
             let before = ctx.state(|s| s.steps);
             select! {
-                _ = ctx.wait_condition(move |s| s.steps > before) => {}
-                _ = ctx.timer(FORGOTTEN) => return Ok(()),
+                r = ctx.wait_condition(move |s| s.steps > before) => r?,
+                t = ctx.timer(FORGOTTEN) => return fired(&t),
             }
             if ctx.state(|s| s.steps) >= STEPS {
                 break;

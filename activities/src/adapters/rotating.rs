@@ -129,12 +129,19 @@ impl RotatingShare {
         if stale || state.until.is_none_or(|u| Instant::now() >= u) {
             match self.read(&mut state, stale).await {
                 Ok(()) => {}
-                // What is known may still be good: a secret store that is away stops no file.
-                Err(fault) if !state.credentials.is_empty() => {
+                // What is known may still be good: a secret store that is away stops no file. A secret that was taken away
+                // does.
+                Err(fault) if fault.class().passes() && !state.credentials.is_empty() => {
                     tracing::warn!(%fault, "cannot ask for credentials, going on with those that are known");
                     state.until = Some(Instant::now() + AGAIN);
                 }
-                Err(f) => return Err(f),
+                Err(f) => {
+                    state.credentials.clear();
+                    state.open.clear();
+                    state.choice.know(Vec::new());
+                    state.until = None;
+                    return Err(f);
+                }
             }
         }
         let missing = || Fault::new(FaultCode::SecretMissing, format!("the secret of share {} is empty", self.id));

@@ -15,7 +15,8 @@ struct World {
     /// Passwords that were tried, in order.
     tried: Plain<Vec<String>>,
     reads: Plain<u32>,
-    away: Plain<bool>,
+    /// Why the secret cannot be read.
+    away: Plain<Option<FaultCode>>,
 }
 
 fn version((id, password): (String, String)) -> Version {
@@ -28,8 +29,8 @@ fn version((id, password): (String, String)) -> Version {
 impl Rotation for World {
     async fn version(&self, _: &OrgScope, _: &ShareId, stage: Stage) -> Result<Option<Version>, Fault> {
         *self.reads.lock().unwrap() += 1;
-        if *self.away.lock().unwrap() {
-            return Err(Fault::new(FaultCode::CredentialUnreachable, "away"));
+        if let Some(code) = *self.away.lock().unwrap() {
+            return Err(Fault::new(code, "away"));
         }
         Ok(match stage {
             Stage::Current => Some(version(self.current.lock().unwrap().clone())),
@@ -209,10 +210,27 @@ async fn many_requests_that_hear_of_one_refusal_ask_for_others_once_and_a_store_
     let all = futures::future::join_all((0..8).map(|_| ask(&s))).await;
     assert!(all.into_iter().all(|ok| ok));
     assert_eq!(w.reads(), 2, "current and pending");
-    *w.away.lock().unwrap() = true;
+    *w.away.lock().unwrap() = Some(FaultCode::CredentialUnreachable);
     s.stale();
     assert!(ask(&s).await);
     let none = World::new("a", None);
-    *none.away.lock().unwrap() = true;
+    *none.away.lock().unwrap() = Some(FaultCode::CredentialUnreachable);
     assert_eq!(share(&none).ready().await.unwrap_err().code, FaultCode::CredentialUnreachable);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_taken_away_is_used_no_more() {
+    for code in [FaultCode::SecretMissing, FaultCode::CredentialRefused] {
+        let w = World::new("a", None);
+        let s = share(&w);
+        assert!(ask(&s).await);
+        *w.away.lock().unwrap() = Some(code);
+        s.stale();
+        w.tried();
+        assert!(!ask(&s).await);
+        assert!(!ask(&s).await);
+        assert_eq!(w.tried(), Vec::<String>::new(), "{code}");
+        *w.away.lock().unwrap() = None;
+        assert!(ask(&s).await);
+    }
 }

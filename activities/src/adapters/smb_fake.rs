@@ -330,7 +330,7 @@ impl Share for FakeShare {
             let mut closed = BTreeSet::new();
             for (path, node) in &d.files {
                 let path = SharePath::new(path.as_str());
-                if !path.is_under(folder) || except.iter().any(|x| path.is_under(x)) {
+                if !path.is_under(folder) || except.iter().any(|x| path.is_under_any_case(x)) {
                     continue;
                 }
                 let n = &d.nodes[*node];

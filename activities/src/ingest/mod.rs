@@ -22,7 +22,11 @@ use leadline_workflows::contracts::{
     Judgement, PerItem, SetClaim, StoreInput, definitions,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+/// How long a small file may take: less than its step, whose end drops nothing.
+const SHORT: Duration = Duration::from_secs(45);
 
 /// Implements `leadline_workflows::contracts::Ingest`.
 pub struct IngestActivities {
@@ -54,7 +58,11 @@ impl IngestActivities {
         _ctx: ActivityContext,
         input: StoreInput,
     ) -> Result<StoreOutcome, ActivityError> {
-        let r = store::store(&self.deps, &input).await.and_then(|o| leaving(&input, o));
+        // Nobody waits for it any longer than that, and what went on would claim what nobody knows of.
+        let r = match tokio::time::timeout(SHORT, store::store(&self.deps, &input)).await {
+            Ok(r) => r.and_then(|o| leaving(&input, o)),
+            Err(_) => Err(Fault::new(FaultCode::StoreTimeout, "the file was not stored within 45 s")),
+        };
         ended("store", self.watch_logon(&input.file, r))
     }
 

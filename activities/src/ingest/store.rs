@@ -193,7 +193,7 @@ async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome
     }
 }
 
-async fn claimed_before(
+pub(super) async fn claimed_before(
     store: &dyn OrgStore,
     input: &StoreInput,
     digest: Digest,

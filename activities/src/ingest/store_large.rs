@@ -1,7 +1,9 @@
 //! Stores a large file: parts to `staging/`, digest and structural check on the way, then a server-side copy to the
 //! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
 
-use super::store::{Check, agrees, check, declared, identify, in_set, meta, observe, other_bytes, outcome};
+use super::store::{
+    Check, agrees, check, claimed_before, declared, identify, in_set, meta, observe, other_bytes, outcome,
+};
 use super::version_key;
 use crate::deps::Deps;
 use crate::inspect::Streaming;
@@ -151,6 +153,12 @@ async fn settled_before(
     // An object of a set makes no claim, and what was received stays in staging until its message is sent.
     if in_set(input) || Ingress::of_share(&input.file.share) != Ingress::Smb {
         return Ok(otherwise);
+    }
+    // A try as a small file may have claimed it, before it took too long.
+    if let Some(digest) = input.expected
+        && let Some(stored) = claimed_before(store, input, digest).await?
+    {
+        return identify(deps, store, input, stored).await;
     }
     let own = version_key(&input.file);
     for version in std::iter::once(&own).chain(input.had.iter().rev()) {

@@ -44,9 +44,10 @@ pub struct Listing {
 /// A hint that something changed. Only the reconcile listing is the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// This path was added, written to, renamed, or removed.
+    /// This path was added, written to, renamed, or removed. Of a folder that was moved here with files in it the server
+    /// tells no more: the next listing finds them.
     Touched(SharePath),
-    /// The server lost events (STATUS_NOTIFY_ENUM_DIR), or a folder changed as a whole: list again.
+    /// The server lost events (STATUS_NOTIFY_ENUM_DIR): list again.
     Overflow,
 }
 

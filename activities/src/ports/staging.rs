@@ -74,7 +74,8 @@ pub trait Staging: Send + Sync {
     /// `store.*` and `credential.*`.
     async fn remove_staged(&self, name: &str) -> Result<(), Fault>;
 
-    /// Copies `staging/<name>` (of `size` bytes) to `quarantine/<name>` and removes it. `false` if neither is there.
+    /// Copies `staging/<name>` (of `size` bytes) to `quarantine/<name>` and removes it; to `quarantine/<name>-<8 hexadecimal
+    /// digits>` where something of another size lies there already. `false` if neither is there.
     ///
     /// # Errors
     /// `store.*` and `credential.*`.

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 /// More concurrent starts only queue at the server.
 const STARTS: usize = 12;
 /// Batches of a share under way at once.
-const BATCHES: usize = 4;
+const BATCHES: usize = 8;
 
 /// What came of a start.
 pub(super) enum Report {

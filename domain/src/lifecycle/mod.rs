@@ -297,7 +297,8 @@ impl Lifecycle {
     }
 
     fn store(&self, intake: &Intake) -> Command {
-        Command::Store { large: self.stat.size > intake.small_bytes }
+        let too_slow = self.retry.as_ref().is_some_and(|r| r.fault.code == FaultCode::StoreTimeout);
+        Command::Store { large: too_slow || self.stat.size > intake.small_bytes }
     }
 
     fn took(&mut self, digest: Digest, size: u64, structure: Structure, now_ms: i64) {
@@ -330,6 +331,7 @@ impl Lifecycle {
     fn end(&mut self, intake: &Intake, outcome: Outcome) -> Command {
         let keep = intake.ingress() != Ingress::Smb && matches!(outcome, Outcome::Quarantined { .. });
         self.outcome = Some(outcome);
+        self.retry = None;
         if keep {
             self.phase = Phase::Archiving;
             return Command::Archive;

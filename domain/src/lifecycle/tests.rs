@@ -160,6 +160,31 @@ fn a_file_that_is_replaced_or_removed_is_withdrawn() {
     assert!(matches!(c, Command::Record(e) if e.outcome == Outcome::Withdrawn { how: Withdrawal::Removed }));
 }
 
+/// A small file that takes too long goes on as a large one, and one that fails otherwise does not.
+#[test]
+fn what_takes_too_long_to_store_goes_on_as_large() {
+    for (code, large) in [(FaultCode::StoreTimeout, true), (FaultCode::StoreUnreachable, false)] {
+        let (i, mut l) = begun();
+        let c = l.step(&i, look(stat(100, 1), Writer::Absent, StructureVerdict::Complete), 1_000);
+        assert_eq!(c, Command::Store { large: false });
+        assert!(matches!(l.step(&i, Event::Failed(Fault::new(code, "")), 46_000), Command::Wait { .. }));
+        assert_eq!(l.step(&i, Event::Woken, 47_000), Command::Store { large }, "{code}");
+    }
+}
+
+/// What is rejected after it had failed before is no repeat of that failure any more.
+#[test]
+fn a_rejection_ends_what_was_to_be_repeated() {
+    let (mut i, mut l) = begun();
+    i.share = Ingress::Web.share().unwrap();
+    l.step(&i, look(stat(100, 1), Writer::Absent, StructureVerdict::Complete), 1_000);
+    l.step(&i, Event::Failed(Fault::new(FaultCode::StoreUnreachable, "")), 2_000);
+    assert!(l.retry.is_some());
+    l.step(&i, Event::Woken, 3_000);
+    let c = l.step(&i, Event::Failed(Fault::new(FaultCode::FileChecksumMismatch, "")), 4_000);
+    assert_eq!((c, l.retry), (Command::Archive, None));
+}
+
 /// Its sender was told that it is taken, and there is no other copy.
 #[test]
 fn what_was_received_and_is_gone_waits_for_a_human() {

@@ -160,9 +160,9 @@ pub fn gap(seen: Option<u64>, notification: &Notification) -> Option<(u64, u64)>
     };
     let told = |number: &u64| notification.events.iter().any(|e| e.number == *number);
     // Numbers come from outside: those that a notification tells of bound the search, and not their distance.
-    let mut first = seen.saturating_add(1);
+    let mut first = seen.checked_add(1)?;
     while first <= last && told(&first) {
-        first += 1;
+        first = first.checked_add(1)?;
     }
     let mut end = last;
     while end >= first && told(&end) {
@@ -290,5 +290,12 @@ mod tests {
         // It does not say.
         let mute = notification(text("heartbeat", r#"{"name":"x"}"#, &[]).as_bytes()).unwrap();
         assert_eq!((gap(Some(7), &mute), gap(None, &mute)), (None, None));
+        let last = read("event-notification", 9, &[9]);
+        let last = Notification {
+            since_start: Some(u64::MAX),
+            events: vec![Event { number: u64::MAX, ..last.events[0].clone() }],
+            ..last
+        };
+        assert_eq!((gap(Some(u64::MAX), &last), gap(Some(u64::MAX - 1), &last)), (None, None));
     }
 }

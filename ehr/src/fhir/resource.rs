@@ -192,7 +192,13 @@ fn known(value: &Json, kind: &str) -> Result<(), Problem> {
             return Err(Problem::new(422, Issue::Structure, FaultCode::FhirNotSupported, why).at(kind));
         }
     }
-    let lists = ["identifier", "content", "presentedForm", "contained"];
+    // What changes the meaning of an element has to be understood by whoever takes it (section 2.4.1, 2.6.3.2).
+    let modified = |v: &Json| !v.list("modifierExtension").is_empty();
+    if modified(value) || value.list("content").iter().any(modified) || value.get("implicitRules").is_some() {
+        let why = "modifierExtension and implicitRules are not understood here";
+        return Err(Problem::new(422, Issue::NotSupported, FaultCode::FhirNotSupported, why).at(kind));
+    }
+    let lists = ["identifier", "content", "presentedForm", "contained", "modifierExtension"];
     let single = |name: &&str| value.get(name).is_some_and(|v| !matches!(v, Json::List(_)));
     match lists.iter().find(|name| single(name)) {
         Some(name) => Err(Problem::invalid(Issue::Structure, "it must be a list").at(format!("{kind}.{name}"))),
@@ -205,15 +211,17 @@ fn required<'a>(value: &'a Json, kind: &str, name: &str) -> Result<&'a str, Prob
     value.text(name).filter(|text| !text.is_empty()).ok_or_else(missing)
 }
 
-/// A document whose resource says that it is none is not taken.
+/// A document whose resource says that it is none is not taken. Of a DocumentReference `status` is that of the reference,
+/// and `docStatus` that of the document.
 fn standing(value: &Json, kind: &str) -> Result<(), Problem> {
-    match required(value, kind, "status")? {
-        "entered-in-error" | "cancelled" => {
+    let document = value.text("docStatus").map(|s| ("docStatus", s));
+    for (name, status) in [("status", required(value, kind, "status")?)].into_iter().chain(document) {
+        if matches!(status, "entered-in-error" | "cancelled") {
             let why = "its status says that it is not to be used";
-            Err(Problem::invalid(Issue::BusinessRule, why).at(format!("{kind}.status")))
+            return Err(Problem::invalid(Issue::BusinessRule, why).at(format!("{kind}.{name}")));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn attachments<'a>(

@@ -34,25 +34,26 @@ pub fn documents(message: &Message<'_>) -> Result<Vec<Result<Document, Fault>>, 
     let mut passed = false;
     for segment in message.segments() {
         match segment.name() {
-            b"OBR" => order = segment.field(25),
+            b"OBR" => order = first_line(segment.field(25)),
             b"OBX" => {
                 let kind = segment.field(2);
                 if !matches!(kind, b"ED" | b"RP") {
                     continue;
                 }
-                let status = segment.field(11);
+                let status = first_line(segment.field(11));
                 if !(if status.is_empty() { taken(order) } else { taken(status) || later(status) }) {
-                    passed = true;
+                    if status.is_empty() || negative(status) {
+                        passed = true;
+                        continue;
+                    }
+                    let why = "OBX-11 is no status of table 0085";
+                    put(&mut found, Err(Fault::new(FaultCode::AttachmentUnreadable, why)))?;
                     continue;
                 }
                 // Told, not passed over: what a stray delimiter has moved to another field must not vanish.
                 let nothing = segment.repetitions(5).all(<[u8]>::is_empty).then_some(&b""[..]);
                 for value in segment.repetitions(5).filter(|v| !v.is_empty()).chain(nothing) {
-                    if found.len() == DOCUMENTS {
-                        let why = format!("it brings more than {DOCUMENTS} documents");
-                        return Err(Fault::new(FaultCode::Hl7TooLong, why));
-                    }
-                    found.push(document(kind, value, message.delimiters));
+                    put(&mut found, document(kind, value, message.delimiters))?;
                 }
             }
             _ => {}
@@ -63,6 +64,27 @@ pub fn documents(message: &Message<'_>) -> Result<Vec<Result<Document, Fault>>, 
         return Err(Fault::new(FaultCode::Hl7NotAccepted, why));
     }
     Ok(found)
+}
+
+fn put(found: &mut Vec<Result<Document, Fault>>, document: Result<Document, Fault>) -> Result<(), Fault> {
+    if found.len() == DOCUMENTS {
+        return Err(Fault::new(FaultCode::Hl7TooLong, format!("it brings more than {DOCUMENTS} documents")));
+    }
+    found.push(document);
+    Ok(())
+}
+
+/// A code without what stands around it: a line that begins no segment is part of the field before it. `""` says that
+/// there is none (section 2.5.3).
+fn first_line(code: &[u8]) -> &[u8] {
+    let line = code.split(|c| matches!(c, b'\r' | b'\n')).next().unwrap_or_default().trim_ascii();
+    if line == b"\"\"" { b"" } else { line }
+}
+
+/// Table 0085: deleted, not yet there, not asked for, wrong. An observation of these is passed over; one whose status
+/// is no code is told, since nobody knows what its sender meant.
+fn negative(status: &[u8]) -> bool {
+    matches!(status, b"D" | b"I" | b"N" | b"O" | b"R" | b"S" | b"U" | b"V" | b"W" | b"X")
 }
 
 /// Table 0085 (OBX-11) and table 0123 (OBR-25): preliminary, final, corrected. Nothing counts as final.
@@ -83,27 +105,37 @@ fn document(kind: &[u8], value: &[u8], d: Delimiters) -> Result<Document, Fault>
     if d.truncation.is_some_and(|t| value.last() == Some(&t)) {
         return Err(Fault::new(FaultCode::AttachmentIncomplete, "its sender marked it as truncated"));
     }
-    let parts: Vec<&[u8]> = split(value, d.component).take(6).collect();
+    let mut components = split(value, d.component);
+    let parts: Vec<&[u8]> = components.by_ref().take(6).collect();
     if kind == b"RP" {
         let text = String::from_utf8(unescape(parts[0], d)).ok().filter(|t| !t.is_empty() && t.len() <= POINTER);
         let unusable = || Fault::new(FaultCode::PointerRefused, "it is no pointer");
         return text.map(Document::Pointer).ok_or_else(unusable);
     }
-    decode(&parts, d).map(Document::Data)
+    let more = components.any(|c| !c.is_empty());
+    decode(&parts, more, d).map(Document::Data)
 }
 
-/// The encoding is the fourth component and the data the fifth; senders that leave one out before them move both.
-fn decode(parts: &[&[u8]], d: Delimiters) -> Result<Vec<u8>, Fault> {
+/// The encoding is the fourth component and the data the fifth; senders that leave one out before them move both. The
+/// data is the last component: what follows it was cut off by a delimiter that its sender did not escape. `more`:
+/// whether anything is behind `parts`.
+fn decode(parts: &[&[u8]], more: bool, d: Delimiters) -> Result<Vec<u8>, Fault> {
     let of = |name: &[u8]| parts.iter().take(4).position(|p| p.eq_ignore_ascii_case(name));
-    let data = |at: usize| plain(parts.get(at + 1).copied().unwrap_or_default(), d);
+    let data = |at: usize| {
+        if more || parts.iter().skip(at + 2).any(|p| !p.is_empty()) {
+            let why = "a component follows the data: is a delimiter in it not escaped?";
+            return Err(Fault::new(FaultCode::AttachmentUnreadable, why));
+        }
+        Ok(plain(parts.get(at + 1).copied().unwrap_or_default(), d))
+    };
     if let Some(at) = of(b"Base64") {
-        return attachment::base64(&data(at));
+        return attachment::base64(&data(at)?);
     }
     if let Some(at) = of(b"Hex") {
-        return attachment::hexadecimal(&data(at));
+        return attachment::hexadecimal(&data(at)?);
     }
     if parts.get(3).is_some_and(|p| p.eq_ignore_ascii_case(b"A")) {
-        return Ok(data(3).into_owned());
+        return Ok(data(3)?.into_owned());
     }
     Err(Fault::new(FaultCode::AttachmentUnreadable, "its encoding is none of A, Hex, Base64"))
 }
@@ -153,6 +185,23 @@ mod tests {
         assert!(found[0].is_err() && found[2].is_err());
         assert_eq!(found[1..2], data("hello"));
         assert!(!format!("{found:?}").contains("!!!"));
+    }
+
+    #[test]
+    fn what_a_stray_delimiter_or_line_does_to_a_document_is_told() {
+        for value in ["^TEXT^plain^A^lead I: 1 ^ 2", "^T^^A^hello^^^^^x", "^PDF^^Base64^aGVs^bG8=", "^PDF^Hex^68^^65"] {
+            let found = read(&format!("OBX|1|ED|x||{value}||||||F\rOBX|2|ED|x||^T^^A^hello||||||F")).unwrap();
+            assert_eq!(found[0].as_ref().unwrap_err().code, FaultCode::AttachmentUnreadable, "{value}");
+            assert_eq!(found[1..], data("hello"), "{value}");
+        }
+        assert_eq!(read("OBX|1|ED|x||^T^^A^hello^^||||||F").unwrap(), data("hello"));
+        // A segment without fields is its name alone, which is a line of the field before it here.
+        for status in ["F\rNTE", " F ", "F\nstray text", "\"\""] {
+            assert_eq!(read(&format!("OBX|1|ED|x||^T^^A^hello||||||{status}")).unwrap(), data("hello"), "{status:?}");
+        }
+        let found = read("OBX|1|ED|x||^T^^A^a||||||final\rOBX|2|ED|x||^T^^A^hello||||||F").unwrap();
+        assert_eq!(found[0].as_ref().unwrap_err().code, FaultCode::AttachmentUnreadable);
+        assert_eq!(found[1..], data("hello"));
     }
 
     #[test]

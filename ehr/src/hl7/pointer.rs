@@ -40,11 +40,15 @@ impl Pointer {
     /// `pointer.refused` for another scheme than https (and http to a loopback address), a host that is not on the list,
     /// user names, and paths that leave their folder.
     pub fn read(text: &str, hosts: &BTreeSet<String>) -> Result<Self, Fault> {
-        if text.bytes().any(|c| c <= b' ' || c == 0x7F) && !text.starts_with(r"\\") {
+        let unc = text.strip_prefix(r"\\");
+        if text.chars().any(char::is_control) || unc.is_none() && text.contains(' ') {
             return Err(no("its address holds white space or control characters"));
         }
-        if let Some(rest) = text.strip_prefix(r"\\").or_else(|| text.strip_prefix("file://")) {
+        if let Some(rest) = unc {
             return file(&rest.replace('\\', "/"));
+        }
+        if let Some((_, rest)) = text.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("file")) {
+            return file(&decoded(&rest.replace('\\', "/"))?);
         }
         let (tls, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
@@ -89,6 +93,29 @@ fn authority_parts(authority: &str, tls: bool) -> Result<(String, u16), Fault> {
         Some(port) if !host.is_empty() => Ok((host.to_ascii_lowercase(), port)),
         _ => Err(no("its host is written in a way that is not followed")),
     }
+}
+
+/// A file URI has blanks and letters beyond ASCII percent-encoded (RFC 3986, 2.1; RFC 8089, appendix E.3 for shares).
+fn decoded(path: &str) -> Result<String, Fault> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((&first, more)) = rest.split_first() {
+        rest = more;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let digits = more.get(..2).and_then(|d| std::str::from_utf8(d).ok()).filter(|d| !d.starts_with('+'));
+        let Some(byte) = digits.and_then(|d| u8::from_str_radix(d, 16).ok()) else {
+            return Err(no("its address holds a % that encodes nothing"));
+        };
+        bytes.push(byte);
+        rest = &more[2..];
+    }
+    let text = String::from_utf8(bytes).map_err(|_| no("its path is no UTF-8"))?;
+    if text.chars().any(char::is_control) || text.contains('\\') {
+        return Err(no("its path holds control characters or backslashes"));
+    }
+    Ok(text)
 }
 
 fn file(rest: &str) -> Result<Pointer, Fault> {
@@ -152,6 +179,12 @@ mod tests {
     fn files_on_shares_are_taken_apart() {
         let file = Pointer::File { server: "nas1".into(), share: "ecg".into(), path: "2026/Doe John.pdf".into() };
         assert_eq!(read(r"\\NAS1\ecg\2026\Doe John.pdf"), Ok(file));
-        assert!(matches!(read("file://nas1/ecg/a.pdf"), Ok(Pointer::File { .. })));
+        assert!(matches!(read("FILE://nas1/ecg/a.pdf"), Ok(Pointer::File { .. })));
+        let file = Pointer::File { server: "nas1".into(), share: "ecg".into(), path: "J\u{f6}rg 1%.pdf".into() };
+        assert_eq!(read("file://nas1/ecg/J%C3%B6rg%201%25.pdf"), Ok(file));
+        for refused in ["%", "%2", "%zz", "%+1", "%ff", "%00", "a%0Ab", "..%2Fx", "..%5Cx", "a\u{7}"] {
+            let text = format!("file://nas1/ecg/d/{refused}");
+            assert_eq!(read(&text).unwrap_err().code, FaultCode::PointerRefused, "{refused}");
+        }
     }
 }

@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[tokio::main]
 async fn main() -> ExitCode {
     let keep = std::env::args().any(|a| a == "--keep");
-    let state = std::env::var_os("LEADLINE_DEMO_STATE").map(PathBuf::from).unwrap_or_else(|| ".state/demo".into());
-    let _ = std::fs::remove_dir_all(&state);
-    std::fs::create_dir_all(&state).expect("state folder");
+    let state = std::env::var_os("LEADLINE_DEMO_STATE").map(PathBuf::from).expect("script/demo names a state folder");
+    // Not one that is there: another run may be at work in it.
+    std::fs::create_dir(&state).expect("a state folder that is not there yet");
     let state = state.canonicalize().expect("state folder");
     let rule = "settle = { strong_quiet_ms = 200, weak_quiet_ms = 60000, unverifiable_quiet_ms = 3000, stalled_after_ms = 86400000 }";
     let clinics = [

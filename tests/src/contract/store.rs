@@ -325,6 +325,11 @@ async fn staging(store: &Store) {
     assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("kept"));
     assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
     assert!(store.quarantine_staged(StagedAt::now(&name), 70_000).await.expect("a repeat finds it"));
+    // Another content comes under the same name: it stays too.
+    let other = content(60_000);
+    store.stage(&name, other.clone(), &Digest::of(&other)).await.expect("staged");
+    assert!(store.quarantine_staged(StagedAt::now(&name), 60_000).await.expect("kept beside it"));
+    assert!(store.head_staged(StagedAt::now(&name)).await.expect("asked").is_none());
 }
 
 /// The first one stays, and says who it was.

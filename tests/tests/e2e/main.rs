@@ -16,6 +16,7 @@ mod edges;
 mod ehr;
 mod encodings;
 mod fhir_examples;
+mod fresh_history;
 mod gateway;
 mod hl7_clients;
 mod hl7_examples;

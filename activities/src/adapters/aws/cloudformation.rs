@@ -10,11 +10,15 @@ use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, 
 use leadline_domain::{Fault, FaultCode};
 use leadline_provisioning::template::is_opened;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// CloudFormation: a template given in the request has at most 51,200 bytes (CreateChangeSet, TemplateBody).
 const TEMPLATE: usize = 51_200;
 /// Events given back at most.
 const EVENTS: usize = 200;
+/// How often, and how long apart, a stack is looked at for what it was told to do: half a minute.
+const BEGUN_LOOKS: u32 = 60;
+const BEGUN_LOOK: Duration = Duration::from_millis(500);
 
 /// See [`Stacks`].
 pub struct CfnStacks {
@@ -85,6 +89,24 @@ impl CfnStacks {
                 reason: format!("{}: {}", text(e.validation_name()), text(e.validation_status_reason())),
             })
             .collect()
+    }
+
+    /// Waits until the stack shows that a change set is being executed, or was. What it shows right after the request may
+    /// still be what it was before: an end that is none.
+    async fn begun(&self, stack: &str, name: &str) -> Result<(), Fault> {
+        for _ in 0..BEGUN_LOOKS {
+            if let Some(s) = self.find(stack).await?
+                && s.change_set_id().and_then(|arn| arn.split('/').nth(1)) == Some(name)
+                && status(&s) != "REVIEW_IN_PROGRESS"
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(BEGUN_LOOK).await;
+        }
+        Err(Fault::new(
+            FaultCode::StackBusy,
+            format!("stack {stack} does not show yet that its change set is executed"),
+        ))
     }
 
     /// CloudFormation deletes a stack's change sets once one is executed. The stack names the one it executed last.
@@ -294,7 +316,7 @@ impl Stacks for CfnStacks {
     async fn execute(&self, stack: &str, name: &str) -> Result<(), Fault> {
         let described = self.of(stack).describe_change_set().stack_name(stack).change_set_name(name).send().await;
         let token = match described {
-            Ok(r) if executed(r.execution_status()) => return Ok(()),
+            Ok(r) if executed(r.execution_status()) => return self.begun(stack, name).await,
             Ok(r) if r.execution_status() == Some(&ExecutionStatus::Obsolete) => {
                 return Err(Fault::new(
                     FaultCode::StackPlanMismatch,
@@ -310,10 +332,12 @@ impl Stacks for CfnStacks {
         // every further attempt would fail on it. What was there before stays.
         let run = run.retain_except_on_create(true);
         match run.set_client_request_token(token).send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.begun(stack, name).await,
             Err(e) if gone(e.code(), e.message()) => self.executed_before(stack, name).await,
             // Executed by a run of this step that was cut off, between the look and the request.
-            Err(e) if e.code() == Some("InvalidChangeSetStatus") && says(e.message(), "EXECUTE_") => Ok(()),
+            Err(e) if e.code() == Some("InvalidChangeSetStatus") && says(e.message(), "EXECUTE_") => {
+                self.begun(stack, name).await
+            }
             Err(e) => Err(fault(Service::CloudFormation, "ExecuteChangeSet", &e)),
         }
     }

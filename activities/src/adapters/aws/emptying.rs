@@ -3,6 +3,7 @@
 use super::errors::{Service, fault};
 use super::s3::S3OrgStore;
 use crate::ports::store::{Held, Stuck};
+use crate::provision::now_ms;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use leadline_domain::{Fault, FaultCode};
@@ -130,7 +131,8 @@ impl S3OrgStore {
         }
         let retention = s3.get_object_retention().bucket(bucket).key(&v.key).version_id(&v.id).send().await;
         let until = retention.ok().and_then(|r| r.retention).and_then(|r| r.retain_until_date);
-        match until.and_then(|t| t.to_millis().ok()) {
+        // A date that is past stays with the version: something else refused.
+        match until.and_then(|t| t.to_millis().ok()).filter(|ms| *ms > now_ms()) {
             Some(ms) => Ok(Some(Some(ms))),
             None => Err(self.fail("DeleteObject", &e).await),
         }

@@ -198,6 +198,8 @@ fn by_answer(service: Service, operation: &str, a: &Answer<'_>) -> Fault {
         code if code.starts_with("KMS.") || code.starts_with("Kms") => {
             if code.contains("Throttl") {
                 slow_down()
+            } else if a.status >= 500 || ["Internal", "Timeout", "Unavailable"].iter().any(|w| code.contains(w)) {
+                fault(c.unreachable)
             } else {
                 fault(c.denied)
             }

@@ -4,6 +4,7 @@ use super::copy::{Copy, Dress, Left, Made, Object};
 use super::s3::{CLAIM, CONFLICTS, FORMAT, S3OrgStore, bulk, no_winner};
 use crate::ports::content::Content;
 use crate::ports::store::{Part, Put, RecordingMeta, Upload};
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, MultipartUpload};
 use base64::Engine as _;
@@ -134,6 +135,10 @@ impl S3OrgStore {
             .await;
         match done {
             Ok(_) => Ok(()),
+            // Another attempt sent a part again meanwhile, which has another tag then: the parts have to be listed anew.
+            Err(e) if e.code() == Some("InvalidPart") => {
+                Err(Fault::new(FaultCode::StoreUploadLost, "CompleteMultipartUpload: a part was sent again meanwhile"))
+            }
             Err(e) => Err(self.fail("CompleteMultipartUpload", &e).await),
         }
     }
@@ -183,12 +188,17 @@ impl S3OrgStore {
     }
 
     /// Copies a staged object to another key, if nothing is there.
-    pub(super) async fn copy_staged(&self, at: StagedAt<'_>, size: u64, key: &str) -> Result<(), Fault> {
+    pub(super) async fn copy_staged(&self, at: StagedAt<'_>, size: u64, key: &str) -> Result<Put, Fault> {
         for _ in 0..CONFLICTS {
             match self.promote_once(at, size, key, None).await? {
-                Made::Created | Made::Taken => return Ok(()),
+                Made::Created => return Ok(Put::Created),
+                Made::Taken => {
+                    if let Some(there) = self.winner(key).await? {
+                        return Ok(there);
+                    }
+                }
                 Made::Again => {}
-                Made::NoSource => return self.promoted_before(key).await.map(drop),
+                Made::NoSource => return self.promoted_before(key).await,
             }
         }
         Err(no_winner())

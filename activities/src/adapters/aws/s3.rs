@@ -100,14 +100,19 @@ impl S3OrgStore {
     }
 }
 
-/// Whether a conditional write was refused because something is there (412).
-pub(super) fn taken<E>(e: &SdkError<E, Response>) -> bool {
-    status(e) == 412
+fn says<E: ProvideErrorMetadata>(e: &SdkError<E, Response>, code: &str) -> bool {
+    e.as_service_error().is_some_and(|s| s.code() == Some(code))
 }
 
-/// Whether a conditional write met another one under way (409).
+/// Whether a conditional write was refused because something is there: 412, or the same in the body of a 200, as
+/// CompleteMultipartUpload and CopyObject may answer once they have begun to.
+pub(super) fn taken<E: ProvideErrorMetadata>(e: &SdkError<E, Response>) -> bool {
+    status(e) == 412 || says(e, "PreconditionFailed")
+}
+
+/// Whether a conditional write met another one under way: 409, or in the body of a 200.
 pub(super) fn conflict<E: ProvideErrorMetadata>(e: &SdkError<E, Response>) -> bool {
-    status(e) == 409 && e.as_service_error().is_some_and(|s| s.code() == Some("ConditionalRequestConflict"))
+    says(e, "ConditionalRequestConflict")
 }
 
 pub(super) fn no_winner() -> Fault {

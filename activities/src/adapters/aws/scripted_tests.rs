@@ -3,7 +3,7 @@
 
 use super::sts::{Aws, AwsOrgStores, AwsSettings};
 use crate::ports::content::{Content, Pieces};
-use crate::ports::store::{OrgStore, OrgStores, Put, RecordingMeta, Shelf};
+use crate::ports::store::{OrgStore, OrgStores, Part, Put, RecordingMeta, Shelf, Upload};
 use aws_smithy_types::date_time::{DateTime, Format};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -260,6 +260,28 @@ async fn a_promotion_that_meets_another_begins_anew() {
     script.on("Complete", [error(409, "ConditionalRequestConflict"), error(404, "NoSuchUpload"), completed()]);
     assert_eq!(promote(&script).await, Ok(Put::Created));
     assert_eq!((script.count("Create"), script.count("Abort"), script.count("Delete")), (3, 2, 1));
+}
+
+/// S3 answers 200 once it has begun to complete an upload, and says in the body what came of it.
+#[tokio::test]
+async fn what_became_of_a_promotion_may_be_in_the_body_of_a_success() {
+    let script: Arc<Script> = Arc::default();
+    script.on("Create", [created()]);
+    script.on("Copy", [copied(b"hello")]);
+    script.on("Complete", [error(200, "ConditionalRequestConflict"), error(200, "PreconditionFailed")]);
+    script.on("Head", [(200, String::new(), MINE)]);
+    assert_eq!(promote(&script).await, Ok(Put::Exists { claim: "mine".into(), size: 5 }));
+}
+
+/// Under a key of KMS a part that is sent again has another tag.
+#[tokio::test]
+async fn a_part_that_was_sent_again_has_the_upload_listed_anew() {
+    let script: Arc<Script> = Arc::default();
+    script.on("Complete", [error(400, "InvalidPart")]);
+    let upload = Upload { name: "staged".into(), id: "u1".into() };
+    let part = Part { number: 1, etag: "e".into(), sha256: [0; 32], size: 5 };
+    let f = open(&script).await.complete_upload(&upload, &[part]).await.unwrap_err();
+    assert_eq!(f.code, FaultCode::StoreUploadLost, "{f}");
 }
 
 #[tokio::test]

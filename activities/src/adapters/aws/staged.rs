@@ -81,11 +81,15 @@ impl Staging for S3OrgStore {
 
     async fn quarantine_staged(&self, at: StagedAt<'_>, size: u64) -> Result<bool, Fault> {
         let to = format!("quarantine/{}", plain(at.name)?);
-        if self.head_staged(at).await?.is_none() {
-            return Ok(self.winner(&to).await?.is_some());
+        let Some(there) = self.head_staged(at).await? else { return Ok(self.winner(&to).await?.is_some()) };
+        // An earlier run of this step may have made the copy already. What was quarantined under this name before and is
+        // another content stays too: a name that follows from a sender's ids comes again.
+        if let Put::Exists { size: before, .. } = self.copy_staged(at, size, &to).await?
+            && before != size
+        {
+            let tag = Digest::of(there.etag.as_bytes()).to_hex();
+            self.copy_staged(at, size, &format!("{to}-{}", &tag[..8])).await?;
         }
-        // An earlier run of this step may have made the copy already.
-        self.copy_staged(at, size, &to).await?;
         self.remove_staged(at.name).await.map(|()| true)
     }
 

@@ -75,7 +75,11 @@ impl Staging for FakeStore {
             }
             Some(o) => {
                 b.unstage(at.name);
-                b.quarantined.entry(at.name.to_owned()).or_insert(o);
+                let mut to = at.name.to_owned();
+                if b.quarantined.get(&to).is_some_and(|before| before.body.len() != o.body.len()) {
+                    to = format!("{to}-{}", &Digest::of(&o.body).to_hex()[..8]);
+                }
+                b.quarantined.entry(to).or_insert(o);
                 Ok(true)
             }
             None => Ok(b.quarantined.contains_key(at.name)),

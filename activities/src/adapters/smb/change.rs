@@ -30,11 +30,11 @@ pub(super) async fn rename(link: &Link, from: &str, to: &str, version: Option<&F
     let Some(version) = version else { return set(link, from, RENAME, buffer).await.map(|()| true) };
     let create = without_writers(from);
     let (file, number) = link.bounded(wire::keep(link, &create, (Command::QueryInfo, &wire::number()))).await?;
-    let stat = look::stat_of(&file, wire::numbered(&number)?);
-    if !stat.same_content(version) {
+    let fits = wire::numbered(&number).map(|n| look::stat_of(&file, n).same_content(version));
+    if !matches!(fits, Ok(true)) {
         // Held open it would make a device's next open fail.
         link.bounded(link.tree.close_handle(&mut link.conn.clone(), file.file_id)).await?;
-        return Ok(false);
+        return fits;
     }
     let request = set_info(RENAME, buffer, file.file_id);
     let done = link.bounded(wire::last(link, file.file_id, (Command::SetInfo, &request))).await?;

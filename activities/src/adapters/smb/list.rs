@@ -46,7 +46,7 @@ pub(super) fn sort(folder: &Folder, found: &Entries, except: &[SharePath], out: 
     let mut folders = Vec::new();
     for e in entries.iter().filter(|e| e.name != "." && e.name != "..") {
         let path = folder.path.join(&e.name);
-        if except.iter().any(|x| path.is_under(x)) {
+        if except.iter().any(|x| path.is_under_any_case(x)) {
             continue;
         }
         if let Some(reason) = skip(e) {

@@ -92,7 +92,7 @@ pub(super) async fn once(
     Ok((file, done?))
 }
 
-/// Opens, does `then`, and leaves it open.
+/// Opens, does `then`, and leaves it open if that was answered.
 pub(super) async fn keep(
     link: &Link,
     create: &CreateRequest,
@@ -105,7 +105,14 @@ pub(super) async fn keep(
         return Err(Error::Disconnected);
     };
     let file = CreateResponse::unpack(&mut ReadCursor::new(&succeeded(created?, Command::Create)?.body))?;
-    Ok((file, done?))
+    match done {
+        Ok(done) => Ok((file, done)),
+        Err(e) => {
+            // Held open it would make a device's next open fail.
+            link.tree.close_handle(&mut link.conn.clone(), file.file_id).await?;
+            Err(e)
+        }
+    }
 }
 
 /// Does `then` with what is open, closes.

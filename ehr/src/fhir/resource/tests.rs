@@ -78,6 +78,24 @@ fn what_is_no_such_resource_is_refused() {
     assert_eq!(problem("DocumentReference", single).2, "DocumentReference.content");
     let wrong = report("").replace("final", "entered-in-error");
     assert_eq!(problem("DiagnosticReport", &wrong).2, "DiagnosticReport.status");
+    let with = |more: &str| document(r#"{"data":"MQ=="}"#).replace("\"status\"", &format!("{more},\"status\""));
+    let wrong = with(r#""docStatus":"entered-in-error""#);
+    assert_eq!(problem("DocumentReference", &wrong).2, "DocumentReference.docStatus");
+    assert!(read("DocumentReference", with(r#""docStatus":"final""#).as_bytes(), None).is_ok());
+}
+
+/// R4 2.4.1: what modifies the meaning of a resource is not passed over by whoever does not understand it.
+#[test]
+fn what_modifies_a_resource_is_not_passed_over() {
+    let modifier = r#""modifierExtension":[{"url":"urn:x","valueBoolean":true}]"#;
+    let plain = document(r#"{"data":"MQ=="}"#);
+    for wrong in [
+        plain.replace("\"status\"", &format!("{modifier},\"status\"")),
+        plain.replace("\"attachment\"", &format!("{modifier},\"attachment\"")),
+        plain.replace("\"status\"", r#""implicitRules":"urn:x","status""#),
+    ] {
+        assert_eq!(problem("DocumentReference", &wrong).1, FaultCode::FhirNotSupported, "{wrong}");
+    }
 }
 
 #[test]
