@@ -4,8 +4,7 @@
 use futures::future::join_all;
 use leadline_activities::adapters::aws_fake::Planned;
 use leadline_domain::lifecycle::Outcome;
-use leadline_domain::set::{Member, MemberRole, SetKind, SetSpec};
-use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode, SettleRule};
+use leadline_domain::{ArchiveRule, Digest, Fault, FaultCode};
 use leadline_formats::synth::SynthFormat;
 use leadline_tests::fleet::{noise, recording};
 use leadline_tests::harness::temporal::Temporal;
@@ -13,11 +12,10 @@ use leadline_tests::harness::tools::eventually;
 use leadline_tests::rig::{Lane, Rig, share_id};
 use leadline_workflows::ingest_batch::BatchItem;
 use leadline_workflows::recording_lifecycle::FileReport;
-use leadline_workflows::set_lifecycle::SetInput;
-use leadline_workflows::{RecordingLifecycle, SetLifecycle, ids};
+use leadline_workflows::{RecordingLifecycle, ids};
 use std::sync::Arc;
 use std::time::Duration;
-use temporalio_client::{WorkflowDescribeOptions, WorkflowQueryOptions, WorkflowSignalOptions};
+use temporalio_client::{WorkflowQueryOptions, WorkflowSignalOptions};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PATH: &str = "in/DOE_JANE.dcm";
