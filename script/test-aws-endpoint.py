@@ -250,6 +250,7 @@ def test_a_change_set_of_outputs_is_executed(data):
                 cfn.execute_change_set(StackName="s", ChangeSetName=made["ChangeSetName"])
                 stack = e.settled("s")
                 assert stack["StackStatus"] == "UPDATE_COMPLETE" and stack["Outputs"][0]["OutputValue"] == "anew", stack
+                assert stack["ChangeSetId"] == made["ChangeSetId"], stack
 
 
 def test_an_alarm_on_an_expression_is_made(data):

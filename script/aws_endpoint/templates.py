@@ -204,8 +204,9 @@ def patch_alarms(P):
 
 
 def patch_change_sets(handlers, changesets):
-    """A change set of a stack whose outputs differ, and nothing else, can be executed; MiniStack says that it is empty."""
-    inner = changesets._create_change_set
+    """A change set of a stack whose outputs differ, and nothing else, can be executed; MiniStack says that it is empty.
+    And a stack tells which change set it executed last, which MiniStack leaves out."""
+    inner, execute_set, describe = changesets._create_change_set, changesets._execute_change_set, handlers._describe_stacks
 
     def create(params):
         from ministack.services.cloudformation import _stacks
@@ -218,8 +219,29 @@ def patch_change_sets(handlers, changesets):
                 made.update(Status="CREATE_COMPLETE", ExecutionStatus="AVAILABLE", StatusReason="")
         return answer
 
-    changesets._create_change_set = create
-    handlers._ACTION_HANDLERS["CreateChangeSet"] = create
+    def execute(params):
+        from ministack.services.cloudformation import _stacks
+
+        _, made = changesets._find_change_set(changesets._p(params, "ChangeSetName"), changesets._p(params, "StackName"))
+        answer = execute_set(params)
+        stack = _stacks.get(made["StackName"]) if made and answer[0] == 200 else None
+        if stack is not None:
+            stack["ChangeSetId"] = made["ChangeSetId"]
+        return answer
+
+    def stacks(params):
+        from ministack.services.cloudformation import _stacks
+
+        status, headers, body = describe(params)
+        for stack in list(_stacks.values()):
+            if "ChangeSetId" in stack:
+                # Ids are ARNs: nothing in them has to be escaped.
+                told = f"<StackId>{stack['StackId']}</StackId>".encode()
+                body = body.replace(told, told + f"<ChangeSetId>{stack['ChangeSetId']}</ChangeSetId>".encode())
+        return status, headers, body
+
+    changesets._create_change_set, changesets._execute_change_set, handlers._describe_stacks = create, execute, stacks
+    handlers._ACTION_HANDLERS.update(CreateChangeSet=create, ExecuteChangeSet=execute, DescribeStacks=stacks)
 
 
 def patch_secrets(P, sm):
