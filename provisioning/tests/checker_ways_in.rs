@@ -76,8 +76,31 @@ fn dicom_titles_are_apart() {
     assert!(findings(&listen("127.0.0.1:11112")).iter().all(|f| f.key != "gateway.dicom.listen"));
 }
 
-/// The repository's files with HL7 v2 for two organizations of the test environment.
-fn with_hl7(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
+/// A digest has one form: otherwise two organizations could have one certificate, and it would be nobody's.
+#[test]
+fn certificates_of_dicom_are_apart_however_they_are_written() {
+    let listener = "[gateway.dicom]\nlisten = \"0.0.0.0:11112\"\n\
+        [gateway.dicom.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
+    let own = |title: &str, certificate: &str| {
+        format!(
+            "[environment.test.gateway.dicom]\ncalled_ae_title = \"{title}\"\n\
+             client_certificates.{certificate} = [\"CART7\"]"
+        )
+    };
+    let both = |a: &str, b: &str| with_ways_in(listener, &own("MARY", a), &own("KINGS", b));
+    let (lower, upper) = ("ab".repeat(32), "AB".repeat(32));
+    let (config, found) = check(&both(&lower, &"cd".repeat(32)));
+    assert!(config.is_some(), "{found:#?}");
+    let certificates = "gateway.dicom.client_certificates";
+    wrong(&both(&lower, &lower), &[certificates, certificates], "it would be nobody's");
+    let key = |certificate: &str| format!("environment.test.{certificates}.{certificate}");
+    for other in [upper.as_str(), &lower[..62]] {
+        wrong(&both(&lower, other), &[&key(other)], "is not valid");
+    }
+}
+
+/// The repository's files with more in the test environment and in two of its organizations.
+fn with_ways_in(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
     let mut files = files();
     for (path, text) in
         [("test.toml", environment), ("orgs/st-mary.toml", st_mary), ("orgs/kings-road.toml", kings_road)]
@@ -93,21 +116,21 @@ fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
     let own = |digit: &str| format!("[gateway.hl7]\nclient_certificates = [\"{}\"]", digit.repeat(64));
     let tls = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"\n\
         [gateway.mllp.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
-    let (config, found) = check(&with_hl7(tls, &own("a"), &own("b")));
+    let (config, found) = check(&with_ways_in(tls, &own("a"), &own("b")));
     assert!(config.is_some(), "{found:#?}");
     let certificates = "gateway.hl7.client_certificates";
-    wrong(&with_hl7(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
+    wrong(&with_ways_in(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
     let clear = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"";
-    wrong(&with_hl7(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
+    wrong(&with_ways_in(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
     let plain = |address: &str| format!("[gateway.mllp.plain]\nst-mary = \"{address}\"");
-    assert!(check(&with_hl7(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
+    assert!(check(&with_ways_in(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
     for (address, words) in [("10.0.0.1:2575", "loopback"), ("localhost:2575", "no address")] {
-        wrong(&with_hl7(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
+        wrong(&with_ways_in(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
     }
-    wrong(&with_hl7(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
+    wrong(&with_ways_in(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
     let host = "[gateway.hl7]\npointer_hosts = [\"https://archive.example.org\"]";
-    wrong(&with_hl7(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
-    let nowhere = check(&with_hl7("", "[gateway.hl7]", "")).1;
+    wrong(&with_ways_in(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
+    let nowhere = check(&with_ways_in("", "[gateway.hl7]", "")).1;
     assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
 }
 
