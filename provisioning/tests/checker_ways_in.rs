@@ -130,6 +130,11 @@ fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
     wrong(&with_ways_in(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
     let host = "[gateway.hl7]\npointer_hosts = [\"https://archive.example.org\"]";
     wrong(&with_ways_in(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
+    // In the overrides of an environment as well; a port or an address that is none never matches.
+    for host in ["archive:8443", "[archive]", "", "Archive"] {
+        let host = format!("[environment.test.gateway.hl7]\npointer_hosts = [\"[::1]\", \"{host}\"]");
+        wrong(&with_ways_in(tls, &host, ""), &["environment.test.gateway.hl7.pointer_hosts"], "no host");
+    }
     let nowhere = check(&with_ways_in("", "[gateway.hl7]", "")).1;
     assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
 }
@@ -154,4 +159,57 @@ fn tokens_do_not_travel_in_clear() {
         &["gateway.http.public_url", "gateway.http.oidc.issuer"],
         "in clear",
     );
+}
+
+/// The gateway binds all of its addresses or does not start for anybody.
+#[test]
+fn every_listener_can_be_bound_beside_the_others() {
+    for address in ["localhost:8080", "127.0.0.1:99999"] {
+        let f = with("test.toml", "listen = \"127.0.0.1:8080\"", &format!("listen = \"{address}\""));
+        wrong(&f, &["gateway.http.listen"], "is no address and port");
+    }
+    let (mary, kings) = ("gateway.mllp.plain.st-mary", "gateway.mllp.plain.kings-road");
+    let plain = |a: &str, b: &str| {
+        let listeners = format!("[gateway.mllp.plain]\nst-mary = \"{a}\"\nkings-road = \"{b}\"");
+        with_ways_in(&listeners, "[gateway.hl7]", "[gateway.hl7]")
+    };
+    assert!(check(&plain("127.0.0.1:2575", "127.0.0.1:2576")).0.is_some());
+    assert!(check(&plain("127.0.0.1:0", "127.0.0.1:0")).0.is_some());
+    let e = wrong(&plain("127.0.0.1:2575", "127.0.0.1:2575"), &[mary, kings], "together with");
+    assert!(e[0].message.ends_with(kings) && e[1].message.ends_with(mary), "{e:#?}");
+    let e = wrong(&plain("127.0.0.1:2575", "127.0.0.1:8080"), &["gateway.http.listen", kings], "together with");
+    assert!(e[0].message.ends_with(kings), "{e:#?}");
+    // All of them, and an address that stands for every other one.
+    let tls = "certificate_file = \"a\", key_file = \"b\", client_ca_file = \"c\"";
+    let all = format!(
+        "[gateway.mllp]\nlisten = \"[::]:8080\"\ntls = {{ {tls} }}\n\
+         [gateway.dicom]\nlisten = \"0.0.0.0:8080\"\ntls = {{ {tls} }}"
+    );
+    let keys = ["gateway.http.listen", "gateway.mllp.listen", "gateway.dicom.listen"];
+    wrong(&with_ways_in(&all, "", ""), &keys, "together with gateway.dicom.listen and gateway.mllp.listen");
+}
+
+/// What is pulled from an EHR is patients' data, and whoever pulls has a name there.
+#[test]
+fn an_ehr_can_be_pulled_from_and_not_in_clear() {
+    let fhir = |table: &str, base: &str| format!("[{table}]\nbase_url = \"{base}\"\n");
+    let client = "client_id = \"leadline\"";
+    let own = |base: &str| with_ways_in("", &format!("{}{client}", fhir("gateway.fhir", base)), "");
+    for good in ["https://ehr.example.org/fhir", "http://127.0.0.1:8090/fhir", "http://localhost:8090"] {
+        let (config, found) = check(&own(good));
+        assert!(config.is_some(), "{good}: {found:#?}");
+    }
+    let key = "gateway.fhir.base_url";
+    for clear in ["http://ehr.example.org/fhir", "http://127.0.0.1.example.org", "http://127.0.0.1:1@ehr.example.org"] {
+        wrong(&own(clear), &[key], "in clear");
+    }
+    let nameless = fhir("gateway.fhir", "https://ehr.example.org");
+    wrong(&with_ways_in("", &nameless, ""), &[key], "without a client id");
+    // An override counts as it is in its environment, with what it does not name.
+    let there = format!("environment.test.{key}");
+    let over = |base: &str| format!("[gateway.fhir]\n{client}\n{}", fhir("environment.test.gateway.fhir", base));
+    assert!(check(&with_ways_in("", &over("https://ehr.example.org"), "")).0.is_some());
+    wrong(&with_ways_in("", &over("http://ehr.example.org"), ""), &[&there], "in clear");
+    let only = fhir("environment.test.gateway.fhir", "https://ehr.example.org");
+    wrong(&with_ways_in("", &only, ""), &[&there], "without a client id");
 }

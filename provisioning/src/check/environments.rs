@@ -15,6 +15,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
         super::gateway_http::check(r, findings);
+        super::gateway_listeners::check(r, findings);
         canaries(r, findings);
         if r.value.queue.visibility_timeout_s < 30 {
             findings.at(

@@ -1,8 +1,8 @@
 //! DICOM: whose an AE title is must never be a question.
 
 use super::finding::{Findings, Severity::Error, Severity::Warning};
-use super::{Folder, Placed, Read};
-use crate::config::{Environment, OrgDicom, OrganizationFile};
+use super::{Folder, Placed, Read, key_in};
+use crate::config::{Environment, OrgDicom};
 use leadline_domain::{EnvId, OrgId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -109,12 +109,5 @@ fn at(
     help: String,
 ) {
     let Some(r) = folder.organizations.iter().find(|r| r.value.id == *org) else { return };
-    findings.at(severity, &r.parsed, &key_of(r, env), message, help);
-}
-
-/// The override's key if there is one.
-fn key_of(r: &Read<OrganizationFile>, env: &EnvId) -> String {
-    let over = format!("environment.{env}.{TITLE}");
-    let pointer = format!("/{}", over.replace('.', "/"));
-    if r.parsed.value.pointer(&pointer).is_some() { over } else { TITLE.to_owned() }
+    findings.at(severity, &r.parsed, &key_in(r, env, TITLE), message, help);
 }
