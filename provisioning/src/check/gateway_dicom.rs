@@ -66,8 +66,8 @@ fn titles<'a>(
     }
 }
 
-/// Whose a certificate is, and where it can be shown. The schema lets a digest be written in one way only, so that equal
-/// ones are equal texts.
+/// Whose a certificate is, and where it can be shown. The schema lets a digest be written in one way only, so that
+/// equal ones are equal texts.
 fn certificates<'a>(
     folder: &Folder,
     environment: &Environment,

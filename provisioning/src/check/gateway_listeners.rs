@@ -1,5 +1,5 @@
-//! Where the gateway listens: it binds all of its addresses or does not start, so that one that is taken keeps everybody
-//! out.
+//! Where the gateway listens: it binds all of its addresses or does not start, so that one that is taken keeps
+//! everybody out.
 
 use super::Read;
 use super::finding::{Findings, Severity::Error};

@@ -421,13 +421,13 @@ fn told(v: &Value) -> bool {
     v.is_null() || v.is_string() || v.as_array().is_some_and(|a| a.iter().all(Value::is_string))
 }
 
-/// Whether the name of a resource has begun before the first wildcard, so that the wildcard stands for what is behind it
-/// and not for the resource, its account or its region.
+/// Whether the name of a resource has begun before the first wildcard, so that the wildcard stands for what is behind
+/// it and not for the resource, its account or its region.
 fn names_a_resource(arn: &str) -> bool {
     let Some(wildcard) = arn.find(WILDCARDS) else { return true };
     let parts: Vec<&str> = arn[..wildcard].splitn(6, ':').collect();
     let [_, _, service, _, account, name] = parts[..] else { return false };
-    // Buckets, queues and topics have nothing in front of their names; everywhere else that is what kind of thing it is.
+    // Buckets, queues and topics have nothing in front of their names; everywhere else their kind is.
     let bare = matches!(service, "sqs" | "sns") || (service == "s3" && account.is_empty());
     let name = if bare { name } else { name.split_once(['/', ':']).map_or("", |(_, name)| name) };
     !name.trim_start_matches('/').is_empty()
