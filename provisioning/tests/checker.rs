@@ -315,16 +315,14 @@ fn workers_are_somebody() {
     wrong(&with("us.toml", &format!("\n{host}"), ""), &["aws.worker_principals"], "nobody may take");
     // Services hand a role out; they let nobody take it.
     wrong(&f("worker_services = [\"ec2.amazonaws.com\"]"), &["aws.worker_principals"], "nobody may take");
-    wrong(
-        &f("worker_principals = [\"arn:aws:iam::999999999999:role/x\"]"),
-        &["aws.worker_principals"],
-        "not a principal of",
-    );
-    wrong(
-        &f("worker_principals = [\"arn:aws:iam::222222222222:role/*\"]"),
-        &["aws.worker_principals"],
-        "not a principal of",
-    );
+    let of = |who: &str| f(&format!("worker_principals = [\"arn:aws:iam::{who}\"]"));
+    for good in ["root", "role/hosts/of-workers", "user/jo.doe@example.org"] {
+        assert!(check(&of(&format!("222222222222:{good}"))).0.is_some(), "{good}");
+    }
+    wrong(&of("999999999999:role/x"), &["aws.worker_principals"], "not a principal of");
+    for nobody in ["", "anything", "group/admins", "role/", "role/*", "role//a", "user/?", "root/a"] {
+        wrong(&of(&format!("222222222222:{nobody}")), &["aws.worker_principals"], "not a principal of");
+    }
     wrong(&f(&format!("{host}\nendpoint_url = \"https://aws.example.org\"")), &["aws.endpoint_url"], "AWS itself");
     wrong(
         &f(&format!("{host}\nassume_worker_role = false")),

@@ -76,8 +76,31 @@ fn dicom_titles_are_apart() {
     assert!(findings(&listen("127.0.0.1:11112")).iter().all(|f| f.key != "gateway.dicom.listen"));
 }
 
-/// The repository's files with HL7 v2 for two organizations of the test environment.
-fn with_hl7(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
+/// A digest has one form: otherwise two organizations could have one certificate, and it would be nobody's.
+#[test]
+fn certificates_of_dicom_are_apart_however_they_are_written() {
+    let listener = "[gateway.dicom]\nlisten = \"0.0.0.0:11112\"\n\
+        [gateway.dicom.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
+    let own = |title: &str, certificate: &str| {
+        format!(
+            "[environment.test.gateway.dicom]\ncalled_ae_title = \"{title}\"\n\
+             client_certificates.{certificate} = [\"CART7\"]"
+        )
+    };
+    let both = |a: &str, b: &str| with_ways_in(listener, &own("MARY", a), &own("KINGS", b));
+    let (lower, upper) = ("ab".repeat(32), "AB".repeat(32));
+    let (config, found) = check(&both(&lower, &"cd".repeat(32)));
+    assert!(config.is_some(), "{found:#?}");
+    let certificates = "gateway.dicom.client_certificates";
+    wrong(&both(&lower, &lower), &[certificates, certificates], "it would be nobody's");
+    let key = |certificate: &str| format!("environment.test.{certificates}.{certificate}");
+    for other in [upper.as_str(), &lower[..62]] {
+        wrong(&both(&lower, other), &[&key(other)], "is not valid");
+    }
+}
+
+/// The repository's files with more in the test environment and in two of its organizations.
+fn with_ways_in(environment: &str, st_mary: &str, kings_road: &str) -> Vec<SourceFile> {
     let mut files = files();
     for (path, text) in
         [("test.toml", environment), ("orgs/st-mary.toml", st_mary), ("orgs/kings-road.toml", kings_road)]
@@ -93,21 +116,26 @@ fn senders_of_hl7_are_told_apart_and_nothing_comes_in_clear() {
     let own = |digit: &str| format!("[gateway.hl7]\nclient_certificates = [\"{}\"]", digit.repeat(64));
     let tls = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"\n\
         [gateway.mllp.tls]\ncertificate_file = \"a\"\nkey_file = \"b\"\nclient_ca_file = \"c\"";
-    let (config, found) = check(&with_hl7(tls, &own("a"), &own("b")));
+    let (config, found) = check(&with_ways_in(tls, &own("a"), &own("b")));
     assert!(config.is_some(), "{found:#?}");
     let certificates = "gateway.hl7.client_certificates";
-    wrong(&with_hl7(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
+    wrong(&with_ways_in(tls, &own("a"), &own("a")), &[certificates, certificates], "of st-mary too");
     let clear = "[gateway.mllp]\nlisten = \"0.0.0.0:2575\"";
-    wrong(&with_hl7(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
+    wrong(&with_ways_in(clear, &own("a"), &own("b")), &["gateway.mllp.listen"], "in clear");
     let plain = |address: &str| format!("[gateway.mllp.plain]\nst-mary = \"{address}\"");
-    assert!(check(&with_hl7(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
+    assert!(check(&with_ways_in(&plain("127.0.0.1:2575"), "[gateway.hl7]", "")).0.is_some());
     for (address, words) in [("10.0.0.1:2575", "loopback"), ("localhost:2575", "no address")] {
-        wrong(&with_hl7(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
+        wrong(&with_ways_in(&plain(address), "[gateway.hl7]", ""), &["gateway.mllp.plain.st-mary"], words);
     }
-    wrong(&with_hl7(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
+    wrong(&with_ways_in(&plain("127.0.0.1:2575"), "", ""), &["gateway.mllp.plain.st-mary"], "no [gateway.hl7]");
     let host = "[gateway.hl7]\npointer_hosts = [\"https://archive.example.org\"]";
-    wrong(&with_hl7(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
-    let nowhere = check(&with_hl7("", "[gateway.hl7]", "")).1;
+    wrong(&with_ways_in(tls, host, ""), &["gateway.hl7.pointer_hosts"], "no host");
+    // In the overrides of an environment as well; a port or an address that is none never matches.
+    for host in ["archive:8443", "[archive]", "", "Archive"] {
+        let host = format!("[environment.test.gateway.hl7]\npointer_hosts = [\"[::1]\", \"{host}\"]");
+        wrong(&with_ways_in(tls, &host, ""), &["environment.test.gateway.hl7.pointer_hosts"], "no host");
+    }
+    let nowhere = check(&with_ways_in("", "[gateway.hl7]", "")).1;
     assert!(nowhere.iter().any(|f| f.severity == Severity::Warning && f.message.contains("no HL7 v2 can come")));
 }
 
@@ -131,4 +159,57 @@ fn tokens_do_not_travel_in_clear() {
         &["gateway.http.public_url", "gateway.http.oidc.issuer"],
         "in clear",
     );
+}
+
+/// The gateway binds all of its addresses or does not start for anybody.
+#[test]
+fn every_listener_can_be_bound_beside_the_others() {
+    for address in ["localhost:8080", "127.0.0.1:99999"] {
+        let f = with("test.toml", "listen = \"127.0.0.1:8080\"", &format!("listen = \"{address}\""));
+        wrong(&f, &["gateway.http.listen"], "is no address and port");
+    }
+    let (mary, kings) = ("gateway.mllp.plain.st-mary", "gateway.mllp.plain.kings-road");
+    let plain = |a: &str, b: &str| {
+        let listeners = format!("[gateway.mllp.plain]\nst-mary = \"{a}\"\nkings-road = \"{b}\"");
+        with_ways_in(&listeners, "[gateway.hl7]", "[gateway.hl7]")
+    };
+    assert!(check(&plain("127.0.0.1:2575", "127.0.0.1:2576")).0.is_some());
+    assert!(check(&plain("127.0.0.1:0", "127.0.0.1:0")).0.is_some());
+    let e = wrong(&plain("127.0.0.1:2575", "127.0.0.1:2575"), &[mary, kings], "together with");
+    assert!(e[0].message.ends_with(kings) && e[1].message.ends_with(mary), "{e:#?}");
+    let e = wrong(&plain("127.0.0.1:2575", "127.0.0.1:8080"), &["gateway.http.listen", kings], "together with");
+    assert!(e[0].message.ends_with(kings), "{e:#?}");
+    // All of them, and an address that stands for every other one.
+    let tls = "certificate_file = \"a\", key_file = \"b\", client_ca_file = \"c\"";
+    let all = format!(
+        "[gateway.mllp]\nlisten = \"[::]:8080\"\ntls = {{ {tls} }}\n\
+         [gateway.dicom]\nlisten = \"0.0.0.0:8080\"\ntls = {{ {tls} }}"
+    );
+    let keys = ["gateway.http.listen", "gateway.mllp.listen", "gateway.dicom.listen"];
+    wrong(&with_ways_in(&all, "", ""), &keys, "together with gateway.dicom.listen and gateway.mllp.listen");
+}
+
+/// What is pulled from an EHR is patients' data, and whoever pulls has a name there.
+#[test]
+fn an_ehr_can_be_pulled_from_and_not_in_clear() {
+    let fhir = |table: &str, base: &str| format!("[{table}]\nbase_url = \"{base}\"\n");
+    let client = "client_id = \"leadline\"";
+    let own = |base: &str| with_ways_in("", &format!("{}{client}", fhir("gateway.fhir", base)), "");
+    for good in ["https://ehr.example.org/fhir", "http://127.0.0.1:8090/fhir", "http://localhost:8090"] {
+        let (config, found) = check(&own(good));
+        assert!(config.is_some(), "{good}: {found:#?}");
+    }
+    let key = "gateway.fhir.base_url";
+    for clear in ["http://ehr.example.org/fhir", "http://127.0.0.1.example.org", "http://127.0.0.1:1@ehr.example.org"] {
+        wrong(&own(clear), &[key], "in clear");
+    }
+    let nameless = fhir("gateway.fhir", "https://ehr.example.org");
+    wrong(&with_ways_in("", &nameless, ""), &[key], "without a client id");
+    // An override counts as it is in its environment, with what it does not name.
+    let there = format!("environment.test.{key}");
+    let over = |base: &str| format!("[gateway.fhir]\n{client}\n{}", fhir("environment.test.gateway.fhir", base));
+    assert!(check(&with_ways_in("", &over("https://ehr.example.org"), "")).0.is_some());
+    wrong(&with_ways_in("", &over("http://ehr.example.org"), ""), &[&there], "in clear");
+    let only = fhir("environment.test.gateway.fhir", "https://ehr.example.org");
+    wrong(&with_ways_in("", &only, ""), &[&there], "without a client id");
 }

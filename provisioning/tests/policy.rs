@@ -143,7 +143,7 @@ fn retention_and_publicity() {
 #[test]
 fn wide_statements() {
     let allow = |s: Value| move |r: &mut Value| r["RolePolicy"]["Properties"]["PolicyDocument"]["Statement"][0] = s;
-    for a in ["*", "s3:*", "s3:Get*"] {
+    for a in ["*", "s3:*", "s3:Get*", "s3:Get?bject"] {
         breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "Action": [a], "Resource": OWN })));
     }
     breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "NotAction": "s3:GetObject" })));
@@ -152,6 +152,19 @@ fn wide_statements() {
         Rule::Resource,
         allow(json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" })),
     );
+    // A single statement and a single action need no list.
+    breaks("RolePolicy", Rule::Action, |r| {
+        let s = json!({ "Effect": "Allow", "Action": "s3:*", "Resource": OWN });
+        r["RolePolicy"]["Properties"]["PolicyDocument"]["Statement"] = s;
+    });
+    // What is not resolved could be anything.
+    let joined = || json!({ "Fn::Join": ["", ["arn:aws:s3:::", "leadline-us-kings-road-222222222222/*"]] });
+    for unclear in [joined(), json!([OWN, joined()])] {
+        let s = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": unclear });
+        breaks("RolePolicy", Rule::Resource, allow(s));
+    }
+    let action = json!([{ "Fn::Join": [":", ["s3", "*"]] }]);
+    breaks("RolePolicy", Rule::Action, allow(json!({ "Effect": "Allow", "Action": action, "Resource": OWN })));
     // Where a role keeps policies of its own, and where it takes others.
     breaks("Role", Rule::Action, |r| {
         let inline =
@@ -161,9 +174,28 @@ fn wide_statements() {
     breaks("Role", Rule::Action, |r| {
         r["Role"]["Properties"]["ManagedPolicyArns"] = json!(["arn:aws:iam::222222222222:policy/x"])
     });
-    for p in [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ["*"] })] {
+    let unclear = json!({ "AWS": { "Fn::Join": ["", ["*"]] } });
+    let chosen = json!({ "Fn::If": ["Open", "a", "b"] });
+    let wide = [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ["*"] }), json!({ "Service": "?*" })];
+    for p in wide.into_iter().chain([unclear, chosen]) {
         breaks("RolePolicy", Rule::Principal, allow(json!({ "Effect": "Allow", "Action": "a:B", "Principal": p })));
     }
+}
+
+/// A wildcard may stand behind a resource's name, and not for the name.
+#[test]
+fn wide_resources() {
+    let on = |resource: &'static str| {
+        move |r: &mut Value| {
+            let s = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource });
+            r["WorkerPolicy"]["Properties"]["PolicyDocument"]["Statement"][0] = s;
+        }
+    };
+    for all in ["*", "arn:aws:s3:::*", "arn:aws:s3:::?*/recordings/*", "arn:aws:iam::222222222222:role/*"] {
+        env_breaks("WorkerPolicy", Rule::Resource, on(all));
+    }
+    let named = on("arn:aws:s3:::leadline-us-222222222222-delivery/*");
+    assert_eq!(broken_in(template::environment, "us-east-1", named), []);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(crate) fn check(folder: &Folder, findings: &mut Findings) {
         alarms(r, findings);
         super::delivery::check(r, &folder.jurisdictions, findings);
         super::gateway_http::check(r, findings);
+        super::gateway_listeners::check(r, findings);
         canaries(r, findings);
         if r.value.queue.visibility_timeout_s < 30 {
             findings.at(
@@ -139,16 +140,26 @@ fn aws(r: &Read<Environment>, findings: &mut Findings) {
         );
     }
     for p in &a.worker_principals {
-        if p != "root" && !(p.starts_with(&own) && p.len() > own.len() && !p.contains('*')) {
+        if p != "root" && !p.strip_prefix(&own).is_some_and(principal) {
             findings.at(
                 Error,
                 &r.parsed,
                 "aws.worker_principals",
                 format!("{p} is not a principal of account {}", r.value.account),
-                format!("{own}role/<name>, or root"),
+                format!("{own}role/<name>, {own}user/<name>, or root"),
             );
         }
     }
+}
+
+/// Whether what stands behind the account in an ARN is somebody. AWS refuses a trust in anything else, and the change
+/// with it.
+fn principal(resource: &str) -> bool {
+    let named = |name: &str| {
+        let of_names = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
+        name.chars().all(of_names) && name.split('/').all(|part| !part.is_empty())
+    };
+    resource == "root" || ["role/", "user/"].iter().any(|kind| resource.strip_prefix(kind).is_some_and(named))
 }
 
 fn alarms(r: &Read<Environment>, findings: &mut Findings) {

@@ -1,9 +1,9 @@
 //! DICOM: whose an AE title is must never be a question.
 
 use super::finding::{Findings, Severity::Error, Severity::Warning};
-use super::{Folder, Placed, Read};
-use crate::config::{Environment, OrgDicom, OrganizationFile};
-use leadline_domain::{Digest, EnvId, OrgId};
+use super::{Folder, Placed, Read, key_in};
+use crate::config::{Environment, OrgDicom};
+use leadline_domain::{EnvId, OrgId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -66,7 +66,8 @@ fn titles<'a>(
     }
 }
 
-/// Whose a certificate is, and where it can be shown.
+/// Whose a certificate is, and where it can be shown. The schema lets a digest be written in one way only, so that
+/// equal ones are equal texts.
 fn certificates<'a>(
     folder: &Folder,
     environment: &Environment,
@@ -87,13 +88,6 @@ fn certificates<'a>(
         }
         for certificate in dicom.client_certificates.keys() {
             owners.entry(certificate).or_default().push(org);
-            if Digest::parse(certificate).is_err() {
-                wrong(
-                    org,
-                    "is no SHA-256 of a certificate",
-                    "64 hexadecimal digits: openssl x509 -outform DER | sha256sum",
-                );
-            }
         }
     }
     for orgs in owners.values().filter(|o| o.len() > 1) {
@@ -115,12 +109,5 @@ fn at(
     help: String,
 ) {
     let Some(r) = folder.organizations.iter().find(|r| r.value.id == *org) else { return };
-    findings.at(severity, &r.parsed, &key_of(r, env), message, help);
-}
-
-/// The override's key if there is one.
-fn key_of(r: &Read<OrganizationFile>, env: &EnvId) -> String {
-    let over = format!("environment.{env}.{TITLE}");
-    let pointer = format!("/{}", over.replace('.', "/"));
-    if r.parsed.value.pointer(&pointer).is_some() { over } else { TITLE.to_owned() }
+    findings.at(severity, &r.parsed, &key_in(r, env, TITLE), message, help);
 }

@@ -5,7 +5,7 @@ use super::{Folder, Placed, Read};
 use crate::config::{Environment, OrgHl7, OrganizationFile};
 use leadline_domain::OrgId;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 const CERTIFICATES: &str = "gateway.hl7.client_certificates";
 
@@ -90,13 +90,21 @@ fn certificates(folder: &Folder, e: &Read<Environment>, senders: &BTreeMap<&OrgI
 }
 
 fn hosts(r: &Read<OrganizationFile>, findings: &mut Findings) {
-    let Some(hl7) = &r.value.gateway.hl7 else { return };
-    for host in &hl7.pointer_hosts {
-        if host.contains(['/', '*', '@', ' ']) || *host != host.to_lowercase() {
+    let key = "gateway.hl7.pointer_hosts";
+    let overrides = r.value.overrides.iter().map(|(env, o)| (format!("environment.{env}.{key}"), &o.gateway));
+    for (key, gateway) in [(key.to_owned(), &r.value.gateway)].into_iter().chain(overrides) {
+        for host in gateway.hl7.iter().flat_map(|h| &h.pointer_hosts).filter(|h| !is_host(h)) {
             let help = "host names in lower case, without scheme, port and wildcards: archive.example.org";
-            findings.at(Error, &r.parsed, "gateway.hl7.pointer_hosts", format!("{host} is no host"), help);
+            findings.at(Error, &r.parsed, &key, format!("{host} is no host"), help);
         }
     }
+}
+
+/// Whether a pointer's host can be this, which is compared to the letter.
+fn is_host(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let name = || !host.is_empty() && !host.contains(['/', '*', '@', ' ', ':', '[', ']']);
+    *host == host.to_lowercase() && v6.map_or_else(name, |v6| v6.parse::<Ipv6Addr>().is_ok())
 }
 
 fn at(

@@ -5,7 +5,9 @@ mod delivery;
 mod environments;
 mod finding;
 mod gateway_dicom;
+mod gateway_fhir;
 mod gateway_http;
+mod gateway_listeners;
 mod gateway_mllp;
 mod organizations;
 mod overlay;
@@ -53,6 +55,7 @@ pub fn check(files: &[SourceFile]) -> (Option<Config>, Vec<Finding>) {
     let placed = organizations::check(&folder, files, &mut findings);
     gateway_mllp::check(&folder, &placed, &mut findings);
     gateway_dicom::check(&folder, &placed, &mut findings);
+    gateway_fhir::check(&folder, &placed, &mut findings);
     let findings = findings.sorted();
     if findings.iter().any(|f| f.severity == Severity::Error) {
         return (None, findings);
@@ -144,6 +147,13 @@ fn named_after(stem: &str, id: &str, parsed: &Parsed, findings: &mut Findings) {
             "make them equal; the id cannot change once its resources exist",
         );
     }
+}
+
+/// The key to blame for a value of an organization in an environment: the override's if there is one.
+pub(crate) fn key_in(r: &Read<OrganizationFile>, env: &EnvId, key: &str) -> String {
+    let over = format!("environment.{env}.{key}");
+    let pointer = format!("/{}", over.replace('.', "/"));
+    if r.parsed.value.pointer(&pointer).is_some() { over } else { key.to_owned() }
 }
 
 /// Two of them at once: by id, the first file that has it.

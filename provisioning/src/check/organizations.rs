@@ -2,7 +2,7 @@
 
 use super::environments::unknown_environment;
 use super::finding::{Findings, Severity::Error, Severity::Warning};
-use super::{Folder, Placed, Read, SourceFile, environment_ids, overlay};
+use super::{Folder, Placed, Read, SourceFile, environment_ids, key_in, overlay};
 use crate::config::{Environment, Limits, Organization, OrganizationFile, Share, ehr_key_name, normal_path};
 use leadline_domain::{ArchiveRule, EnvId, Ingress, ShareId};
 use std::collections::BTreeMap;
@@ -57,9 +57,7 @@ pub(crate) fn check(folder: &Folder, files: &[SourceFile], findings: &mut Findin
 
 /// The key to blame for a value of a share in an environment: the override if there is one.
 fn key_of(r: &Read<OrganizationFile>, env: &EnvId, share: &ShareId, name: &str) -> String {
-    let over = format!("environment.{env}.share.{share}.{name}");
-    let pointer = format!("/{}", over.replace('.', "/"));
-    if r.parsed.value.pointer(&pointer).is_some() { over } else { format!("share.{share}.{name}") }
+    key_in(r, env, &format!("share.{share}.{name}"))
 }
 
 fn residency(r: &Read<OrganizationFile>, e: &Environment, findings: &mut Findings) {

@@ -22,7 +22,7 @@ pub enum Rule {
     Principal,
     /// Only named actions are allowed.
     Action,
-    /// Only named resources are allowed (in a key's own policy `*` is that key).
+    /// Only named resources are allowed (in a key's own policy `*` is that key). A wildcard may stand behind a name.
     Resource,
     /// Requests without TLS are refused.
     Tls,
@@ -101,6 +101,12 @@ const UNTAGGED: &[&str] = &[
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 ];
+
+/// What AWS lets stand for any text, and for any character.
+const WILDCARDS: [char; 2] = ['*', '?'];
+
+/// The kinds of principals.
+const PRINCIPALS: &[&str] = &["AWS", "CanonicalUser", "Federated", "Service"];
 
 /// Every violation of a template.
 #[must_use]
@@ -339,14 +345,34 @@ impl Check<'_> {
                 self.add(Rule::Action, format!("{sid} allows by {word}: everything that is not named"));
             }
         }
-        for a in texts(&s["Action"]).filter(|a| a.contains('*')) {
+        for a in texts(&s["Action"]).filter(|a| a.contains(WILDCARDS)) {
             self.add(Rule::Action, format!("{sid} allows {a}"));
         }
-        if !of_key && texts(&s["Resource"]).any(|r| r == "*") {
-            self.add(Rule::Resource, format!("{sid} allows it on everything"));
+        if !told(&s["Action"]) {
+            self.add(Rule::Action, format!("{sid} allows what cannot be told from the template"));
         }
-        if texts(&s["Principal"]).chain(texts(&s["Principal"]["AWS"])).any(|p| p.contains('*')) {
+        if !of_key {
+            for r in texts(&s["Resource"]).filter(|r| !names_a_resource(r)) {
+                self.add(Rule::Resource, format!("{sid} allows it on {r}, whatever is called so"));
+            }
+            if !told(&s["Resource"]) {
+                self.add(Rule::Resource, format!("{sid} allows it on what cannot be told from the template"));
+            }
+        }
+        let principals: Vec<&Value> = match &s["Principal"] {
+            Value::Object(kinds) => {
+                if kinds.keys().any(|k| !PRINCIPALS.contains(&k.as_str())) {
+                    self.add(Rule::Principal, format!("{sid} allows whom the template does not tell"));
+                }
+                kinds.values().collect()
+            }
+            other => vec![other],
+        };
+        if principals.iter().copied().flat_map(texts).any(|p| p.contains(WILDCARDS)) {
             self.add(Rule::Principal, format!("{sid} allows everyone"));
+        }
+        if !principals.into_iter().all(told) {
+            self.add(Rule::Principal, format!("{sid} allows who cannot be told from the template"));
         }
     }
 
@@ -377,15 +403,72 @@ pub(crate) fn kept(deletion_policy: &Value) -> bool {
     matches!(deletion_policy.as_str(), Some("Retain" | "RetainExceptOnCreate"))
 }
 
+/// A single one needs no list around it.
 fn statements(document: &Value) -> impl Iterator<Item = &Value> {
-    document["Statement"].as_array().into_iter().flatten()
+    listed(&document["Statement"]).iter().filter(|s| !s.is_null())
+}
+
+fn listed(v: &Value) -> &[Value] {
+    v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice)
 }
 
 fn texts(v: &Value) -> impl Iterator<Item = &str> {
-    let list = v.as_array().map_or(std::slice::from_ref(v), Vec::as_slice);
-    list.iter().filter_map(Value::as_str)
+    listed(v).iter().filter_map(Value::as_str)
+}
+
+/// Whether a value is all text, or is not there. What is made of other functions than those that are resolved is not.
+fn told(v: &Value) -> bool {
+    v.is_null() || v.is_string() || v.as_array().is_some_and(|a| a.iter().all(Value::is_string))
+}
+
+/// Whether the name of a resource has begun before the first wildcard, so that the wildcard stands for what is behind
+/// it and not for the resource, its account or its region.
+fn names_a_resource(arn: &str) -> bool {
+    let Some(wildcard) = arn.find(WILDCARDS) else { return true };
+    let parts: Vec<&str> = arn[..wildcard].splitn(6, ':').collect();
+    let [_, _, service, _, account, name] = parts[..] else { return false };
+    // Buckets, queues and topics have nothing in front of their names; everywhere else their kind is.
+    let bare = matches!(service, "sqs" | "sns") || (service == "s3" && account.is_empty());
+    let name = if bare { name } else { name.split_once(['/', ':']).map_or("", |(_, name)| name) };
+    !name.trim_start_matches('/').is_empty()
 }
 
 fn denies_plain_text(s: &Value) -> bool {
     s["Effect"] == "Deny" && s["Principal"] == "*" && s["Condition"]["Bool"]["aws:SecureTransport"] == "false"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_a_resource;
+
+    #[test]
+    fn a_wildcard_stands_behind_a_name() {
+        for named in [
+            "arn:aws:s3:::b",
+            "arn:aws:s3:::b/*",
+            "arn:aws:sqs:us-east-1:222222222222:leadline-*",
+            "arn:aws:iam::222222222222:role/leadline-us-org-*",
+            "arn:aws:secretsmanager:us-east-1:222222222222:secret:leadline/us/st-mary/share/*",
+        ] {
+            assert!(names_a_resource(named), "{named}");
+        }
+        for all in [
+            "*",
+            "arn:*",
+            "arn:aws:s3:::*",
+            "arn:aws:s3:::?*",
+            "arn:aws:s3:::*/recordings/a",
+            "arn:aws:s3:*:*:b",
+            "arn:aws:s3:us-east-1:222222222222:accesspoint/*",
+            "arn:aws:sqs:us-east-1:222222222222:*",
+            "arn:aws:sqs:us-east-1:*:q",
+            "arn:aws:iam::222222222222:role/*",
+            "arn:aws:iam::222222222222:r*",
+            "arn:aws:secretsmanager:us-east-1:222222222222:secret:*",
+            "arn:aws:ssm:us-east-1:222222222222:parameter//*",
+            "Gone/*",
+        ] {
+            assert!(!names_a_resource(all), "{all}");
+        }
+    }
 }

@@ -52,9 +52,10 @@ pub struct OrgDicom {
     #[serde(default)]
     #[schemars(inner(regex(pattern = "^[ -\\[\\]-~]{1,16}$")))]
     pub calling_ae_titles: BTreeSet<String>,
-    /// Certificates its devices come with, as SHA-256 (DER) in hexadecimal, and the AE titles that each may have; none:
-    /// any of the above. If there is one, no connection without one of them is taken.
+    /// Certificates its devices come with, as SHA-256 (DER) in lower-case hexadecimal, and the AE titles that each may
+    /// have; none: any of the above. If there is one, no connection without one of them is taken.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<leadline_domain::Digest, BTreeSet<String>>")]
     pub client_certificates: BTreeMap<String, BTreeSet<String>>,
 }
 
