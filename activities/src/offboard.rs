@@ -11,7 +11,9 @@ use crate::heartbeat::beating;
 use crate::ports::queue::Outgoing;
 use leadline_domain::{Digest, Fault, FaultCode, OrgId};
 use leadline_workflows::contracts::{StackPlan, WatchInput};
-use leadline_workflows::offboard::{Certificate, ExportInput, ExportPart, OffboardPlan, WatchEnd, definitions};
+use leadline_workflows::offboard::{
+    Certificate, ExportInput, ExportPart, OffboardPlan, SHOWN, UnderWay, WatchEnd, definitions,
+};
 use leadline_workflows::{ShareWatch, ids};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +70,7 @@ impl OffboardActivities {
 
     /// See the contract.
     #[activity(definition = definitions::UnderWay)]
-    pub async fn under_way(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<Vec<String>, ActivityError> {
+    pub async fn under_way(self: Arc<Self>, ctx: ActivityContext, org: OrgId) -> Result<UnderWay, ActivityError> {
         let engine = Engine::new(ctx.client());
         ended("under_way", beating(&ctx, under_way(&self.deps, &engine, &org)).await)
     }
@@ -253,9 +255,12 @@ pub(crate) fn told(r: Result<(), WorkflowInteractionError>) -> Result<(), Fault>
 }
 
 /// Whatever carries the organization's search attribute, by whatever way it came in; its watches have ended before.
-async fn under_way(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<Vec<String>, Fault> {
+async fn under_way(deps: &Deps, engine: &Engine, org: &OrgId) -> Result<UnderWay, Fault> {
     deps.registry.scope(org)?;
-    engine.running_of(org).await
+    let mut first = engine.running_of(org).await?;
+    let count = first.len() as u64;
+    first.truncate(SHOWN);
+    Ok(UnderWay { count, first })
 }
 
 async fn export(deps: &Deps, input: &ExportInput) -> Result<Vec<ExportPart>, Fault> {

@@ -148,3 +148,30 @@ pub struct OffboardStatus {
     #[serde(default)]
     pub kept_by: Option<String>,
 }
+
+/// What of an organization is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ToldUnderWay")]
+pub struct UnderWay {
+    /// How many.
+    pub count: u64,
+    /// Workflow ids of some of them.
+    pub first: Vec<String>,
+}
+
+/// Histories from before hold all ids.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ToldUnderWay {
+    Counted { count: u64, first: Vec<String> },
+    All(Vec<String>),
+}
+
+impl From<ToldUnderWay> for UnderWay {
+    fn from(told: ToldUnderWay) -> Self {
+        match told {
+            ToldUnderWay::Counted { count, first } => Self { count, first },
+            ToldUnderWay::All(first) => Self { count: first.len() as u64, first },
+        }
+    }
+}

@@ -24,12 +24,12 @@ use temporalio_workflow::{
 /// Waiting times between two looks at what is still under way.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
 const LOOK_MOST: Duration = Duration::from_secs(300);
-/// So many ids of what is under way are shown.
-const SHOWN: usize = 50;
+/// So many ids of what is under way are told and shown: a history has no room for thousands at every look.
+pub const SHOWN: usize = 50;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 pub use crate::leaving::{
-    Certificate, ExportInput, ExportPart, Kept, OffboardInput, OffboardPlan, OffboardStatus, WatchEnd,
+    Certificate, ExportInput, ExportPart, Kept, OffboardInput, OffboardPlan, OffboardStatus, UnderWay, WatchEnd,
 };
 
 /// The steps.
@@ -47,9 +47,9 @@ impl Offboardings {
     pub fn end_watch(_: WatchInput) -> Result<WatchEnd, ActivityError> {
         unimplemented!()
     }
-    /// Ids of the lifecycles and batches of an organization that are under way.
+    /// The lifecycles and batches of an organization that are under way.
     #[activity(name = "under_way")]
-    pub fn under_way(_: OrgId) -> Result<Vec<String>, ActivityError> {
+    pub fn under_way(_: OrgId) -> Result<UnderWay, ActivityError> {
         unimplemented!()
     }
     /// Ends what is looked at again and again, and what else runs for an organization. Returns what that was.
@@ -228,15 +228,15 @@ async fn drain(ctx: &mut WorkflowContext<OffboardOrganization>) -> Result<(), Wo
     let (mut wait, mut empty) = (LOOK_FIRST, 0);
     loop {
         let seen = ctx.state(|s| s.resumes);
-        let ids = step!(
+        let there = step!(
             ctx,
             "waiting for what is under way",
             ctx.execute_activity(Offboardings::under_way, org.clone(), provisioning())
         );
-        empty = if ids.is_empty() { empty + 1 } else { 0 };
+        empty = if there.count == 0 { empty + 1 } else { 0 };
         ctx.state_mut(|s| {
-            s.status.waiting_count = ids.len() as u64;
-            s.status.waiting = ids.into_iter().take(SHOWN).collect();
+            s.status.waiting_count = there.count;
+            s.status.waiting = there.first.into_iter().take(SHOWN).collect();
         });
         match empty {
             0 => {
