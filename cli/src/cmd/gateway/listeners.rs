@@ -4,7 +4,6 @@ use super::{configured, ended};
 use crate::connect::{ConfigNow, Site};
 use crate::exit::Failure;
 use crate::output;
-use axum::Router;
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
 use leadline_domain::{Fault, FaultCode, OrgId, WorkerGroup};
@@ -14,7 +13,7 @@ use leadline_gateway::fhir::Service;
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
 use leadline_gateway::fhir::notify::{Follower, Remembered};
 use leadline_gateway::hl7::Receiver;
-use leadline_gateway::http::{App, protocols, reports};
+use leadline_gateway::http::{Routes, protocols, reports};
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
@@ -106,21 +105,22 @@ pub(super) async fn dicom(
 }
 
 /// FHIR below `/fhir`, STOW-RS below `/dicom-web`, and reports of the processor at `/outcomes`.
-pub(super) async fn protocols(
+pub(super) async fn routes(
     site: &Site,
     gateway: &Gateway,
     deps: &Arc<Deps>,
     engine: &Engine,
     intake: &Arc<dyn Intake>,
     public_url: &str,
-) -> Result<Router<App>, Failure> {
+) -> Result<Routes, Failure> {
     let queue = site.environment().scope().task_queue(&WorkerGroup::main());
     let follower = Follower::new(ehrs(site, deps).await?, Arc::new(Remembered::new(engine.clone(), queue)));
     let service =
         Service::new(Arc::clone(intake), format!("{public_url}{}", protocols::FHIR), DOCUMENT).following(follower);
     let object = gateway.dicom.as_ref().map_or(256 << 20, |d| d.max_object_bytes);
     let stow = Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE, WEB);
-    Ok(protocols::routes(service, stow, intake).merge(reports::routes(deps.outcomes.clone())))
+    let protocols = protocols::routes(service, stow, intake);
+    Ok(Routes { protocols, reports: reports::routes(deps.outcomes.clone()) })
 }
 
 /// The EHRs that notify us, by organization. One whose key is missing leaves its organization without pulls, and the

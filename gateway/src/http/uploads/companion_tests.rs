@@ -3,10 +3,9 @@
 use super::*;
 use crate::http::auth::Tokens;
 use crate::http::server::tests::Two;
-use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, UploadRules, router};
+use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, Routes, UploadRules, router};
 use crate::intake_fake::FakeIntake;
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body as Sent;
 use axum::http::{Request, header};
 use leadline_activities::ports::uploads::{Form, HeldPart, ListedObject, OpenUpload, Presigned, StagedObject, Uploads};
@@ -132,7 +131,7 @@ async fn completed(store: &Store) -> u16 {
         uploads: s.clone(),
         directory: s.clone(),
         ready: Arc::new(Two),
-        protocols: Router::new(),
+        routes: Routes::default(),
     };
     let name = rules::new_name([7; 16], Some(3));
     let request = Request::post(format!("/s3/multipart/id/complete?key={KEY_PREFIX}{name}"))
@@ -141,7 +140,7 @@ async fn completed(store: &Store) -> u16 {
         .body(Sent::from(r#"{"parts":[{"PartNumber":1,"ETag":"e"}]}"#))
         .unwrap();
     let app = App::new(&config, &parts, s);
-    router(&config, app, parts.protocols, None).oneshot(request).await.unwrap().status().as_u16()
+    router(&config, app, parts.routes, None).oneshot(request).await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
