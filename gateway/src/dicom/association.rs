@@ -110,20 +110,20 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         Next::Bad(reason) => return abort(&mut wire, reason, UNREADABLE, "not DICOM").await,
     };
-    let (agreed, ac) = match negotiate::negotiate(&rq, titles) {
+    let (agreed, ac) = match negotiate::negotiate(&rq, titles, certificate.as_ref()) {
         Ok(agreed) => agreed,
-        Err(rj) => {
-            tracing::info!(why = %rj.source, "DICOM association refused");
+        Err((rj, fault)) => {
+            match fault {
+                Some(fault) => {
+                    METRICS.fault(fault.code);
+                    tracing::warn!(%fault, "DICOM association refused");
+                }
+                None => tracing::info!(why = %rj.source, "DICOM association refused"),
+            }
             wire.last(&Pdu::AssociationRJ(rj)).await;
             return End::Refused;
         }
     };
-    if let Err((rj, fault)) = negotiate::certified(&rq, titles, certificate.as_ref()) {
-        METRICS.fault(fault.code);
-        tracing::warn!(%fault, "DICOM association refused");
-        wire.last(&Pdu::AssociationRJ(rj)).await;
-        return End::Refused;
-    }
     let Some(_seat) = Seat::take(shared, &agreed.org) else {
         tracing::info!(org = %agreed.org, "DICOM association refused: there are too many, or the organization has");
         wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
