@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use leadline_activities::engine::Engine;
 use leadline_activities::metrics::METRICS;
-use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
+use leadline_domain::{Digest, Fault, FaultClass, FaultCode, OrgId};
 use leadline_ehr::attachment;
 use leadline_ehr::fhir::{
     Attached, Create, Issue, Json, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
@@ -148,7 +148,7 @@ impl Follower {
             Ok(raw) => self.store(service, org, ehr, kind, &raw).await,
             Err(fault) if fault.class() == FaultClass::Rejected => {
                 METRICS.fault(fault.code);
-                tracing::warn!(%org, code = %fault.code, detail = %fault.detail, kind, id, "a resource that the EHR told of is passed over");
+                tracing::warn!(%org, code = %fault.code, detail = %fault.detail, resource = %logged(kind, id), "a resource that the EHR told of is passed over");
                 Ok(())
             }
             Err(fault) => Err(fault.into()),
@@ -189,6 +189,12 @@ impl Follower {
             Err(problem) => Err(problem),
         }
     }
+}
+
+/// What a resource of the EHR is called in the log: its id is any text of the EHR's, and may be a patient's number. Whoever
+/// has the id finds the line by `printf %s ID | sha256sum`.
+fn logged(kind: &str, id: &str) -> String {
+    format!("{kind}/{}", &Digest::of(id.as_bytes()).to_hex()[..32])
 }
 
 /// Up to when a notification tells of everything, milliseconds: it may have come late, and then says nothing of what

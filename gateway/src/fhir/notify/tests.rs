@@ -213,6 +213,13 @@ async fn what_was_deleted_since_is_counted_and_passed_over() {
     assert!(counted(FaultCode::FhirUnresolved) > before);
 }
 
+#[test]
+fn the_log_has_no_id_of_the_ehr() {
+    let logged = logged("DocumentReference", "MRN-0012345");
+    assert_eq!(logged.strip_prefix("DocumentReference/").map(str::len), Some(32));
+    assert!(!logged.contains("MRN") && !logged.contains("12345"));
+}
+
 #[tokio::test]
 async fn what_is_too_long_or_not_to_be_had_does_not_hold_up_the_others() {
     let rig = rig().await;
