@@ -12,10 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use leadline_activities::engine::Engine;
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{Digest, Fault, FaultClass, FaultCode, OrgId};
-use leadline_ehr::attachment;
-use leadline_ehr::fhir::{
-    Attached, Create, Issue, Json, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
-};
+use leadline_ehr::fhir::{Issue, Json, KINDS, Kind, Notification, Problem, gap, named, notification, read};
 use leadline_workflows::subscription::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -174,9 +171,8 @@ impl Follower {
     /// and those behind it must not wait.
     async fn store(&self, service: &Service, org: &OrgId, ehr: &Ehr, kind: &str, raw: &[u8]) -> Result<(), Problem> {
         let stored = async {
-            let mut create = read(kind, raw, None)?;
-            pull(ehr, &mut create).await?;
-            service.store(org, create).await
+            let create = read(kind, raw, None)?;
+            service.store(org, create, Some(ehr)).await
         };
         match stored.await {
             Ok(_) => Ok(()),
@@ -217,20 +213,6 @@ fn instant_ms(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(ms).ok()
-}
-
-/// Brings in what a resource of the EHR refers to.
-async fn pull(ehr: &Ehr, create: &mut Create) -> Result<(), Problem> {
-    for Attached { source, path } in &mut create.documents {
-        let Source::At(url, size, hash) = source else { continue };
-        let content = ehr.document(url).await?;
-        let checked = attachment::declared(&content, *size, hash.as_deref())
-            .and_then(|()| attachment::whole(&content).map(|_| ()))
-            .map_err(|f| Problem::from(f).at(path.clone()));
-        checked?;
-        *source = Source::Here(content.to_vec());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

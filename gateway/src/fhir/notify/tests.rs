@@ -172,10 +172,32 @@ async fn what_is_wrong_in_itself_is_kept_and_does_not_hold_up_the_others() {
     rig.hospital.resources.lock().unwrap().remove("Binary/2");
     rig.told("event-notification", 3, &[1, 2, 3], "").await.unwrap();
     assert_eq!((rig.taken(), rig.number()), (vec!["3,3\n".to_owned()], 3));
-    assert_eq!(rig.memory.kept.lock().unwrap().len(), 3);
+    // Each as a resource, and those that were passed over as such.
+    assert_eq!(rig.memory.kept.lock().unwrap().len(), 5);
     let other = OrgId::parse("south").unwrap();
     let raw = Bytes::from_static(b"{}");
     assert_eq!(rig.follower.notified(&rig.service, &other, raw).await.unwrap_err().status, 400);
+}
+
+#[tokio::test]
+async fn documents_of_a_resource_are_taken_one_by_one_and_all_before_it_is_written_down() {
+    let rig = rig().await;
+    let content = |id: u64| format!(r#"{{"attachment":{{"url":"Binary/{id}"}}}}"#);
+    let all = [1, 2, 3].map(content).join(",");
+    let resource = format!(r#"{{"resourceType":"DocumentReference","id":"1","status":"current","content":[{all}]}}"#);
+    rig.hospital.put("DocumentReference/1", &resource);
+    (1..=3).for_each(|id| rig.hospital.put(&format!("Binary/{id}"), &format!("{id},{id}\n")));
+    rig.told("handshake", 0, &[], "").await.unwrap();
+    rig.hospital.statuses.lock().unwrap().insert("Binary/1".into(), 500);
+    assert_eq!(rig.told("event-notification", 1, &[1], "").await.unwrap_err().status, 503);
+    assert_eq!((rig.taken(), rig.number()), (vec!["2,2\n".to_owned(), "3,3\n".to_owned()], 0));
+    rig.hospital.statuses.lock().unwrap().clear();
+    // One that is wrong in itself keeps none of the others.
+    rig.hospital.resources.lock().unwrap().remove("Binary/2");
+    let before = counted(FaultCode::FhirUnresolved);
+    rig.told("event-notification", 1, &[1], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number()), (3, 1));
+    assert!(counted(FaultCode::FhirUnresolved) > before);
 }
 
 #[tokio::test]
