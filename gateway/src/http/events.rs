@@ -150,7 +150,9 @@ mod tests {
         async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgUploads>, Fault> {
             match scope.org().as_str() {
                 "silent" => std::future::pending().await,
-                "paired" => drop(self.pair.wait().await),
+                "paired" => {
+                    self.pair.wait().await;
+                }
                 _ => {}
             }
             Err(Fault::new(FaultCode::FileEmpty, "as planned"))

@@ -1,7 +1,6 @@
 use super::super::ehr::tests::{Hospital, hospital};
 use super::*;
 use crate::double::{Memory, counted};
-use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 struct Notebook(Mutex<BTreeMap<String, Seen>>);
@@ -19,7 +18,27 @@ impl Subscriptions for Notebook {
     }
 }
 
+/// The EHR of one organization, to be opened once; and what opening it fails with before.
+struct Desk {
+    ehr: Mutex<Option<Ehr>>,
+    fails: Mutex<Vec<FaultCode>>,
+}
+
+#[async_trait]
+impl Ehrs for Desk {
+    async fn open(&self, of: &OrgId) -> Result<Option<Ehr>, Fault> {
+        if *of != org() {
+            return Ok(None);
+        }
+        match self.fails.lock().unwrap().pop() {
+            Some(code) => Err(Fault::new(code, "as planned")),
+            None => Ok(Some(self.ehr.lock().unwrap().take().expect("it is opened once"))),
+        }
+    }
+}
+
 struct Rig {
+    desk: Arc<Desk>,
     hospital: Arc<Hospital>,
     memory: Arc<Memory>,
     notebook: Arc<Notebook>,
@@ -34,9 +53,10 @@ fn org() -> OrgId {
 async fn rig() -> Rig {
     let (hospital, ehr) = hospital(false).await;
     let (memory, notebook) = (Memory::new(), Arc::new(Notebook::default()));
-    let follower = Follower::new(BTreeMap::from([(org(), ehr)]), notebook.clone());
+    let desk = Arc::new(Desk { ehr: Mutex::new(Some(ehr)), fails: Mutex::default() });
+    let follower = Follower::new(desk.clone(), notebook.clone());
     let service = Service::new(memory.clone(), "https://ecg.example.org/fhir", 1 << 20);
-    Rig { hospital, memory, notebook, follower, service }
+    Rig { desk, hospital, memory, notebook, follower, service }
 }
 
 impl Rig {
@@ -109,6 +129,24 @@ async fn what_notifications_tell_of_is_pulled_and_repeats_are_harmless() {
     }
     rig.told("heartbeat", 1, &[], "").await.unwrap();
     assert_eq!((rig.number(), rig.taken(), rig.searches()), (1, vec!["1,1\n".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn an_ehr_that_cannot_be_opened_is_tried_again_and_one_that_is_not_there_is_refused() {
+    let rig = rig().await;
+    rig.has(1);
+    *rig.desk.fails.lock().unwrap() =
+        vec![FaultCode::ConfigInvalid, FaultCode::SecretMissing, FaultCode::CredentialUnreachable];
+    for _ in 0..3 {
+        assert_eq!(rig.told("event-notification", 1, &[1], "").await.unwrap_err().status, 503);
+    }
+    for _ in 0..2 {
+        rig.told("event-notification", 1, &[1], "").await.unwrap();
+    }
+    assert_eq!((rig.taken().len(), rig.number()), (1, 1));
+    let raw = r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"Parameters","parameter":[{"name":"subscription","valueReference":{"reference":"Subscription/9"}},{"name":"type","valueCode":"heartbeat"}]}}]}"#;
+    let other = OrgId::parse("south").unwrap();
+    assert_eq!(rig.follower.notified(&rig.service, &other, raw.into()).await.unwrap_err().status, 403);
 }
 
 #[tokio::test]
