@@ -24,8 +24,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Messages up to this length are read where they are; longer ones would hold up other connections of the thread.
 const INLINE: usize = 32 << 10;
 
-/// Pointers of one organization that are followed at a time: a short message can lead to the longest document, and that is
-/// held in memory until it is taken in.
+/// Pointers of one organization that are followed at a time: a short message can lead to the longest document, and that
+/// is held in memory until it is taken in.
 const FOLLOWED_AT_A_TIME: usize = 4;
 
 /// What is set for an organization's senders.

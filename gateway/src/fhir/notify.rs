@@ -109,7 +109,8 @@ impl Follower {
     /// Does what a notification asks for. It may be answered well only when this returns well.
     ///
     /// # Errors
-    /// 400 for what is no notification; 403 without an EHR; 503 while it cannot be opened; what pulls and stores fail with.
+    /// 400 for what is no notification; 403 without an EHR; 503 while it cannot be opened; what pulls and stores fail
+    /// with.
     pub async fn notified(&self, service: &Service, org: &OrgId, raw: Bytes) -> Result<(), Problem> {
         let told = notification(&raw)?;
         let ehr = &*self.ehr(org).await?;
@@ -216,8 +217,8 @@ impl Follower {
     }
 }
 
-/// What a resource of the EHR is called in the log: its id is any text of the EHR's, and may be a patient's number. Whoever
-/// has the id finds the line by `printf %s ID | sha256sum`.
+/// What a resource of the EHR is called in the log: its id is any text of the EHR's, and may be a patient's number.
+/// Whoever has the id finds the line by `printf %s ID | sha256sum`.
 fn logged(kind: &str, id: &str) -> String {
     format!("{kind}/{}", &Digest::of(id.as_bytes()).to_hex()[..32])
 }

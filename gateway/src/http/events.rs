@@ -44,7 +44,8 @@ pub async fn run(app: &App, queue: &dyn Queue, shutdown: impl Future<Output = ()
     }
 }
 
-/// Deals with messages, all at once, since they are of many organizations and any one's may take its time; what is not dealt with stays in the queue and comes again.
+/// Deals with messages, all at once, since they are of many organizations and any one's may take its time; what is not
+/// dealt with stays in the queue and comes again.
 pub async fn work(app: &App, queue: &dyn Queue, messages: &[Incoming]) {
     work_within(DEAL, app, queue, messages).await;
 }
@@ -139,8 +140,8 @@ mod tests {
         serde_json::json!({ "eventName": event, "s3": { "bucket": { "name": "b" }, "object": { "key": key } } })
     }
 
-    /// A service whose organizations are the buckets: the store of `silent` never answers, that of `paired` when two ask, and
-    /// the others do at once.
+    /// A service whose organizations are the buckets: the store of `silent` never answers, that of `paired` when two
+    /// ask, and the others do at once.
     struct Stores {
         pair: Barrier,
     }
