@@ -57,8 +57,8 @@ impl Service {
     /// is taken by another resource, and always without one, its content.
     ///
     /// What a resource of an EHR refers to is pulled from there, one document at a time, each taken in before the next
-    /// is asked for: all of a resource together are more than can be held. One that is wrong in itself is the problem at
-    /// the end, and keeps none of the others.
+    /// is asked for: all of a resource together are more than can be held. One that is wrong in itself is the problem
+    /// at the end, and keeps none of the others.
     pub(super) async fn store(&self, org: &OrgId, create: Create, ehr: Option<&Ehr>) -> Result<Answered, Problem> {
         let conditional = create.condition.is_some();
         let of = |how: &str, what: &str| StagedName::derived(Ingress::Fhir, &[org.as_str(), create.kind, how, what]);

@@ -150,8 +150,8 @@ pub fn part_number(given: &str) -> Result<u32, Fault> {
     n.ok_or_else(|| invalid("a part's number is 1 to 10000"))
 }
 
-/// Whether an upload of a declared size can have a part of this number. Clients choose how long their parts are, so that
-/// it is the store's shortest that counts, not the length that they are told.
+/// Whether an upload of a declared size can have a part of this number. Clients choose how long their parts are, so
+/// that it is the store's shortest that counts, not the length that they are told.
 ///
 /// # Errors
 /// `request.invalid`.
