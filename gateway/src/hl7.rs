@@ -6,6 +6,7 @@ pub use reused::Operators;
 
 use crate::intake::{Content, Intake, Kept, Received};
 use crate::pointers::Pointers;
+use crate::seats::Seats;
 use bytes::Bytes;
 use leadline_activities::metrics::METRICS;
 use leadline_domain::staged::{Ingress, StagedName};
@@ -22,6 +23,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Messages up to this length are read where they are; longer ones would hold up other connections of the thread.
 const INLINE: usize = 32 << 10;
+
+/// Pointers of one organization that are followed at a time: a short message can lead to the longest document, and that
+/// is held in memory until it is taken in.
+const FOLLOWED_AT_A_TIME: usize = 4;
 
 /// What is set for an organization's senders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +50,7 @@ pub struct Receiver {
     senders: BTreeMap<OrgId, Senders>,
     /// Longest document behind a pointer, bytes.
     limit: usize,
+    followed: Seats,
     answers: AtomicU32,
     reused: Reused,
 }
@@ -87,7 +93,8 @@ impl Receiver {
         senders: BTreeMap<OrgId, Senders>,
         limit: usize,
     ) -> Self {
-        Self { intake, pointers, senders, limit, answers: AtomicU32::new(0), reused: Reused::default() }
+        let (followed, answers) = (Seats::new(FOLLOWED_AT_A_TIME), AtomicU32::new(0));
+        Self { intake, pointers, senders, limit, followed, answers, reused: Reused::default() }
     }
 
     /// And tells these people of control ids that are used twice.
@@ -160,6 +167,7 @@ impl Receiver {
         for (index, document) in documents?.into_iter().enumerate() {
             let name = name(&index.to_string());
             // Of a repeat too: what was taken makes no new work, and what a crash left undone is done now.
+            let mut seat = None;
             let content = match document {
                 Ok(Document::Data(bytes)) => Ok(Bytes::from(bytes)),
                 // What was taken once need not be there any more.
@@ -168,7 +176,10 @@ impl Receiver {
                 {
                     continue;
                 }
-                Ok(Document::Pointer(text)) => self.follow(org, &text, senders).await,
+                Ok(Document::Pointer(text)) => {
+                    seat = self.followed.wait(org).await;
+                    self.follow(org, &text, senders).await
+                }
                 Err(fault) => Err(fault),
             };
             match content {
@@ -185,6 +196,7 @@ impl Receiver {
                     wrong = wrong.or(Some(Fault { detail, ..fault }));
                 }
             }
+            drop(seat);
         }
         tracing::info!(%org, message = %message, repeat = kept == Kept::Same, "HL7 v2 message taken");
         wrong.map_or(Ok(()), Err)

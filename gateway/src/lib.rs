@@ -10,6 +10,7 @@ pub mod intake_fake;
 pub mod issuer;
 pub mod mllp;
 pub mod outcomes;
+mod pace;
 pub mod pointers;
 mod seats;
 pub mod senders;

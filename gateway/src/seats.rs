@@ -20,10 +20,16 @@ impl Seats {
 
     /// A seat among an organization's own, if one is free.
     pub(crate) fn take(&self, org: &OrgId) -> Option<OwnedSemaphorePermit> {
-        let own = {
-            let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(org.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
-        };
-        own.try_acquire_owned().ok()
+        self.own(org).try_acquire_owned().ok()
+    }
+
+    /// A seat among an organization's own, when one is free.
+    pub(crate) async fn wait(&self, org: &OrgId) -> Option<OwnedSemaphorePermit> {
+        self.own(org).acquire_owned().await.ok()
+    }
+
+    fn own(&self, org: &OrgId) -> Arc<Semaphore> {
+        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(org.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
     }
 }

@@ -15,7 +15,7 @@ use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
 use leadline_gateway::http::{
-    App, Directory, HttpConfig, Limits, OidcConfig, Parts, Ready, UploadRules, events, reports, serve,
+    App, Directory, HttpConfig, Limits, OidcConfig, Parts, Ready, Routes, UploadRules, events, reports, serve,
 };
 use leadline_gateway::intake_fake::FakeIntake;
 use leadline_gateway::issuer::{Issuer, IssuerConfig, bind};
@@ -133,7 +133,7 @@ impl UploadRig {
             uploads: Arc::new(AwsUploads::new(aws.clone())),
             directory: Arc::new(directory),
             ready: Arc::new(Always),
-            protocols: reports,
+            routes: Routes { reports, ..Routes::default() },
         };
         let tokens: Arc<dyn Tokens> = Arc::new(Oidc::new(oidc, Arc::new(Network::new().expect("a client"))));
         let app = App::new(&config, &parts, tokens);

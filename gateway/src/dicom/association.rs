@@ -7,6 +7,7 @@ use super::negotiate::{self, Agreed, MAX_PDU};
 use super::store::{self, status};
 use super::{command, wire};
 use crate::intake::Intake;
+use crate::pace::allowance;
 use crate::seats::Seats;
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, AbortRQSource, PDataValue, PDataValueType};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use wire::{Next, Wire};
 
 /// PS3.8 9.1.5: ARTIM, how long a connection may be without an association.
@@ -108,20 +110,20 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         Next::Bad(reason) => return abort(&mut wire, reason, UNREADABLE, "not DICOM").await,
     };
-    let (agreed, ac) = match negotiate::negotiate(&rq, titles) {
+    let (agreed, ac) = match negotiate::negotiate(&rq, titles, certificate.as_ref()) {
         Ok(agreed) => agreed,
-        Err(rj) => {
-            tracing::info!(why = %rj.source, "DICOM association refused");
+        Err((rj, fault)) => {
+            match fault {
+                Some(fault) => {
+                    METRICS.fault(fault.code);
+                    tracing::warn!(%fault, "DICOM association refused");
+                }
+                None => tracing::info!(why = %rj.source, "DICOM association refused"),
+            }
             wire.last(&Pdu::AssociationRJ(rj)).await;
             return End::Refused;
         }
     };
-    if let Err((rj, fault)) = negotiate::certified(&rq, titles, certificate.as_ref()) {
-        METRICS.fault(fault.code);
-        tracing::warn!(%fault, "DICOM association refused");
-        wire.last(&Pdu::AssociationRJ(rj)).await;
-        return End::Refused;
-    }
     let Some(_seat) = Seat::take(shared, &agreed.org) else {
         tracing::info!(org = %agreed.org, "DICOM association refused: there are too many, or the organization has");
         wire.last(&Pdu::AssociationRJ(negotiate::too_many())).await;
@@ -131,7 +133,8 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
     if !wire.send(&Pdu::AssociationAC(ac), idle).await {
         return End::BrokenOff;
     }
-    let mut exchange = Exchange::new(agreed.contexts.clone(), shared.limits.object_bytes, Arc::clone(&shared.budget));
+    let mut exchange = Exchange::new(&agreed, shared.limits.object_bytes, Arc::clone(&shared.budget));
+    let mut begun = None;
     loop {
         let next = if exchange.between() {
             tokio::select! {
@@ -139,14 +142,17 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
                 () = stopped(stop) => None,
             }
         } else {
-            Some(wire.next(idle).await)
+            // What is held while it comes must come at a pace: a peer that is never silent may still never end.
+            let since = begun.get_or_insert_with(Instant::now).elapsed();
+            let left = allowance(idle, exchange.pending()).saturating_sub(since);
+            Some(wire.next(idle.min(left)).await)
         };
         let Some(next) = next else {
             return abort(&mut wire, Abort::ReasonNotSpecified, None, "shutting down").await;
         };
         match next {
             Next::Pdu(Pdu::PData { data }) => {
-                if let Some(end) = fragments(&mut wire, &mut exchange, shared, &agreed, data).await {
+                if let Some(end) = fragments(&mut wire, &mut exchange, shared, &agreed, &mut begun, data).await {
                     return end;
                 }
             }
@@ -161,7 +167,7 @@ async fn until_its_end<S: AsyncRead + AsyncWrite + Unpin + Send>(
             Next::Silent => {
                 // Between messages it is a peer that keeps its association open, and may.
                 let code = (!exchange.between()).then_some(FaultCode::DicomPeerBrokeOff);
-                return abort(&mut wire, Abort::ReasonNotSpecified, code, "silent for too long").await;
+                return abort(&mut wire, Abort::ReasonNotSpecified, code, "silent or slow for too long").await;
             }
             Next::Bad(reason) => return abort(&mut wire, reason, UNREADABLE, "not DICOM").await,
         }
@@ -178,6 +184,7 @@ async fn fragments<S: AsyncRead + AsyncWrite + Unpin + Send>(
     exchange: &mut Exchange,
     shared: &Shared,
     agreed: &Agreed,
+    begun: &mut Option<Instant>,
     all: Vec<PDataValue>,
 ) -> Option<End> {
     for pdv in all {
@@ -198,6 +205,8 @@ async fn fragments<S: AsyncRead + AsyncWrite + Unpin + Send>(
             is_last: true,
             data: answer,
         };
+        // The next message begins after the answer, however long that took.
+        *begun = None;
         if !wire.send(&Pdu::PData { data: vec![pdv] }, shared.limits.idle).await {
             return Some(End::BrokenOff);
         }

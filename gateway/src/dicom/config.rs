@@ -26,7 +26,8 @@ pub struct DicomLimits {
 
 impl DicomLimits {
     /// From what is configured. One organization gets at most three quarters of the associations, so that there is
-    /// always room for another; all together hold four of the longest objects, or as many as there are associations.
+    /// always room for another; all together hold four of the longest objects, or as many as there are associations,
+    /// and one organization three quarters of that, or one object.
     #[must_use]
     pub fn new(associations: usize, idle: Duration, object_bytes: usize) -> Self {
         let associations = associations.max(1);

@@ -1,64 +1,87 @@
 //! Fragments become messages (PS3.7 6.3, PS3.8 annex E). Pure but for the count of the bytes held.
 
 use super::command::{self, C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, RESPONSE, Request};
-use super::negotiate::Context;
+use super::negotiate::{Agreed, Context};
 use super::store::{Announced, Refused, status};
 use super::{part10, uids};
 use bytes::Bytes;
 use dicom_ul::pdu::{AbortRQServiceProviderReason as Abort, PDataValue, PDataValueType};
+use leadline_domain::OrgId;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A command set has a dozen short elements.
 const MAX_COMMAND: usize = 16 << 10;
 
-/// What all associations hold in memory together.
+/// What all senders hold in memory together, and each organization among them.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    held: AtomicUsize,
+    held: Mutex<Held>,
     limit: usize,
+    own: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    of: BTreeMap<OrgId, usize>,
 }
 
 impl Budget {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), limit })
+    /// One organization gets three quarters of it, so that there is always room for another, and at least one object of
+    /// the longest: alone it can send whatever is taken.
+    pub(crate) fn new(limit: usize, object: usize) -> Arc<Self> {
+        let own = (limit - limit / 4).max(object).min(limit);
+        Arc::new(Self { held: Mutex::default(), limit, own })
     }
 
-    fn take(&self, n: usize) -> bool {
-        let add = |held: usize| held.checked_add(n).filter(|all| *all <= self.limit);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    fn take(&self, org: &OrgId, n: usize) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.of.get(org).copied().unwrap_or_default();
+        let within = |held: usize, limit: usize| held.checked_add(n).filter(|sum| *sum <= limit);
+        let (Some(all), Some(own)) = (within(held.all, self.limit), within(own, self.own)) else { return false };
+        held.all = all;
+        held.of.insert(org.clone(), own);
+        true
     }
 
-    fn give(&self, n: usize) {
-        self.held.fetch_sub(n, Ordering::Relaxed);
+    fn give(&self, org: &OrgId, n: usize) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.all -= n;
+        if let Some(own) = held.of.get_mut(org) {
+            *own -= n;
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.lock().unwrap().all
     }
 }
 
-/// A part of the budget; given back when dropped.
+/// An organization's part of the budget; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Hold(Arc<Budget>, usize);
+pub(crate) struct Hold {
+    budget: Arc<Budget>,
+    org: OrgId,
+    held: usize,
+}
 
 impl Hold {
-    pub(crate) fn new(of: &Arc<Budget>) -> Self {
-        Self(Arc::clone(of), 0)
+    pub(crate) fn new(budget: &Arc<Budget>, org: &OrgId) -> Self {
+        Self { budget: Arc::clone(budget), org: org.clone(), held: 0 }
     }
 
     pub(crate) fn more(&mut self, n: usize) -> bool {
-        let taken = self.0.take(n);
-        self.1 += if taken { n } else { 0 };
+        let taken = self.budget.take(&self.org, n);
+        self.held += if taken { n } else { 0 };
         taken
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.give(self.1);
+        self.budget.give(&self.org, self.held);
     }
 }
 
@@ -104,16 +127,25 @@ struct Open {
 
 /// One association's messages, one at a time: more is not negotiated (PS3.7 D.3.3.3).
 pub(crate) struct Exchange {
+    org: OrgId,
     contexts: BTreeMap<u8, Context>,
     limit: usize,
     budget: Arc<Budget>,
     command: Option<(u8, Vec<u8>)>,
     open: Option<Open>,
+    /// Bytes of the message that is on its way.
+    pending: usize,
 }
 
 impl Exchange {
-    pub(crate) fn new(contexts: BTreeMap<u8, Context>, limit: usize, budget: Arc<Budget>) -> Self {
-        Self { contexts, limit, budget, command: None, open: None }
+    pub(crate) fn new(agreed: &Agreed, limit: usize, budget: Arc<Budget>) -> Self {
+        let (org, contexts) = (agreed.org.clone(), agreed.contexts.clone());
+        Self { org, contexts, limit, budget, command: None, open: None, pending: 0 }
+    }
+
+    /// Bytes that have come of a message that has not ended.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Nothing of a message has come yet.
@@ -123,6 +155,13 @@ impl Exchange {
 
     /// The next fragment.
     pub(crate) fn push(&mut self, pdv: PDataValue) -> Step {
+        let length = pdv.data.len();
+        let step = self.pushed(pdv);
+        self.pending = if self.between() { 0 } else { self.pending + length };
+        step
+    }
+
+    fn pushed(&mut self, pdv: PDataValue) -> Step {
         match (pdv.value_type, self.open.is_some()) {
             (PDataValueType::Command, false) => self.commanded(pdv.presentation_context_id, pdv.is_last, &pdv.data),
             (PDataValueType::Data, true) => self.data(pdv.presentation_context_id, pdv.is_last, &pdv.data),
@@ -167,7 +206,7 @@ impl Exchange {
             None => part10::header(&announced.class, &announced.instance, &announced.syntax),
             Some(_) => Vec::new(),
         };
-        let hold = Hold::new(&self.budget);
+        let hold = Hold::new(&self.budget, &self.org);
         let data = file.len();
         self.open = Some(Open { context, request, announced, file, data, refused, passed: 0, hold });
         Step::More
@@ -199,7 +238,7 @@ impl Exchange {
         if open.refused.is_some() {
             // The peer gets to hear why at the end of its object; but that has to come.
             (open.file, open.passed) = (Vec::new(), open.passed + data.len());
-            open.hold = Hold::new(&self.budget);
+            open.hold = Hold::new(&self.budget, &self.org);
             if open.passed > self.limit {
                 return Step::Abort(Abort::ReasonNotSpecified);
             }
@@ -232,10 +271,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn org(id: &str) -> OrgId {
+        OrgId::parse(id).unwrap()
+    }
+
     fn exchange(limit: usize, budget: &Arc<Budget>) -> Exchange {
         let context = |class: &str| Context { class: class.into(), syntax: uids::EXPLICIT_LE.into() };
         let contexts = [(1, context(ECG)), (3, context(uids::VERIFICATION))].into();
-        Exchange::new(contexts, limit, Arc::clone(budget))
+        let agreed = Agreed { org: org("st-mary"), contexts, peer_max_pdu: 0 };
+        Exchange::new(&agreed, limit, Arc::clone(budget))
     }
 
     fn pdv(context: u8, command: bool, last: bool, data: &[u8]) -> PDataValue {
@@ -256,7 +300,7 @@ mod tests {
 
     #[test]
     fn fragments_of_any_size_make_one_object_and_the_hold_goes_with_it() {
-        let budget = Budget::new(1000);
+        let budget = Budget::new(1000, 1000);
         let mut x = exchange(100, &budget);
         let rq = request(C_STORE_RQ, 1, ECG, "1.2.3");
         assert!(matches!(x.push(pdv(1, true, false, &rq[..9])), Step::More));
@@ -272,7 +316,7 @@ mod tests {
 
     #[test]
     fn too_large_is_told_at_its_end_and_too_much_is_cut_off() {
-        let budget = Budget::new(1000);
+        let budget = Budget::new(1000, 1000);
         let mut x = exchange(10, &budget);
         x.push(pdv(1, true, true, &request(C_STORE_RQ, 1, ECG, "1.2.3")));
         assert!(matches!(x.push(pdv(1, false, false, &[0; 8])), Step::More));
@@ -286,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_full_budget_asks_to_come_again() {
-        let budget = Budget::new(10);
+        let budget = Budget::new(10, 10);
         let (mut x, mut y) = (exchange(100, &budget), exchange(100, &budget));
         for e in [&mut x, &mut y] {
             e.push(pdv(1, true, true, &request(C_STORE_RQ, 1, ECG, "1.2.3")));
@@ -297,8 +341,23 @@ mod tests {
     }
 
     #[test]
+    fn an_organization_cannot_hold_all_of_it_and_alone_one_object() {
+        let budget = Budget::new(400, 100);
+        let [mut mary, mut other] = ["st-mary", "uni-clinic"].map(|o| Hold::new(&budget, &org(o)));
+        assert!(mary.more(300) && !mary.more(1));
+        assert!(!Hold::new(&budget, &org("st-mary")).more(1), "of all its objects together");
+        assert!(other.more(100) && !other.more(1));
+        drop(mary);
+        assert!(other.more(200) && !other.more(1));
+        drop(other);
+        assert_eq!(budget.held(), 0);
+        let one = Budget::new(100, 100);
+        assert!(Hold::new(&one, &org("st-mary")).more(100));
+    }
+
+    #[test]
     fn each_breach_of_the_protocol_ends_it() {
-        let budget = Budget::new(1000);
+        let budget = Budget::new(1000, 1000);
         let mut x = exchange(100, &budget);
         assert!(matches!(x.push(pdv(1, false, true, b"data first")), Step::Abort(_)));
         assert!(matches!(x.push(pdv(9, true, true, &request(C_ECHO_RQ, 1, "1", ""))), Step::Abort(_)));
@@ -310,7 +369,7 @@ mod tests {
 
     #[test]
     fn echo_and_what_is_not_offered() {
-        let budget = Budget::new(1000);
+        let budget = Budget::new(1000, 1000);
         let mut x = exchange(100, &budget);
         assert_eq!(answered(x.push(pdv(3, true, true, &request(C_ECHO_RQ, 1, uids::VERIFICATION, "")))), 0);
         let find = request(0x0020, 1, ECG, "");
@@ -327,7 +386,7 @@ mod tests {
         fn nothing_is_held_that_is_not_given_back(
             steps in proptest::collection::vec((0u8..4, any::<bool>(), any::<bool>(), 0usize..60), 0..60)
         ) {
-            let budget = Budget::new(90);
+            let budget = Budget::new(90, 50);
             {
                 let mut x = exchange(50, &budget);
                 for (context, command, last, len) in steps {

@@ -33,20 +33,34 @@ pub(crate) struct Context {
     pub(crate) syntax: String,
 }
 
-/// Decides on a request.
-pub(crate) fn negotiate(rq: &AssociationRQ, titles: &Titles) -> Result<(Agreed, AssociationAC), AssociationRJ> {
+/// What a peer that is refused is told, and the fault, if its certificate is why.
+pub(crate) type Rejected = (AssociationRJ, Option<Fault>);
+
+/// Decides on a request. `certificate`: what the peer came with, SHA-256 (DER); `None` where there is no TLS.
+///
+/// # Errors
+/// What the peer is told; `dicom.sender_unknown`.
+pub(crate) fn negotiate(
+    rq: &AssociationRQ,
+    titles: &Titles,
+    certificate: Option<&[u8; 32]>,
+) -> Result<(Agreed, AssociationAC), Rejected> {
+    let no = |reason| Err((refusal(reason), None));
     // Bit 0 is version 1; a peer may know others as well (PS3.8 table 9-11).
     if rq.protocol_version & 1 == 0 {
-        return Err(refusal(Reason::NoReasonGiven));
+        return no(Reason::NoReasonGiven);
     }
     if rq.application_context_name.trim_matches(['\0', ' ']) != APPLICATION_CONTEXT {
-        return Err(refusal(Reason::ApplicationContextNameNotSupported));
+        return no(Reason::ApplicationContextNameNotSupported);
     }
+    // Before the peer's own title is looked at: what is said of that would tell another organization's device that the
+    // title it calls is there.
+    certified(rq, titles, certificate).map_err(|(rj, fault)| (rj, Some(fault)))?;
     let Some(ae) = titles.called(&rq.called_ae_title) else {
-        return Err(refusal(Reason::CalledAETitleNotRecognized));
+        return no(Reason::CalledAETitleNotRecognized);
     };
     if !ae.calling.is_empty() && !ae.calling.contains(rq.calling_ae_title.as_str()) {
-        return Err(refusal(Reason::CallingAETitleNotRecognized));
+        return no(Reason::CallingAETitleNotRecognized);
     }
     let mut contexts = BTreeMap::new();
     let answers = rq.presentation_contexts.iter().map(|p| {
@@ -89,7 +103,7 @@ pub(crate) fn negotiate(rq: &AssociationRQ, titles: &Titles) -> Result<(Agreed, 
 ///
 /// # Errors
 /// What the peer is told, and `dicom.sender_unknown`.
-pub(crate) fn certified(
+fn certified(
     rq: &AssociationRQ,
     titles: &Titles,
     certificate: Option<&[u8; 32]>,
@@ -169,9 +183,16 @@ pub(crate) mod tests {
         }
     }
 
+    fn decided(rq: &AssociationRQ) -> Result<(Agreed, AssociationAC), AssociationRJ> {
+        negotiate(rq, &titles(), None).map_err(|(rj, fault)| {
+            assert_eq!(fault, None);
+            rj
+        })
+    }
+
     #[test]
     fn titles_say_whose_it_is_and_who_may() {
-        let rq = |called, calling| negotiate(&request(called, calling, &[]), &titles()).map(|(a, _)| a.org.to_string());
+        let rq = |called, calling| decided(&request(called, calling, &[])).map(|(a, _)| a.org.to_string());
         assert_eq!(rq("MARY", "ANYONE"), Ok("st-mary".into()));
         assert_eq!(rq("UNI", "CART 7"), Ok("uni-clinic".into()));
         assert_eq!(rq("UNI", "CART 8"), Err(refusal(Reason::CallingAETitleNotRecognized)));
@@ -223,6 +244,32 @@ pub(crate) mod tests {
         }
     }
 
+    /// Whatever title it gives itself, a device of another organization hears the same of a title that is there and of
+    /// one that is not.
+    #[test]
+    fn titles_of_others_cannot_be_probed() {
+        let ae = |org: &str, called: &str, certificate: [u8; 32]| Ae {
+            org: OrgId::parse(org).unwrap(),
+            called: called.into(),
+            calling: ["CART 7".to_owned()].into(),
+            certificates: [(certificate, [].into())].into(),
+        };
+        let (of_a, of_b) = ([1; 32], [2; 32]);
+        let titles = Titles::new(vec![ae("org-a", "AAA", of_a), ae("org-b", "BBB", of_b)]);
+        let told = |called: &str, calling: &str, c: [u8; 32]| {
+            let said = negotiate(&request(called, calling, &[]), &titles, Some(&c));
+            said.map(|(agreed, _)| agreed.org.to_string()).map_err(|(rj, fault)| (rj, fault.map(|f| f.code)))
+        };
+        let unknown = Some(FaultCode::DicomSenderUnknown);
+        for calling in ["CART 7", "CART 8"] {
+            let none = told("NONE", calling, of_b).unwrap_err();
+            assert_eq!(none, (refusal(Reason::CalledAETitleNotRecognized), None));
+            assert_eq!(told("AAA", calling, of_b).unwrap_err(), (none.0, unknown), "{calling}");
+        }
+        assert_eq!(told("AAA", "CART 7", of_a), Ok("org-a".into()));
+        assert_eq!(told("AAA", "CART 8", of_a), Err((refusal(Reason::CallingAETitleNotRecognized), None)));
+    }
+
     #[test]
     fn contexts_are_answered_one_by_one() {
         let ct = "1.2.840.10008.5.1.4.1.1.2";
@@ -237,7 +284,7 @@ pub(crate) mod tests {
                 (7, VERIFICATION, &[uids::IMPLICIT_LE]),
             ],
         );
-        let (agreed, ac) = negotiate(&rq, &titles()).unwrap();
+        let (agreed, ac) = decided(&rq).unwrap();
         let reasons: Vec<_> = ac.presentation_contexts.iter().map(|p| (p.id, p.reason.clone() as u8)).collect();
         assert_eq!(reasons, [(1, 0), (3, 3), (5, 4), (7, 0)]);
         assert_eq!(agreed.contexts.keys().copied().collect::<Vec<_>>(), [1, 7]);
@@ -249,8 +296,8 @@ pub(crate) mod tests {
     fn another_version_or_context_is_refused() {
         let mut rq = request("MARY", "X", &[]);
         rq.application_context_name = "1.2".into();
-        assert_eq!(negotiate(&rq, &titles()), Err(refusal(Reason::ApplicationContextNameNotSupported)));
+        assert_eq!(decided(&rq), Err(refusal(Reason::ApplicationContextNameNotSupported)));
         rq.protocol_version = 2;
-        assert_eq!(negotiate(&rq, &titles()), Err(refusal(Reason::NoReasonGiven)));
+        assert_eq!(decided(&rq), Err(refusal(Reason::NoReasonGiven)));
     }
 }

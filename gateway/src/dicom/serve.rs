@@ -36,7 +36,7 @@ pub async fn serve(
 ) {
     let shared = Arc::new(Shared {
         limits,
-        budget: Budget::new(limits.held_bytes),
+        budget: Budget::new(limits.held_bytes, limits.object_bytes),
         intake,
         places: Arc::new(Semaphore::new(limits.associations)),
         seats: Seats::new(limits.associations_per_org),

@@ -254,6 +254,25 @@ async fn garbage_and_silence_are_aborted() {
 }
 
 #[tokio::test]
+async fn an_object_that_trickles_is_cut_off_though_it_is_never_silent() {
+    let s = server(DicomLimits::new(4, Duration::from_millis(500), 1 << 20)).await;
+    let (meta, data) = ecg(8);
+    let mut w = s.associated("MARY").await;
+    w.send(&pdata(1, PDataValueType::Command, true, &request(C_STORE_RQ, 1, &meta.class, &meta.instance)), WAIT).await;
+    let before = counted(FaultCode::DicomPeerBrokeOff);
+    let trickled = async {
+        for piece in data.chunks(2) {
+            w.send(&pdata(1, PDataValueType::Data, false, piece), WAIT).await;
+            if let Next::Pdu(Pdu::AbortRQ { .. }) | Next::Closed = w.next(Duration::from_millis(50)).await {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, trickled).await.expect("it is aborted");
+    grown(FaultCode::DicomPeerBrokeOff, before).await;
+}
+
+#[tokio::test]
 async fn associations_are_bounded_for_one_and_for_all() {
     let s = server(limits()).await;
     let rq = Pdu::AssociationRQ(association("MARY", "X", &[(1, ECG, &[uids::EXPLICIT_LE])]));

@@ -10,6 +10,7 @@ use super::store::{self, Announced, Refused, status};
 use super::{head, part10, uids};
 use crate::http::problem::ProblemBody;
 use crate::intake::Intake;
+use crate::pace::allowance;
 use crate::seats::Seats;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Media type of an instance, and of the answer.
 const DICOM: &str = "application/dicom";
@@ -55,10 +57,10 @@ struct Instance {
 
 impl Stow {
     /// Takes instances of so many bytes, and so many requests of an organization at a time; a sender from whom nothing
-    /// comes for `silence` is given up.
+    /// comes for `silence` is given up, and so is one that is slower in all than [`allowance`] has it.
     #[must_use]
     pub fn new(instance_bytes: usize, seats: usize, silence: Duration) -> Self {
-        let budget = Budget::new(instance_bytes.saturating_mul(HELD));
+        let budget = Budget::new(instance_bytes.saturating_mul(HELD), instance_bytes);
         Self { instance_bytes, seats: Seats::new(seats), budget, silence }
     }
 
@@ -124,7 +126,7 @@ impl Stow {
                 let why = "a part is not application/dicom";
                 return Err(No::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, F::RequestInvalid, why));
             }
-            let (file, _hold) = self.whole(part, &feed).await?;
+            let (file, _hold) = self.whole(org, part, &feed).await?;
             done.push(instance(intake, org, study, file).await);
         }
         if done.is_empty() {
@@ -134,9 +136,15 @@ impl Stow {
     }
 
     /// A part, as far as there is room for it; it counts as held until the second is dropped.
-    async fn whole(&self, mut part: Field<'_>, feed: &Feed) -> Result<(Bytes, Hold), No> {
-        let (mut file, mut hold) = (BytesMut::new(), Hold::new(&self.budget));
-        while let Some(piece) = part.chunk().await.map_err(|e| broken(&e))? {
+    async fn whole(&self, org: &OrgId, mut part: Field<'_>, feed: &Feed) -> Result<(Bytes, Hold), No> {
+        let (mut file, mut hold) = (BytesMut::new(), Hold::new(&self.budget, org));
+        let begun = Instant::now();
+        loop {
+            let until = begun + allowance(self.silence, file.len());
+            let next = tokio::time::timeout_at(until, part.chunk()).await;
+            let next =
+                next.map_err(|_| No::new(StatusCode::REQUEST_TIMEOUT, FaultCode::DicomPeerBrokeOff, "too slow"))?;
+            let Some(piece) = next.map_err(|e| broken(&e))? else { break };
             feed.used();
             if !hold.more(piece.len()) {
                 return Err(No::busy("too much at once"));

@@ -136,7 +136,7 @@ impl Service {
         let mut answers = Vec::with_capacity(creates.len());
         for create in creates {
             answers.push(match create {
-                Some(create) => Some(self.store(org, create).await?),
+                Some(create) => Some(self.store(org, create, None).await?),
                 None => None,
             });
         }

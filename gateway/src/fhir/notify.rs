@@ -11,14 +11,13 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use leadline_activities::engine::Engine;
 use leadline_activities::metrics::METRICS;
-use leadline_domain::{Fault, FaultClass, FaultCode, OrgId};
-use leadline_ehr::attachment;
-use leadline_ehr::fhir::{
-    Attached, Create, Issue, Json, KINDS, Kind, Notification, Problem, Source, gap, named, notification, read,
-};
+use leadline_domain::{Digest, Fault, FaultClass, FaultCode, OrgId};
+use leadline_ehr::fhir::{Issue, Json, KINDS, Kind, Notification, Problem, gap, named, notification, read};
 use leadline_workflows::subscription::Seen;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 
 /// Remembers, durably, how far subscriptions were followed.
 #[async_trait]
@@ -64,29 +63,57 @@ impl Subscriptions for Remembered {
 /// Searches reach this much further back than the last notification: clocks differ. Milliseconds.
 const OVERLAP_MS: u64 = 300_000;
 
+/// Knows the EHRs of organizations.
+#[async_trait]
+pub trait Ehrs: Send + Sync {
+    /// A client of the organization's EHR; `None` where none is configured.
+    ///
+    /// # Errors
+    /// What reading its key fails with; `config.invalid` for a key or an address that cannot be used.
+    async fn open(&self, org: &OrgId) -> Result<Option<Ehr>, Fault>;
+}
+
 /// Follows subscriptions.
 pub struct Follower {
-    ehrs: BTreeMap<OrgId, Ehr>,
-    subscriptions: std::sync::Arc<dyn Subscriptions>,
+    ehrs: Arc<dyn Ehrs>,
+    opened: Mutex<BTreeMap<OrgId, Arc<OnceCell<Arc<Ehr>>>>>,
+    subscriptions: Arc<dyn Subscriptions>,
 }
 
 impl Follower {
-    /// Of these EHRs.
+    /// Of these EHRs. Each is opened when its first notification comes, and again after a failure.
     #[must_use]
-    pub fn new(ehrs: BTreeMap<OrgId, Ehr>, subscriptions: std::sync::Arc<dyn Subscriptions>) -> Self {
-        Self { ehrs, subscriptions }
+    pub fn new(ehrs: Arc<dyn Ehrs>, subscriptions: Arc<dyn Subscriptions>) -> Self {
+        Self { ehrs, opened: Mutex::default(), subscriptions }
+    }
+
+    /// The organization's EHR. One that cannot be opened keeps its notifications waiting: the fault passes, or a human
+    /// mends it, and the EHR sends them again.
+    async fn ehr(&self, org: &OrgId) -> Result<Arc<Ehr>, Problem> {
+        let cell = {
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(opened.entry(org.clone()).or_default())
+        };
+        let open = async || match self.ehrs.open(org).await {
+            Ok(Some(ehr)) => Ok(Arc::new(ehr)),
+            Ok(None) => {
+                let why = "no EHR is configured for this organization";
+                Err(Problem::new(403, Issue::Forbidden, FaultCode::FhirNotSupported, why))
+            }
+            Err(fault) if fault.class() == FaultClass::Bug => Err(fault.into()),
+            Err(fault) => Err(Problem { status: 503, issue: Issue::Transient, fault, expression: None }),
+        };
+        cell.get_or_try_init(open).await.cloned()
     }
 
     /// Does what a notification asks for. It may be answered well only when this returns well.
     ///
     /// # Errors
-    /// 400 for what is no notification; 403 without an EHR; what pulls and stores fail with.
+    /// 400 for what is no notification; 403 without an EHR; 503 while it cannot be opened; what pulls and stores fail
+    /// with.
     pub async fn notified(&self, service: &Service, org: &OrgId, raw: Bytes) -> Result<(), Problem> {
         let told = notification(&raw)?;
-        let Some(ehr) = self.ehrs.get(org) else {
-            let why = "no EHR is configured for this organization";
-            return Err(Problem::new(403, Issue::Forbidden, FaultCode::FhirNotSupported, why));
-        };
+        let ehr = &*self.ehr(org).await?;
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
         let seen = self.subscriptions.seen(org, &told.subscription).await?;
@@ -148,7 +175,7 @@ impl Follower {
             Ok(raw) => self.store(service, org, ehr, kind, &raw).await,
             Err(fault) if fault.class() == FaultClass::Rejected => {
                 METRICS.fault(fault.code);
-                tracing::warn!(%org, code = %fault.code, detail = %fault.detail, kind, id, "a resource that the EHR told of is passed over");
+                tracing::warn!(%org, code = %fault.code, detail = %fault.detail, resource = %logged(kind, id), "a resource that the EHR told of is passed over");
                 Ok(())
             }
             Err(fault) => Err(fault.into()),
@@ -174,9 +201,8 @@ impl Follower {
     /// and those behind it must not wait.
     async fn store(&self, service: &Service, org: &OrgId, ehr: &Ehr, kind: &str, raw: &[u8]) -> Result<(), Problem> {
         let stored = async {
-            let mut create = read(kind, raw, None)?;
-            pull(ehr, &mut create).await?;
-            service.store(org, create).await
+            let create = read(kind, raw, None)?;
+            service.store(org, create, Some(ehr)).await
         };
         match stored.await {
             Ok(_) => Ok(()),
@@ -189,6 +215,12 @@ impl Follower {
             Err(problem) => Err(problem),
         }
     }
+}
+
+/// What a resource of the EHR is called in the log: its id is any text of the EHR's, and may be a patient's number.
+/// Whoever has the id finds the line by `printf %s ID | sha256sum`.
+fn logged(kind: &str, id: &str) -> String {
+    format!("{kind}/{}", &Digest::of(id.as_bytes()).to_hex()[..32])
 }
 
 /// Up to when a notification tells of everything, milliseconds: it may have come late, and then says nothing of what
@@ -211,20 +243,6 @@ fn instant_ms(text: &str) -> Option<u64> {
         }
     };
     u64::try_from(ms).ok()
-}
-
-/// Brings in what a resource of the EHR refers to.
-async fn pull(ehr: &Ehr, create: &mut Create) -> Result<(), Problem> {
-    for Attached { source, path } in &mut create.documents {
-        let Source::At(url, size, hash) = source else { continue };
-        let content = ehr.document(url).await?;
-        let checked = attachment::declared(&content, *size, hash.as_deref())
-            .and_then(|()| attachment::whole(&content).map(|_| ()))
-            .map_err(|f| Problem::from(f).at(path.clone()));
-        checked?;
-        *source = Source::Here(content.to_vec());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

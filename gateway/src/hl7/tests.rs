@@ -16,6 +16,54 @@ impl Pointers for Archive {
     }
 }
 
+/// Has documents that come when it is told so.
+#[derive(Default)]
+struct Slow {
+    asked: std::sync::Mutex<BTreeMap<OrgId, usize>>,
+    go: tokio::sync::Notify,
+}
+
+impl Slow {
+    fn asked(&self, org: &OrgId) -> usize {
+        self.asked.lock().unwrap().get(org).copied().unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Pointers for Slow {
+    async fn fetch(&self, org: &OrgId, _: &Pointer, _: &BTreeSet<String>, _: usize) -> Result<Bytes, Fault> {
+        *self.asked.lock().unwrap().entry(org.clone()).or_default() += 1;
+        self.go.notified().await;
+        Ok(Bytes::from_static(b"1,2\n3,4\n"))
+    }
+}
+
+#[tokio::test]
+async fn short_messages_that_lead_to_long_documents_are_followed_a_few_at_a_time() {
+    let (memory, slow) = (Memory::new(), Arc::new(Slow::default()));
+    let senders = Senders { pointer_hosts: BTreeSet::from(["pacs".into()]), ..Senders::default() };
+    let [north, south] = [org(), OrgId::parse("south").unwrap()];
+    let both = BTreeMap::from([(north.clone(), senders.clone()), (south.clone(), senders)]);
+    let receiver = Arc::new(Receiver::new(memory.clone(), slow.clone(), both, 1 << 20));
+    let send = |org: &OrgId, id: usize| {
+        let raw = message(&id.to_string(), "", "OBX|1|RP|11524-6^EKG^LN||https://pacs/whole||||||F");
+        let (receiver, org) = (Arc::clone(&receiver), org.clone());
+        tokio::spawn(async move { receiver.receive(&org, raw).await })
+    };
+    let sent: Vec<_> = (0..=FOLLOWED_AT_A_TIME).map(|id| send(&north, id)).collect();
+    let other = send(&south, 0);
+    // All of the first have been received by then: tasks run in their order here.
+    while slow.asked(&south) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(slow.asked(&north), FOLLOWED_AT_A_TIME);
+    while sent.iter().any(|s| !s.is_finished()) || !other.is_finished() {
+        slow.go.notify_waiters();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(memory.contents().len(), FOLLOWED_AT_A_TIME + 2);
+}
+
 fn org() -> OrgId {
     OrgId::parse("north").unwrap()
 }

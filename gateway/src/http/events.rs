@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// SQS: the longest a receive call waits, seconds.
 const WAIT_S: u32 = 20;
+/// A message has so long. Half of the time after which the queue gives it out again: one that takes longer has to come
+/// again, and takes none of its tries from those that were received with it.
+const DEAL: Duration = Duration::from_secs(60);
 /// After a failure to receive.
 const BREATH: Duration = Duration::from_secs(2);
 
@@ -41,11 +44,21 @@ pub async fn run(app: &App, queue: &dyn Queue, shutdown: impl Future<Output = ()
     }
 }
 
-/// Deals with messages; what is not dealt with stays in the queue and comes again.
+/// Deals with messages, all at once, since they are of many organizations and any one's may take its time; what is not
+/// dealt with stays in the queue and comes again.
 pub async fn work(app: &App, queue: &dyn Queue, messages: &[Incoming]) {
+    work_within(DEAL, app, queue, messages).await;
+}
+
+async fn work_within(each: Duration, app: &App, queue: &dyn Queue, messages: &[Incoming]) {
+    let dealt = async |m: &Incoming| {
+        let late = |_| Err(Fault::new(FaultCode::RequestOverloaded, "it was not dealt with in time"));
+        tokio::time::timeout(each, message(app, &m.body)).await.unwrap_or_else(late)
+    };
+    let results = futures::future::join_all(messages.iter().map(dealt)).await;
     let mut done = Vec::new();
-    for m in messages {
-        match message(app, &m.body).await {
+    for (m, result) in messages.iter().zip(results) {
+        match result {
             Ok(()) => done.push(m.receipt.clone()),
             Err(fault) => {
                 METRICS.event("failed");
@@ -108,11 +121,102 @@ pub fn parse(body: &str) -> Result<Vec<Put>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::auth::{Caller, Tokens};
+    use crate::http::server::tests::Two;
+    use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, Routes, UploadRules};
+    use crate::intake_fake::FakeIntake;
+    use async_trait::async_trait;
+    use leadline_activities::adapters::aws_fake::FakeQueue;
+    use leadline_activities::ports::queue::Outgoing;
+    use leadline_activities::ports::uploads::{OrgUploads, Uploads};
+    use leadline_domain::{EnvFacts, EnvId, Ingress, OrgId, OrgScope, Placement};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use tokio::sync::Barrier;
 
     const NAME: &str = "web-0123456789abcdef0123456789abcdef-ff";
 
     fn record(event: &str, key: &str) -> Value {
         serde_json::json!({ "eventName": event, "s3": { "bucket": { "name": "b" }, "object": { "key": key } } })
+    }
+
+    /// A service whose organizations are the buckets: the store of `silent` never answers, that of `paired` when two
+    /// ask, and the others do at once.
+    struct Stores {
+        pair: Barrier,
+    }
+
+    #[async_trait]
+    impl Uploads for Stores {
+        async fn open(&self, scope: &OrgScope) -> Result<Arc<dyn OrgUploads>, Fault> {
+            match scope.org().as_str() {
+                "silent" => std::future::pending().await,
+                "paired" => {
+                    self.pair.wait().await;
+                }
+                _ => {}
+            }
+            Err(Fault::new(FaultCode::FileEmpty, "as planned"))
+        }
+    }
+
+    impl Directory for Stores {
+        fn uploads(&self, org: &OrgId) -> Result<UploadRules, Fault> {
+            let facts = EnvFacts {
+                env: EnvId::parse("test").unwrap(),
+                account: "111111111111".into(),
+                region: "us-east-1".into(),
+                jurisdictions: ["us".to_owned()].into(),
+            };
+            let placement = Placement::resolve(org, "us", &facts).unwrap();
+            Ok(UploadRules { scope: OrgScope::new(org.clone(), placement), max_bytes: 1 })
+        }
+        fn open(&self, _: &OrgId, _: Ingress) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn uploading(&self) -> Vec<OrgId> {
+            vec![]
+        }
+        fn of_bucket(&self, bucket: &str) -> Option<OrgId> {
+            OrgId::parse(bucket).ok()
+        }
+        fn origins(&self) -> BTreeSet<String> {
+            BTreeSet::new()
+        }
+    }
+
+    #[async_trait]
+    impl Tokens for Stores {
+        async fn caller(&self, _: &str) -> Result<Caller, Fault> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_its_time_keeps_none_of_the_others() {
+        let oidc = OidcConfig {
+            issuer: "http://127.0.0.1".into(),
+            audience: "a".into(),
+            organization_claim: "org".into(),
+            page_client_id: None,
+        };
+        let public_url = "http://127.0.0.1".into();
+        let config = HttpConfig { public_url, oidc, store_origins: vec![], limits: Limits::default() };
+        let (stores, routes) = (Arc::new(Stores { pair: Barrier::new(2) }), Routes::default());
+        let (uploads, directory, ready) = (stores.clone(), stores.clone(), Arc::new(Two));
+        let app = App::new(&config, &Parts { intake: FakeIntake::new(), uploads, directory, ready, routes }, stores);
+        let queue = FakeQueue::standard();
+        let of = |bucket: &str| {
+            let mut record = record("ObjectCreated:Put", &format!("staging/{NAME}"));
+            record["s3"]["bucket"]["name"] = bucket.into();
+            let body = serde_json::json!({ "Records": [record] }).to_string();
+            Outgoing { body, dedup_id: String::new(), group_id: String::new() }
+        };
+        queue.send(&["silent", "paired", "north", "paired"].map(of)).await.into_iter().for_each(|s| s.unwrap());
+        let received = queue.receive(10, 0).await.unwrap();
+        let worked = work_within(Duration::from_millis(300), &app, queue.as_ref(), &received);
+        tokio::time::timeout(Duration::from_secs(10), worked).await.expect("the silent one is given up for now");
+        assert_eq!(queue.depth().await.unwrap(), (0, 1), "it comes again, and the others do not");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! HTTP: uploads and the page for them, and the frame in which FHIR and STOW-RS are served too.
 //!
-//! Other protocols are in [`protocols`]: routers with body limits of their own, handed over in [`Parts::protocols`].
+//! Other protocols are in [`protocols`]: routers with body limits of their own, handed over in [`Routes::protocols`].
 
 mod app;
 pub mod auth;
@@ -53,7 +53,8 @@ pub struct HttpConfig {
 /// Limits of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests at a time; more are told to come back. Of uploads, one organization may have a quarter of them.
+    /// Requests at a time; more are told to come back. Of uploads and reports, one organization may have a quarter of
+    /// them.
     pub requests: usize,
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
@@ -61,7 +62,7 @@ pub struct Limits {
     pub header_read: Duration,
     /// A connection whose peer has read nothing of its answer for so long is closed.
     pub unread: Duration,
-    /// A request of uploads, which carries little, that is not answered after so long is given up.
+    /// A request of uploads or a report, which carry little, that is not answered after so long is given up.
     pub request: Duration,
     /// The same for putting parts together, and for other protocols, whose requests carry documents over slow lines.
     pub transfer: Duration,
@@ -141,6 +142,15 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// Whether it can work.
     pub ready: Arc<dyn Ready>,
-    /// Routes of other protocols.
+    /// Routes beside those of uploads.
+    pub routes: Routes,
+}
+
+/// Routes beside those of uploads.
+#[derive(Clone, Default)]
+pub struct Routes {
+    /// Other protocols. They have bounds of their own.
     pub protocols: Router<App>,
+    /// The processor's reports, which carry little: bounded as uploads are.
+    pub reports: Router<App>,
 }

@@ -62,7 +62,7 @@ pub(super) async fn document() -> Json<Value> {
 
 #[cfg(test)]
 #[path = "openapi_tests.rs"]
-mod described_tests;
+pub(super) mod described_tests;
 
 #[cfg(test)]
 mod tests {

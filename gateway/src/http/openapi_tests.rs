@@ -4,7 +4,7 @@ use super::openapi;
 use crate::dicom::stow::Stow;
 use crate::fhir::Service;
 use crate::http::server::tests::Two;
-use crate::http::{HttpConfig, Limits, OidcConfig, Parts, assemble, protocols, reports, router};
+use crate::http::{HttpConfig, Limits, OidcConfig, Parts, Routes, assemble, protocols, reports, router};
 use crate::intake::Intake;
 use crate::intake_fake::FakeIntake;
 use axum::Router;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt as _;
 
-/// Everything that a gateway serves by HTTP.
-fn whole() -> Router {
+/// Where reports go, and none is of an organization that is known.
+pub(in crate::http) fn outcomes() -> Outcomes {
     let facts = EnvFacts {
         env: EnvId::parse("test").unwrap(),
         account: "111111111111".into(),
@@ -30,16 +30,21 @@ fn whole() -> Router {
         jurisdictions: ["us".to_owned()].into(),
     };
     let snapshot = Snapshot { facts, gates: None, retention_days: 1, orgs: BTreeMap::new(), outcomes: None };
-    let outcomes = Outcomes {
+    Outcomes {
         registry: Arc::new(Registry::fixed(snapshot)),
         stores: Arc::new(FakeOutcomeStores::default()),
         queue: FakeQueue::standard(),
         audit: FakeQueue::standard(),
-    };
+    }
+}
+
+/// Everything that a gateway serves by HTTP.
+fn whole() -> Router {
     let intake = FakeIntake::new() as Arc<dyn Intake>;
     let service = Service::new(Arc::clone(&intake), "http://x/fhir", 1 << 20);
     let stow = Stow::new(1 << 20, 2, Duration::from_secs(1));
-    let protocols = protocols::routes(service, stow, &intake).merge(reports::routes(outcomes));
+    let protocols = protocols::routes(service, stow, &intake);
+    let routes = Routes { protocols, reports: reports::routes(outcomes()) };
     let oidc = OidcConfig {
         issuer: "http://127.0.0.1:1".into(),
         audience: "leadline".into(),
@@ -49,9 +54,9 @@ fn whole() -> Router {
     let public_url = "http://x".into();
     let config = HttpConfig { public_url, oidc, store_origins: vec![], limits: Limits::default() };
     let two = Arc::new(Two);
-    let parts = Parts { intake, uploads: two.clone(), directory: two.clone(), ready: two, protocols };
+    let parts = Parts { intake, uploads: two.clone(), directory: two.clone(), ready: two, routes };
     let (app, oidc) = assemble(&config, &parts).unwrap();
-    router(&config, app, parts.protocols, Some(oidc))
+    router(&config, app, parts.routes, Some(oidc))
 }
 
 /// The paths of a router, as it prints them: axum has no other way to tell.

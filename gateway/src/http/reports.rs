@@ -4,13 +4,14 @@ use super::App;
 use super::auth::Caller;
 use super::extract::Whole;
 use super::problem::{Problem, ProblemBody};
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::routing::post;
 use axum::{Json, Router};
 use leadline_activities::metrics::METRICS;
 use leadline_activities::outcomes::Outcomes;
 use leadline_domain::outcome::ProcessorReport;
-use leadline_domain::{Fault, FaultCode};
+use leadline_domain::{Fault, FaultCode, OrgId};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -32,12 +33,36 @@ pub struct Recorded {
     pub report: String,
 }
 
+/// Who may report. An extractor, so that nothing of the body is waited for on behalf of anybody else.
+pub(crate) struct Reporter(Caller);
+
+impl TryFrom<Caller> for Reporter {
+    type Error = Fault;
+
+    fn try_from(caller: Caller) -> Result<Self, Fault> {
+        if !caller.scopes.contains(SCOPE) {
+            return Err(Fault::new(FaultCode::RequestForbidden, format!("the token lacks scope {SCOPE}")));
+        }
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<App> for Reporter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let org = caller.org.clone();
+        Self::try_from(caller).map_err(|fault| not_recorded(&org, fault))
+    }
+}
+
 /// `POST /outcomes`, to be merged into the service's routes.
 pub fn routes(outcomes: Outcomes) -> Router<App> {
     let outcomes = Arc::new(outcomes);
-    let handler = move |caller: Caller, Whole(body): Whole| {
+    let handler = move |reporter: Reporter, Whole(body): Whole| {
         let outcomes = Arc::clone(&outcomes);
-        async move { record(&outcomes, &caller, &body).await }
+        async move { record(&outcomes, &reporter, &body).await }
     };
     Router::new().route("/outcomes", post(handler)).layer(DefaultBodyLimit::max(BODY))
 }
@@ -60,19 +85,19 @@ pub fn routes(outcomes: Outcomes) -> Router<App> {
         (status = 503, body = ProblemBody),
     ),
 )]
-pub(crate) async fn record(outcomes: &Outcomes, caller: &Caller, body: &[u8]) -> Result<Json<Recorded>, Problem> {
-    let done = taken(outcomes, caller, body).await;
-    done.map(Json).map_err(|fault| {
-        METRICS.fault(fault.code);
-        tracing::warn!(%fault, org = %caller.org, "outcome not recorded");
-        fault.into()
-    })
+pub(crate) async fn record(outcomes: &Outcomes, reporter: &Reporter, body: &[u8]) -> Result<Json<Recorded>, Problem> {
+    let Reporter(caller) = reporter;
+    taken(outcomes, caller, body).await.map(Json).map_err(|fault| not_recorded(&caller.org, fault))
+}
+
+/// Counts and logs a refusal.
+fn not_recorded(org: &OrgId, fault: Fault) -> Problem {
+    METRICS.fault(fault.code);
+    tracing::warn!(%fault, %org, "outcome not recorded");
+    fault.into()
 }
 
 async fn taken(outcomes: &Outcomes, caller: &Caller, body: &[u8]) -> Result<Recorded, Fault> {
-    if !caller.scopes.contains(SCOPE) {
-        return Err(Fault::new(FaultCode::RequestForbidden, format!("the token lacks scope {SCOPE}")));
-    }
     let text = std::str::from_utf8(body).map_err(|_| Fault::new(FaultCode::OutcomeInvalid, "it is not UTF-8"))?;
     caller.only(Some(ProcessorReport::parse(text)?.org.as_str()))?;
     let entry = outcomes.record(text).await?;

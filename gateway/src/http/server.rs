@@ -7,7 +7,7 @@ use super::oidc::Oidc;
 use super::outbound::Network;
 use super::page::{self, Page};
 use super::problem::Problem;
-use super::{App, HttpConfig, Limits, Parts, health, openapi, uploads};
+use super::{App, HttpConfig, Limits, Parts, Routes, health, openapi, uploads};
 use crate::seats::Seats;
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
@@ -41,7 +41,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Fault> {
     let (app, oidc) = assemble(&config, &parts)?;
-    serve_app(listener, &config, app, parts.protocols, oidc, shutdown).await;
+    serve_app(listener, &config, app, parts.routes, oidc, shutdown).await;
     Ok(())
 }
 
@@ -59,16 +59,16 @@ pub async fn serve_app(
     listener: TcpListener,
     config: &HttpConfig,
     app: App,
-    protocols: Router<App>,
+    routes: Routes,
     oidc: Arc<Oidc>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let routes = router(config, app.clone(), protocols, Some(oidc));
+    let routes = router(config, app.clone(), routes, Some(oidc));
     run(listener, config.limits, routes, &app, shutdown).await;
 }
 
 /// The routes with all that is around them. `oidc` for the page; without it there is none.
-pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Option<Arc<Oidc>>) -> Router {
+pub fn router(config: &HttpConfig, app: App, routes: Routes, oidc: Option<Arc<Oidc>>) -> Router {
     let frame_state = Arc::new(Frame {
         places: Semaphore::new(config.limits.requests),
         longest: config.limits.transfer.max(config.limits.request),
@@ -76,6 +76,7 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
     });
     // So that a few organizations that send slowly leave room for the others.
     let seats = Arc::new(Seats::new(config.limits.requests / 4));
+    let reports = routes.reports.layer(from_fn_with_state(config.limits.request, hurry));
     let page = Page::new(config, oidc).map_or_else(Router::new, page::routes);
     let known = app.clone();
     let cors = CorsLayer::new()
@@ -90,9 +91,10 @@ pub fn router(config: &HttpConfig, app: App, protocols: Router<App>, oidc: Optio
         .merge(uploads::long_routes())
         // Within what shares with other origins, whose browsers ask with OPTIONS first.
         .method_not_allowed_fallback(other_method)
-        .layer(from_fn_with_state((app.clone(), seats), seated))
+        .layer(from_fn_with_state((app.clone(), Arc::clone(&seats)), seated))
         .layer(cors)
-        .merge(protocols)
+        .merge(reports.layer(from_fn_with_state((app.clone(), seats), seated)))
+        .merge(routes.protocols)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::document))

@@ -4,7 +4,8 @@ use super::*;
 use crate::dicom::stow::Stow;
 use crate::fhir::Service;
 use crate::http::metrics::METRICS;
-use crate::http::{Directory, OidcConfig, Ready, UploadRules, protocols};
+use crate::http::openapi::described_tests::outcomes;
+use crate::http::{Directory, OidcConfig, Ready, UploadRules, protocols, reports};
 use crate::intake::Intake;
 use crate::intake_fake::FakeIntake;
 use crate::issuer::{Issuer, IssuerConfig, bind};
@@ -110,6 +111,7 @@ async fn world(public_url: &str, limits: Limits) -> World {
         .route("/test/panic", get(async || -> &'static str { panic!("made up") }))
         .route("/test/long", get(async || vec![0_u8; 64 << 20]))
         .route("/test/wait", wait);
+    let routes = Routes { protocols, reports: reports::routes(outcomes()) };
     let oidc = OidcConfig {
         issuer: issuer.url().to_owned(),
         audience: "leadline".into(),
@@ -118,13 +120,13 @@ async fn world(public_url: &str, limits: Limits) -> World {
     };
     let config = HttpConfig { public_url: public_url.into(), oidc, store_origins: vec![], limits };
     let two = Arc::new(Two);
-    let parts = Parts { intake: as_intake, uploads: two.clone(), directory: two.clone(), ready: two, protocols };
+    let parts = Parts { intake: as_intake, uploads: two.clone(), directory: two.clone(), ready: two, routes };
     let (app, oidc) = assemble(&config, &parts).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let state = app.clone();
     let served = tokio::spawn(async move {
-        serve_app(listener, &config, state, parts.protocols, oidc, until(stopped)).await;
+        serve_app(listener, &config, state, parts.routes, oidc, until(stopped)).await;
     });
     World { port, app, issuer, intake, arrived, go, stop, served }
 }
@@ -301,6 +303,41 @@ async fn slow_uploads_of_one_organization_keep_nobody_elses_out() {
     assert!(overloaded(&north).await, "and north does not");
     drop(slow);
     while overloaded(&north).await {}
+}
+
+#[tokio::test]
+async fn reports_that_never_end_keep_nobody_elses_out() {
+    let w = world("http://127.0.0.1", Limits { requests: 8, ..Limits::default() }).await;
+    let north = OrgId::parse("north").unwrap();
+    let system = w.issuer.sign(&w.issuer.claims("someone", &north, &json!({ "scope": reports::SCOPE })));
+    // Who may not report is told before anything of the body has come.
+    let silent = begun(w.port, "POST", "/outcomes", &w.token("north"), "application/json", 2).await;
+    let told = tokio::time::timeout(Duration::from_secs(10), answer(silent)).await.expect("an answer");
+    assert_eq!((told.0, told.json()["code"].as_str()), (403, Some("request.forbidden")));
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(begun(w.port, "POST", "/outcomes", &system, "application/json", 2).await);
+    }
+    let asked = async |path: &str, token: &str| w.ask("POST", path, token, "application/json", b"{}").await.0;
+    // Those that have no seat are on their way out.
+    while asked("/outcomes", &system).await != 503 {}
+    // Uploads of the organization are counted with them, and another organization gets in.
+    let gets_in = async { while asked("/uploads", &w.token("south")).await != 400 {} };
+    tokio::time::timeout(Duration::from_secs(10), gets_in).await.expect("south gets in");
+    assert_eq!(asked("/uploads", &w.token("north")).await, 503);
+    drop(slow);
+    while asked("/outcomes", &system).await != 422 {}
+}
+
+#[tokio::test]
+async fn a_report_that_does_not_come_is_given_up_soon() {
+    let limits = Limits { request: Duration::from_millis(100), ..Limits::default() };
+    let w = world("http://127.0.0.1", limits).await;
+    let north = OrgId::parse("north").unwrap();
+    let system = w.issuer.sign(&w.issuer.claims("someone", &north, &json!({ "scope": reports::SCOPE })));
+    let silent = begun(w.port, "POST", "/outcomes", &system, "application/json", 2).await;
+    let told = tokio::time::timeout(Duration::from_secs(10), answer(silent)).await.expect("an answer");
+    assert_eq!((told.0, told.json()["code"].as_str()), (503, Some("request.overloaded")));
 }
 
 #[tokio::test]

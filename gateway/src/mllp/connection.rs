@@ -2,6 +2,7 @@
 
 use super::limits::{LARGE, Limits, Place, Places};
 use crate::hl7::Receiver;
+use crate::pace::allowance;
 use leadline_activities::metrics::METRICS;
 use leadline_domain::{Fault, FaultCode, OrgId};
 use leadline_ehr::hl7::ack::Answer;
@@ -78,7 +79,7 @@ where
                 () = sleep(limits.idle), if !framed && framer.junk() > 0 => None,
             },
             Some(begun) => {
-                let left = limits.allowance(framer.pending()).saturating_sub(begun.since.elapsed());
+                let left = allowance(limits.idle, framer.pending()).saturating_sub(begun.since.elapsed());
                 match timeout(left.min(limits.idle), stream.read(&mut block)).await {
                     Ok(read) => Some(read),
                     Err(_) => {

@@ -10,8 +10,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) const LARGE: usize = 1 << 20;
 /// Large messages of one organization that are received at a time; the others wait unread.
 const LARGE_AT_A_TIME: usize = 4;
-/// A message must come at least this fast in all, bytes a second, after the time for silence.
-const SLOWEST: u64 = 16 << 10;
 
 /// Limits of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +38,6 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             drain: Duration::from_secs(30),
         }
-    }
-}
-
-impl Limits {
-    /// How long a message of which `bytes` have come may have taken.
-    pub(super) fn allowance(&self, bytes: usize) -> Duration {
-        self.idle + Duration::from_millis(bytes as u64 * 1_000 / SLOWEST)
     }
 }
 
@@ -124,12 +115,5 @@ mod tests {
         assert!(other.is_some() && places.connection(&south).is_none());
         drop(held);
         assert!(places.connection(&south).is_some());
-    }
-
-    #[test]
-    fn a_long_message_may_take_longer_and_not_for_ever() {
-        let limits = Limits::default();
-        assert_eq!(limits.allowance(0), Duration::from_secs(30));
-        assert_eq!(limits.allowance(16 << 20), Duration::from_secs(30 + 1_024));
     }
 }

@@ -4,22 +4,22 @@ use super::{configured, ended};
 use crate::connect::{ConfigNow, Site};
 use crate::exit::Failure;
 use crate::output;
-use axum::Router;
+use async_trait::async_trait;
 use leadline_activities::deps::Deps;
 use leadline_activities::engine::Engine;
-use leadline_domain::{Fault, FaultCode, OrgId, WorkerGroup};
+use leadline_domain::{Fault, FaultCode, OrgId, OrgScope, WorkerGroup};
 use leadline_gateway::dicom::stow::Stow;
 use leadline_gateway::dicom::{self, DicomLimits};
 use leadline_gateway::fhir::Service;
 use leadline_gateway::fhir::ehr::{Ehr, Settings};
-use leadline_gateway::fhir::notify::{Follower, Remembered};
+use leadline_gateway::fhir::notify::{Ehrs, Follower, Remembered};
 use leadline_gateway::hl7::Receiver;
-use leadline_gateway::http::{App, protocols, reports};
+use leadline_gateway::http::{Routes, protocols, reports};
 use leadline_gateway::intake::Intake;
 use leadline_gateway::mllp::{Limits, Listen, Server, Tls};
 use leadline_gateway::pointers::{Followed, Web};
 use leadline_gateway::tls::TlsFiles;
-use leadline_provisioning::config::{DicomListener, Gateway, MllpListener, ehr_key_name};
+use leadline_provisioning::config::{DicomListener, Gateway, MllpListener, OrgFhir, ehr_key_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,49 +106,59 @@ pub(super) async fn dicom(
 }
 
 /// FHIR below `/fhir`, STOW-RS below `/dicom-web`, and reports of the processor at `/outcomes`.
-pub(super) async fn protocols(
+pub(super) async fn routes(
     site: &Site,
     gateway: &Gateway,
     deps: &Arc<Deps>,
     engine: &Engine,
     intake: &Arc<dyn Intake>,
     public_url: &str,
-) -> Result<Router<App>, Failure> {
+) -> Result<Routes, Failure> {
     let queue = site.environment().scope().task_queue(&WorkerGroup::main());
-    let follower = Follower::new(ehrs(site, deps).await?, Arc::new(Remembered::new(engine.clone(), queue)));
+    let ehrs = Arc::new(Configured::new(site, deps)?);
+    let follower = Follower::new(ehrs, Arc::new(Remembered::new(engine.clone(), queue)));
     let service =
         Service::new(Arc::clone(intake), format!("{public_url}{}", protocols::FHIR), DOCUMENT).following(follower);
     let object = gateway.dicom.as_ref().map_or(256 << 20, |d| d.max_object_bytes);
     let stow = Stow::new(usize::try_from(object).unwrap_or(usize::MAX), STOW_AT_ONCE, WEB);
-    Ok(protocols::routes(service, stow, intake).merge(reports::routes(deps.outcomes.clone())))
+    let protocols = protocols::routes(service, stow, intake);
+    Ok(Routes { protocols, reports: reports::routes(deps.outcomes.clone()) })
 }
 
-/// The EHRs that notify us, by organization. One whose key is missing leaves its organization without pulls, and the
-/// others as they are.
-async fn ehrs(site: &Site, deps: &Arc<Deps>) -> Result<BTreeMap<OrgId, Ehr>, Failure> {
-    let mut all = BTreeMap::new();
-    for o in site.config().organizations(&site.environment().id) {
-        let Some(f) = &o.gateway.fhir else { continue };
-        let (Some(base), Some(client_id)) = (&f.base_url, &f.client_id) else { continue };
-        let Some(secret) = ehr_key_name() else { continue };
-        let key = match deps.secrets.share_credentials(&o.scope(site.environment())?, &secret).await {
-            Ok(c) => c.password.expose().as_bytes().to_vec(),
-            Err(fault) => {
-                tracing::error!(%fault, org = %o.id, "no key for the EHR: its notifications are not followed");
-                continue;
-            }
+/// The EHRs that notify us, by organization, as they were configured at the start.
+struct Configured {
+    deps: Arc<Deps>,
+    ehrs: BTreeMap<OrgId, (OrgScope, OrgFhir)>,
+}
+
+impl Configured {
+    fn new(site: &Site, deps: &Arc<Deps>) -> Result<Self, Failure> {
+        let mut ehrs = BTreeMap::new();
+        for o in site.config().organizations(&site.environment().id) {
+            let Some(fhir) = &o.gateway.fhir else { continue };
+            ehrs.insert(o.id.clone(), (o.scope(site.environment())?, fhir.clone()));
+        }
+        Ok(Self { deps: Arc::clone(deps), ehrs })
+    }
+}
+
+#[async_trait]
+impl Ehrs for Configured {
+    async fn open(&self, org: &OrgId) -> Result<Option<Ehr>, Fault> {
+        let Some((scope, fhir)) = self.ehrs.get(org) else { return Ok(None) };
+        let (Some(base), Some(client_id), Some(secret)) = (&fhir.base_url, &fhir.client_id, ehr_key_name()) else {
+            return Ok(None);
         };
-        let settings = Settings {
-            base: base.clone(),
-            client_id: client_id.clone(),
-            key,
-            key_id: f.key_id.clone(),
-            limit: DOCUMENT,
-        };
+        let key = self.deps.secrets.share_credentials(scope, &secret).await?.password.expose().as_bytes().to_vec();
+        let (base, client_id, key_id) = (base.clone(), client_id.clone(), fhir.key_id.clone());
+        let settings = Settings { base, client_id, key, key_id, limit: DOCUMENT };
         match Ehr::new(settings, Web::new(WEB)) {
-            Ok(ehr) => drop(all.insert(o.id.clone(), ehr)),
-            Err(fault) => tracing::error!(%fault, org = %o.id, "its EHR's notifications are not followed"),
+            Ok(ehr) => Ok(Some(ehr)),
+            Err(fault) => {
+                // So that the key is read again once it has been mended.
+                self.deps.secrets.forget(scope, &secret);
+                Err(fault)
+            }
         }
     }
-    Ok(all)
 }

@@ -86,13 +86,13 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
     if let Some(http) = &config.http {
         let listener = listeners::bound("gateway.http.listen", &http.listen).await?;
         let set = configured::http(http, site.environment());
-        let protocols = listeners::protocols(&site, &config, &deps, &engine, &intake, &set.public_url).await?;
+        let routes = listeners::routes(&site, &config, &deps, &engine, &intake, &set.public_url).await?;
         let parts = Parts {
             intake: Arc::clone(&intake),
             uploads: Arc::new(AwsUploads::new(aws.clone())),
             directory: organizations,
             ready: Arc::new(configured::Answers::new(engine.clone(), aws.clone())),
-            protocols,
+            routes,
         };
         let (app, oidc) = leadline_gateway::http::assemble(&set, &parts)?;
         output::note(&format!("http {}", http.listen));
@@ -105,7 +105,7 @@ pub(crate) async fn run(g: &Global, a: Args) -> Done {
             run(&sweep, ABANDONED, INTERVAL, ended(s2)).await;
         });
         serving.spawn(async move {
-            leadline_gateway::http::serve_app(listener, &set, app, parts.protocols, oidc, ended(s3)).await;
+            leadline_gateway::http::serve_app(listener, &set, app, parts.routes, oidc, ended(s3)).await;
         });
     }
     let (reports, s) = (deps.outcomes.clone(), stop.clone());

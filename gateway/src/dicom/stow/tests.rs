@@ -6,6 +6,7 @@ use futures::stream::StreamExt as _;
 use leadline_domain::{Fault, FaultCode};
 use leadline_formats::synth;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::task::JoinHandle;
 
 fn headers(content_type: &str) -> HeaderMap {
     let mut h = HeaderMap::new();
@@ -185,9 +186,54 @@ async fn a_slow_sender_keeps_nobody_elses_out() {
 }
 
 #[tokio::test]
+async fn as_many_slow_senders_as_are_held_leave_room_for_another_organization() {
+    const LENGTH: usize = (1 << 20) - 1_000;
+    let (ecg, _) = files();
+    let stow = Arc::new(Stow::new(1 << 20, HELD, Duration::from_secs(600)));
+    let intake = Arc::new(InMemory::default());
+    let [mary, other] = ["st-mary", "uni-clinic"].map(|o| OrgId::parse(o).unwrap());
+    let mut slow = Vec::new();
+    for n in 1..=HELD {
+        let (own, intake, mary) = (Arc::clone(&stow), Arc::clone(&intake), mary.clone());
+        let begun = multipart(&[&vec![0; LENGTH]]);
+        let body = silent(begun[..begun.len() - 20].to_vec());
+        let sent = tokio::spawn(async move { own.serve(&*intake, &mary, None, &headers(RELATED), body).await });
+        // The reader of parts keeps back what may be the beginning of a boundary.
+        while !sent.is_finished() && stow.budget.held() < n * (LENGTH - 100) {
+            tokio::task::yield_now().await;
+        }
+        slow.push(sent);
+    }
+    assert_eq!(slow.pop().unwrap().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let sent = Body::from(multipart(&[&ecg]));
+    assert_eq!(stow.serve(&*intake, &other, None, &headers(RELATED), sent).await.status(), StatusCode::OK);
+    slow.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn one_that_trickles_is_given_up_though_it_is_never_silent() {
+    let (ecg, _) = files();
+    let stow = Stow::new(1 << 20, 1, Duration::from_millis(300));
+    let pieces = multipart(&[&ecg]).into_iter().map(|byte| Bytes::from(vec![byte])).collect::<Vec<_>>();
+    // The headers of the part at once, and then a byte now and then.
+    let trickle = futures::stream::iter(pieces.into_iter().enumerate()).then(|(n, piece)| async move {
+        if n > 100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok::<_, io::Error>(piece)
+    });
+    let (intake, org) = (InMemory::default(), OrgId::parse("st-mary").unwrap());
+    let headers = headers(RELATED);
+    let served = stow.serve(&intake, &org, None, &headers, Body::from_stream(trickle));
+    let r = tokio::time::timeout(Duration::from_secs(10), served).await.expect("an answer");
+    assert_eq!((r.status(), stow.budget.held()), (StatusCode::REQUEST_TIMEOUT, 0));
+}
+
+#[tokio::test]
 async fn silence_ends_a_request_and_what_is_held_is_bounded() {
     let (ecg, _) = files();
     let (intake, org) = (InMemory::default(), OrgId::parse("st-mary").unwrap());
+    let other = OrgId::parse("uni-clinic").unwrap();
     let whole = multipart(&[&ecg]);
     let stow = Stow::new(1 << 20, 1, Duration::from_millis(50));
     let body = silent(whole[..whole.len() / 2].to_vec());
@@ -195,11 +241,13 @@ async fn silence_ends_a_request_and_what_is_held_is_bounded() {
     assert_eq!(r.status(), StatusCode::REQUEST_TIMEOUT);
     let text = axum::body::to_bytes(r.into_body(), 1 << 10).await.unwrap();
     assert!(text.starts_with(b"dicom.peer_broke_off: "), "{text:?}");
-    let mut full = Hold::new(&stow.budget);
-    assert!(full.more(HELD << 20));
+    let mut full = Hold::new(&stow.budget, &other);
+    assert!(full.more((HELD - 1) << 20));
+    let mut rest = Hold::new(&stow.budget, &OrgId::parse("kings-road").unwrap());
+    assert!(rest.more(1 << 20));
     let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole.clone())).await;
     assert_eq!(r.status(), StatusCode::SERVICE_UNAVAILABLE);
-    drop(full);
+    drop((full, rest));
     let r = stow.serve(&intake, &org, None, &headers(RELATED), Body::from(whole)).await;
     assert_eq!(r.status(), StatusCode::OK);
     assert_eq!(intake.taken.lock().unwrap().len(), 1);

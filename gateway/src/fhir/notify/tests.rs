@@ -1,7 +1,6 @@
 use super::super::ehr::tests::{Hospital, hospital};
 use super::*;
 use crate::double::{Memory, counted};
-use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 struct Notebook(Mutex<BTreeMap<String, Seen>>);
@@ -19,7 +18,27 @@ impl Subscriptions for Notebook {
     }
 }
 
+/// The EHR of one organization, to be opened once; and what opening it fails with before.
+struct Desk {
+    ehr: Mutex<Option<Ehr>>,
+    fails: Mutex<Vec<FaultCode>>,
+}
+
+#[async_trait]
+impl Ehrs for Desk {
+    async fn open(&self, of: &OrgId) -> Result<Option<Ehr>, Fault> {
+        if *of != org() {
+            return Ok(None);
+        }
+        match self.fails.lock().unwrap().pop() {
+            Some(code) => Err(Fault::new(code, "as planned")),
+            None => Ok(Some(self.ehr.lock().unwrap().take().expect("it is opened once"))),
+        }
+    }
+}
+
 struct Rig {
+    desk: Arc<Desk>,
     hospital: Arc<Hospital>,
     memory: Arc<Memory>,
     notebook: Arc<Notebook>,
@@ -34,9 +53,10 @@ fn org() -> OrgId {
 async fn rig() -> Rig {
     let (hospital, ehr) = hospital(false).await;
     let (memory, notebook) = (Memory::new(), Arc::new(Notebook::default()));
-    let follower = Follower::new(BTreeMap::from([(org(), ehr)]), notebook.clone());
+    let desk = Arc::new(Desk { ehr: Mutex::new(Some(ehr)), fails: Mutex::default() });
+    let follower = Follower::new(desk.clone(), notebook.clone());
     let service = Service::new(memory.clone(), "https://ecg.example.org/fhir", 1 << 20);
-    Rig { hospital, memory, notebook, follower, service }
+    Rig { desk, hospital, memory, notebook, follower, service }
 }
 
 impl Rig {
@@ -112,6 +132,24 @@ async fn what_notifications_tell_of_is_pulled_and_repeats_are_harmless() {
 }
 
 #[tokio::test]
+async fn an_ehr_that_cannot_be_opened_is_tried_again_and_one_that_is_not_there_is_refused() {
+    let rig = rig().await;
+    rig.has(1);
+    *rig.desk.fails.lock().unwrap() =
+        vec![FaultCode::ConfigInvalid, FaultCode::SecretMissing, FaultCode::CredentialUnreachable];
+    for _ in 0..3 {
+        assert_eq!(rig.told("event-notification", 1, &[1], "").await.unwrap_err().status, 503);
+    }
+    for _ in 0..2 {
+        rig.told("event-notification", 1, &[1], "").await.unwrap();
+    }
+    assert_eq!((rig.taken().len(), rig.number()), (1, 1));
+    let raw = r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"Parameters","parameter":[{"name":"subscription","valueReference":{"reference":"Subscription/9"}},{"name":"type","valueCode":"heartbeat"}]}}]}"#;
+    let other = OrgId::parse("south").unwrap();
+    assert_eq!(rig.follower.notified(&rig.service, &other, raw.into()).await.unwrap_err().status, 403);
+}
+
+#[tokio::test]
 async fn a_full_resource_is_taken_as_it_came() {
     let rig = rig().await;
     rig.has(1);
@@ -172,10 +210,32 @@ async fn what_is_wrong_in_itself_is_kept_and_does_not_hold_up_the_others() {
     rig.hospital.resources.lock().unwrap().remove("Binary/2");
     rig.told("event-notification", 3, &[1, 2, 3], "").await.unwrap();
     assert_eq!((rig.taken(), rig.number()), (vec!["3,3\n".to_owned()], 3));
-    assert_eq!(rig.memory.kept.lock().unwrap().len(), 3);
+    // Each as a resource, and those that were passed over as such.
+    assert_eq!(rig.memory.kept.lock().unwrap().len(), 5);
     let other = OrgId::parse("south").unwrap();
     let raw = Bytes::from_static(b"{}");
     assert_eq!(rig.follower.notified(&rig.service, &other, raw).await.unwrap_err().status, 400);
+}
+
+#[tokio::test]
+async fn documents_of_a_resource_are_taken_one_by_one_and_all_before_it_is_written_down() {
+    let rig = rig().await;
+    let content = |id: u64| format!(r#"{{"attachment":{{"url":"Binary/{id}"}}}}"#);
+    let all = [1, 2, 3].map(content).join(",");
+    let resource = format!(r#"{{"resourceType":"DocumentReference","id":"1","status":"current","content":[{all}]}}"#);
+    rig.hospital.put("DocumentReference/1", &resource);
+    (1..=3).for_each(|id| rig.hospital.put(&format!("Binary/{id}"), &format!("{id},{id}\n")));
+    rig.told("handshake", 0, &[], "").await.unwrap();
+    rig.hospital.statuses.lock().unwrap().insert("Binary/1".into(), 500);
+    assert_eq!(rig.told("event-notification", 1, &[1], "").await.unwrap_err().status, 503);
+    assert_eq!((rig.taken(), rig.number()), (vec!["2,2\n".to_owned(), "3,3\n".to_owned()], 0));
+    rig.hospital.statuses.lock().unwrap().clear();
+    // One that is wrong in itself keeps none of the others.
+    rig.hospital.resources.lock().unwrap().remove("Binary/2");
+    let before = counted(FaultCode::FhirUnresolved);
+    rig.told("event-notification", 1, &[1], "").await.unwrap();
+    assert_eq!((rig.taken().len(), rig.number()), (3, 1));
+    assert!(counted(FaultCode::FhirUnresolved) > before);
 }
 
 #[tokio::test]
@@ -211,6 +271,13 @@ async fn what_was_deleted_since_is_counted_and_passed_over() {
     rig.told("event-notification", 1, &[1], "").await.unwrap();
     assert_eq!((rig.taken().len(), rig.number(), rig.searches()), (0, 1, 0));
     assert!(counted(FaultCode::FhirUnresolved) > before);
+}
+
+#[test]
+fn the_log_has_no_id_of_the_ehr() {
+    let logged = logged("DocumentReference", "MRN-0012345");
+    assert_eq!(logged.strip_prefix("DocumentReference/").map(str::len), Some(32));
+    assert!(!logged.contains("MRN") && !logged.contains("12345"));
 }
 
 #[tokio::test]

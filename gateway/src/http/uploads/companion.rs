@@ -232,6 +232,7 @@ pub(crate) async fn sign(
     let number = rules::part_number(&number)?;
     let size = rules::size(of(&q, "size"))?;
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;
+    rules::has_part(number, rules::declared_size(&name))?;
     there(&app, &caller, &name, &id, store.as_ref()).await?;
     let part = store.part(&name, &id, number, size, app.valid()).await?;
     Ok(Json(PartAnswer { url: part.url, expires: app.valid().as_secs() }))
@@ -284,6 +285,7 @@ pub(crate) async fn sign_batch(
         return Err(invalid("at most 1000 parts at once").into());
     }
     let (name, store) = named(&app, &caller, of(&q, "key")).await?;
+    numbers.iter().try_for_each(|n| rules::has_part(*n, rules::declared_size(&name)))?;
     there(&app, &caller, &name, &id, store.as_ref()).await?;
     let mut presigned_urls = BTreeMap::new();
     for n in numbers {

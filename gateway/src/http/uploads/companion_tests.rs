@@ -3,12 +3,11 @@
 use super::*;
 use crate::http::auth::Tokens;
 use crate::http::server::tests::Two;
-use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, UploadRules, router};
+use crate::http::{Directory, HttpConfig, Limits, OidcConfig, Parts, Routes, UploadRules, router};
 use crate::intake_fake::FakeIntake;
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body as Sent;
-use axum::http::{Request, header};
+use axum::http::{HeaderValue, Request, header};
 use leadline_activities::ports::uploads::{Form, HeldPart, ListedObject, OpenUpload, Presigned, StagedObject, Uploads};
 use leadline_domain::{Digest, EnvFacts, EnvId, OrgId, OrgScope, Placement};
 use std::collections::BTreeSet;
@@ -39,7 +38,7 @@ impl OrgUploads for Store {
         unreachable!("it has begun")
     }
     async fn part(&self, _: &StagedName, _: &str, _: u32, _: Option<u64>, _: Duration) -> Result<Presigned, Fault> {
-        unreachable!("all parts are there")
+        Ok(Presigned { method: "PUT".into(), url: "https://store/part".into(), headers: BTreeMap::new() })
     }
     async fn parts(&self, _: &StagedName, _: &str) -> Result<Vec<HeldPart>, Fault> {
         Ok(vec![HeldPart { number: 1, etag: "e".into(), size: 3 }])
@@ -118,7 +117,17 @@ impl Tokens for Store {
 
 /// Completes the upload: the status, where a request that carries little may take no time at all.
 async fn completed(store: &Store) -> u16 {
-    let limits = Limits { request: Duration::ZERO, ..Limits::default() };
+    let name = rules::new_name([7; 16], Some(3));
+    let request = Request::post(format!("/s3/multipart/id/complete?key={KEY_PREFIX}{name}"))
+        .header(header::CONTENT_TYPE, "application/json");
+    let body = Sent::from(r#"{"parts":[{"PartNumber":1,"ETag":"e"}]}"#);
+    asked(store, Duration::ZERO, request.body(body).unwrap()).await
+}
+
+/// Asks a gateway whose requests that carry little may take so long: the status.
+async fn asked(store: &Store, longest: Duration, mut request: Request<Sent>) -> u16 {
+    request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
+    let limits = Limits { request: longest, ..Limits::default() };
     let oidc = OidcConfig {
         issuer: "http://127.0.0.1".into(),
         audience: "a".into(),
@@ -132,16 +141,10 @@ async fn completed(store: &Store) -> u16 {
         uploads: s.clone(),
         directory: s.clone(),
         ready: Arc::new(Two),
-        protocols: Router::new(),
+        routes: Routes::default(),
     };
-    let name = rules::new_name([7; 16], Some(3));
-    let request = Request::post(format!("/s3/multipart/id/complete?key={KEY_PREFIX}{name}"))
-        .header(header::AUTHORIZATION, "Bearer t")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Sent::from(r#"{"parts":[{"PartNumber":1,"ETag":"e"}]}"#))
-        .unwrap();
     let app = App::new(&config, &parts, s);
-    router(&config, app, parts.protocols, None).oneshot(request).await.unwrap().status().as_u16()
+    router(&config, app, parts.routes, None).oneshot(request).await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
@@ -155,5 +158,14 @@ async fn who_completes_while_another_does_hears_that_it_is_complete() {
         let store = Store::default();
         *store.0.lock().unwrap() = State { fails, staged };
         assert_eq!(completed(&store).await, status, "{fails:?} {staged}");
+    }
+}
+
+#[tokio::test]
+async fn no_part_is_signed_that_the_declared_size_cannot_have() {
+    let name = rules::new_name([7; 16], Some(3));
+    for (at, status) in [("1?", 200), ("2?", 400), ("batch?partNumbers=1&", 200), ("batch?partNumbers=1,2&", 400)] {
+        let request = Request::get(format!("/s3/multipart/id/{at}key={KEY_PREFIX}{name}")).body(Sent::empty()).unwrap();
+        assert_eq!(asked(&Store::default(), Duration::from_secs(10), request).await, status, "{at}");
     }
 }

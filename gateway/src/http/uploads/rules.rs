@@ -150,6 +150,20 @@ pub fn part_number(given: &str) -> Result<u32, Fault> {
     n.ok_or_else(|| invalid("a part's number is 1 to 10000"))
 }
 
+/// Whether an upload of a declared size can have a part of this number. Clients choose how long their parts are, so
+/// that it is the store's shortest that counts, not the length that they are told.
+///
+/// # Errors
+/// `request.invalid`.
+pub fn has_part(number: u32, declared: Option<u64>) -> Result<(), Fault> {
+    match declared.map(|size| size.div_ceil(MIN_PART).max(1)) {
+        Some(most) if u64::from(number) > most => {
+            Err(invalid(&format!("an upload of the declared size has {most} parts at most")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A part as a client lists it: number and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPart {
@@ -244,6 +258,17 @@ mod tests {
         for no in ["pdf", "a/b\r\nx: y", "/", "a b/c", &format!("a/{}", "x".repeat(200))] {
             assert!(media_type(Some(no)).is_err(), "{no}");
         }
+    }
+
+    #[test]
+    fn no_more_parts_than_the_declared_size_can_have() {
+        for (size, last) in [(0, 1), (1, 1), (MIN_PART, 1), (MIN_PART + 1, 2), (10 * MIN_PART, 10)] {
+            assert_eq!(has_part(last, Some(size)), Ok(()), "{size}");
+            assert_eq!(has_part(last + 1, Some(size)).unwrap_err().code, FaultCode::RequestInvalid, "{size}");
+        }
+        assert_eq!(has_part(MAX_PARTS, None), Ok(()));
+        // Whoever keeps to the length that is told, up to the largest file, is within it.
+        assert_eq!(has_part(MAX_PARTS, Some(MAX_OBJECT)), Ok(()));
     }
 
     #[test]
