@@ -21,7 +21,7 @@ use leadline_workflows::deletion::{
 };
 use leadline_workflows::evidence::{CollectInput, definitions as evidence};
 use leadline_workflows::offboard::{
-    Certificate, ExportInput, ExportPart, OffboardPlan, WatchEnd, definitions as offboard,
+    Certificate, ExportInput, ExportPart, OffboardPlan, UnderWay, WatchEnd, definitions as offboard,
 };
 use leadline_workflows::outcomes::definitions as outcomes;
 use leadline_workflows::rotate::{RotateInput, definitions as rotate};
@@ -140,7 +140,7 @@ played! {
     prove_credentials: rotate::ProveCredentials(RotateInput) -> ();
     plan_offboarding: offboard::PlanOffboarding(OrgId) -> OffboardPlan;
     end_watch: offboard::EndWatch(WatchInput) -> WatchEnd;
-    under_way: offboard::UnderWay(OrgId) -> Vec<String>;
+    under_way: offboard::UnderWay(OrgId) -> UnderWay;
     end_checks: offboard::EndChecks(OrgId) -> Vec<String>;
     export_recordings: offboard::ExportRecordings(ExportInput) -> Vec<ExportPart>;
     record_certificate: offboard::RecordCertificate(Certificate) -> ();
