@@ -200,7 +200,7 @@ fn an_ehr_can_be_pulled_from_and_not_in_clear() {
         assert!(config.is_some(), "{good}: {found:#?}");
     }
     let key = "gateway.fhir.base_url";
-    for clear in ["http://ehr.example.org/fhir", "http://127.0.0.1.example.org", "http://127.0.0.1:1@ehr.example.org"] {
+    for clear in ["http://ehr.example.org/fhir", "http://127.0.0.1.example.org", "http://127.0.0.1@ehr.example.org"] {
         wrong(&own(clear), &[key], "in clear");
     }
     let nameless = fhir("gateway.fhir", "https://ehr.example.org");

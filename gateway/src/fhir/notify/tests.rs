@@ -19,13 +19,13 @@ impl Subscriptions for Notebook {
 }
 
 /// The EHR of one organization, to be opened once; and what opening it fails with before.
-struct Desk {
+struct OneEhr {
     ehr: Mutex<Option<Ehr>>,
     fails: Mutex<Vec<FaultCode>>,
 }
 
 #[async_trait]
-impl Ehrs for Desk {
+impl Ehrs for OneEhr {
     async fn open(&self, of: &OrgId) -> Result<Option<Ehr>, Fault> {
         if *of != org() {
             return Ok(None);
@@ -38,7 +38,7 @@ impl Ehrs for Desk {
 }
 
 struct Rig {
-    desk: Arc<Desk>,
+    ehrs: Arc<OneEhr>,
     hospital: Arc<Hospital>,
     memory: Arc<Memory>,
     notebook: Arc<Notebook>,
@@ -53,10 +53,10 @@ fn org() -> OrgId {
 async fn rig() -> Rig {
     let (hospital, ehr) = hospital(false).await;
     let (memory, notebook) = (Memory::new(), Arc::new(Notebook::default()));
-    let desk = Arc::new(Desk { ehr: Mutex::new(Some(ehr)), fails: Mutex::default() });
-    let follower = Follower::new(desk.clone(), notebook.clone());
+    let ehrs = Arc::new(OneEhr { ehr: Mutex::new(Some(ehr)), fails: Mutex::default() });
+    let follower = Follower::new(ehrs.clone(), notebook.clone());
     let service = Service::new(memory.clone(), "https://ecg.example.org/fhir", 1 << 20);
-    Rig { desk, hospital, memory, notebook, follower, service }
+    Rig { ehrs, hospital, memory, notebook, follower, service }
 }
 
 impl Rig {
@@ -135,7 +135,7 @@ async fn what_notifications_tell_of_is_pulled_and_repeats_are_harmless() {
 async fn an_ehr_that_cannot_be_opened_is_tried_again_and_one_that_is_not_there_is_refused() {
     let rig = rig().await;
     rig.has(1);
-    *rig.desk.fails.lock().unwrap() =
+    *rig.ehrs.fails.lock().unwrap() =
         vec![FaultCode::ConfigInvalid, FaultCode::SecretMissing, FaultCode::CredentialUnreachable];
     for _ in 0..3 {
         assert_eq!(rig.told("event-notification", 1, &[1], "").await.unwrap_err().status, 503);
