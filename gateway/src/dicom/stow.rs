@@ -57,7 +57,7 @@ struct Instance {
 
 impl Stow {
     /// Takes instances of so many bytes, and so many requests of an organization at a time; a sender from whom nothing
-    /// comes for `silence` is given up, and so is one that is slower in all than [`allowance`] has it.
+    /// comes for `silence` is given up, and so is one that is slower in all than `allowance` has it.
     #[must_use]
     pub fn new(instance_bytes: usize, seats: usize, silence: Duration) -> Self {
         let budget = Budget::new(instance_bytes.saturating_mul(HELD), instance_bytes);
