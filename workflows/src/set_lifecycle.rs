@@ -263,6 +263,8 @@ impl Set {
     /// Goes on with a fresh history where this one is long, unless somebody is between an outcome and the recording of it.
     fn afresh(&mut self, ctx: &Context, input: &SetInput) -> WorkflowResult<()> {
         if self.lanes.rest() && long_history(ctx) {
+            // What has joined meanwhile must not be left behind.
+            self.joined(ctx, input);
             let resume = Some(Box::new(self.lanes.so_far(self.recording.clone())));
             let next = SetInput { resume, ..input.clone() };
             match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}

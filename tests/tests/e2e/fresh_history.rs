@@ -50,15 +50,19 @@ fn set_of(lane: &Lane) -> SetInput {
 }
 
 async fn member(lane: &Lane, role: MemberRole, extension: &str) -> Member {
-    let path = format!("in/a.{extension}");
-    lane.share.put(&path, &recording(if extension == "pdf" { SynthFormat::Pdf } else { SynthFormat::Aecg }, 1));
+    another(lane, role, extension, 1).await
+}
+
+async fn another(lane: &Lane, role: MemberRole, extension: &str, seed: u64) -> Member {
+    let path = format!("in/{seed}.{extension}");
+    lane.share.put(&path, &recording(if extension == "pdf" { SynthFormat::Pdf } else { SynthFormat::Aecg }, seed));
     let (label, extension) = (extension.to_owned(), extension.to_owned());
     Member { role, label, extension, intake: lane.intake(&path).await }
 }
 
-fn whole(lane: &Lane, set: &SetReport) {
-    assert_eq!(lane.ingest.accepted().len(), 1, "messages");
-    assert!(set.recording.is_some() && set.members.len() == 2, "{:?}", set.members.len());
+fn whole(lane: &Lane, set: &SetReport, recordings: usize) {
+    assert_eq!(lane.ingest.accepted().len(), recordings, "messages");
+    assert!(set.recording.is_some() && set.members.len() == 2 * recordings, "{:?}", set.members.len());
     for m in &set.members {
         assert!(matches!(m.report.outcome(), Some(Outcome::Delivered { .. })), "{:?}", m.report.outcome());
         assert_eq!(m.report.lifecycle.archive, ArchiveState::Moved);
@@ -104,7 +108,7 @@ async fn a_set_that_waits_for_a_member_has_too() {
     let pdf = member(lane, MemberRole::Required, "pdf").await;
     assert!(rig.engine.join_set("set/long", &[pdf]).await.expect("joined"));
     let after = handle.get_result(WorkflowGetResultOptions::default()).await.expect("it ends");
-    whole(lane, &after);
+    whole(lane, &after, 1);
     let began = |r: &SetReport| {
         let xml = r.members.iter().find(|m| m.role == MemberRole::Primary).expect("a primary file");
         (xml.report.intake.clone(), xml.report.lifecycle.times.discovered_ms)
@@ -124,14 +128,20 @@ async fn a_set_whose_copies_cannot_be_moved_has_too_and_says_why_it_waits() {
     let handle = rig.engine.client().get_workflow_handle::<SetLifecycle>("set/end");
     let refused = || async { set_report(&handle).await.and_then(|r| r.fault) };
     assert_eq!(eventually("it says why it waits", LIMIT, refused).await.code, FaultCode::ShareAccessDenied);
-    for _ in 0..2 {
-        outlive(rig.engine.client(), "set/end").await;
-    }
+    outlive(rig.engine.client(), "set/end").await;
     assert_eq!(eventually("it still says so", LIMIT, refused).await.code, FaultCode::ShareAccessDenied);
+    // What joins meanwhile is not left behind, and is delivered before the copies of the first can be moved.
+    for (role, extension) in [(MemberRole::Primary, "xml"), (MemberRole::Required, "pdf")] {
+        let joining = another(lane, role, extension, 2).await;
+        assert!(rig.engine.join_set("set/end", &[joining]).await.expect("joined"));
+    }
+    outlive(rig.engine.client(), "set/end").await;
+    let delivered = || async { (lane.ingest.accepted().len() == 2).then_some(()) };
+    eventually("the second is delivered", LIMIT, delivered).await;
     lane.share.allow();
     let _ = handle.signal(SetLifecycle::nudge, (), WorkflowSignalOptions::default()).await;
     let after = handle.get_result(WorkflowGetResultOptions::default()).await.expect("it ends");
-    whole(lane, &after);
+    whole(lane, &after, 2);
 }
 
 /// Cancelled in Temporal and not by a command: nothing spins, and what is on the share stays there.
