@@ -20,8 +20,8 @@ use tracing::Instrument as _;
 
 /// More concurrent starts only queue at the server.
 const STARTS: usize = 12;
-/// Batches of a share under way at once.
-const BATCHES: usize = 8;
+/// Batches of a share under way at once: each holds the contents of its files between their look and their storing.
+const BATCHES: usize = 6;
 
 /// What came of a start.
 pub(super) enum Report {
