@@ -12,6 +12,7 @@ use crate::inspect::structure_of;
 use crate::ports::senders::{Parcel, Sent};
 use crate::ports::share::Share;
 use crate::registry::{ShareConfig, delivered};
+use crate::watch::marker;
 use bytes::Bytes;
 use leadline_domain::intake::received_as;
 use leadline_domain::lifecycle::Outcome;
@@ -156,8 +157,7 @@ async fn pass(deps: &Deps, engine: &Engine, shot: &CanaryShot) -> Result<Option<
             let Some(stat) = there else { return Ok(None) };
             // Where files stay, a marker says that it was dealt with in this version.
             let fp = Fingerprint { path: path.clone(), stat };
-            let marker =
-                (fp.file_key(&shot.org, &shot.share).to_string(), fp.version_key(&shot.org, &shot.share).to_string());
+            let marker = marker(&shot.org, &shot.share, &fp);
             if deps.store(&shot.org).await?.list_seen(shot.share.as_str()).await?.contains(&marker) {
                 return Ok(None);
             }

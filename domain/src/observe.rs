@@ -50,7 +50,10 @@ impl SharePath {
     /// The same without regard to letter case: most file servers find a folder by any spelling, and list it by its own.
     #[must_use]
     pub fn is_under_any_case(&self, folder: &SharePath) -> bool {
-        SharePath(self.0.to_lowercase()).is_under(&SharePath(folder.0.to_lowercase()))
+        // Letter by letter: listings ask this of every file.
+        let mut path = self.0.chars().flat_map(char::to_lowercase);
+        let begins = folder.0.chars().flat_map(char::to_lowercase).all(|c| path.next() == Some(c));
+        folder.0.is_empty() || begins && matches!(path.next(), None | Some('/'))
     }
     /// Whether this path is `folder` or lies below it.
     #[must_use]

@@ -11,7 +11,7 @@ use crate::harness::tools::eventually;
 use crate::onboard_faults::{
     FaultyIsolation, FaultyRegistrations, FaultySecrets, FaultyStacks, FaultyStores, Plights, locked,
 };
-use crate::rig::{facts, scope, share_id};
+use crate::rig::{bare, facts, scope, share_id};
 use async_trait::async_trait;
 use leadline_activities::adapters::aws::{
     Aws, AwsIsolation, AwsOrgStores, AwsSecrets, AwsSettings, AwsSettingsReader, CfnStacks,
@@ -32,8 +32,7 @@ use leadline_activities::registry::{OrgConfig, Registry, ShareConfig, Snapshot};
 use leadline_activities::secret::Secret;
 use leadline_activities::worker::{Capacity, worker};
 use leadline_domain::{
-    ArchiveRule, EnvId, EnvScope, Fault, FaultClass, FaultCode, IngressEndpoints, OrgId, SettleRule, ShareId,
-    SharePath, WorkerGroup,
+    ArchiveRule, EnvId, EnvScope, Fault, FaultClass, FaultCode, OrgId, SettleRule, ShareId, SharePath, WorkerGroup,
 };
 use leadline_gateway::senders::AsSystems;
 use leadline_provisioning::{Config, Plan};
@@ -387,23 +386,13 @@ async fn deps(url: &str, plights: Arc<Plights>, config: &Config) -> Deps {
     let aws = connect(url).await;
     let here = facts("test");
     let orgs = config.organizations(&here.env).map(|o| {
-        let shares = BTreeMap::from([(share_id(), share())]);
-        let (limits, formats) = ((1 << 20, 1 << 30), BTreeSet::new());
-        let (scope, storages, link_encodings) = (scope(o.id.as_str()), BTreeSet::new(), o.links_encodings());
-        let secrets = BTreeSet::from([share_id()]);
-        (
-            o.id.clone(),
-            OrgConfig {
-                scope,
-                shares,
-                limits,
-                formats,
-                secrets,
-                storages,
-                link_encodings,
-                endpoints: IngressEndpoints::default(),
-            },
-        )
+        let config = OrgConfig {
+            shares: BTreeMap::from([(share_id(), share())]),
+            secrets: BTreeSet::from([share_id()]),
+            link_encodings: o.links_encodings(),
+            ..bare(scope(o.id.as_str()))
+        };
+        (o.id.clone(), config)
     });
     let orgs = orgs.collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 0, outcomes: None, orgs };

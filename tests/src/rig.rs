@@ -158,14 +158,11 @@ impl Rig {
             configs.insert(
                 id,
                 OrgConfig {
-                    scope,
                     shares: BTreeMap::from([(share_id(), config)]),
                     limits: (small_bytes, 1 << 30),
-                    formats: BTreeSet::new(),
                     secrets: BTreeSet::from([share_id()]),
-                    storages: BTreeSet::new(),
                     link_encodings: true,
-                    endpoints: IngressEndpoints::default(),
+                    ..bare(scope)
                 },
             );
         }
@@ -435,5 +432,19 @@ impl Queue for Routed {
     }
     async fn depth(&self) -> Result<(u64, u64), Fault> {
         Err(unused())
+    }
+}
+
+/// An organization with nothing but its placement.
+pub(crate) fn bare(scope: OrgScope) -> OrgConfig {
+    OrgConfig {
+        scope,
+        shares: BTreeMap::new(),
+        limits: (1 << 20, 1 << 30),
+        formats: BTreeSet::new(),
+        secrets: BTreeSet::new(),
+        storages: BTreeSet::new(),
+        link_encodings: false,
+        endpoints: IngressEndpoints::default(),
     }
 }

@@ -5,12 +5,12 @@ use crate::contract::stacks;
 use crate::harness::aws::AwsEndpoint;
 use crate::harness::stack::ACCOUNT;
 use crate::harness::tools::free_port;
-use crate::rig::{facts, scope};
+use crate::rig::{bare, facts, scope};
 use leadline_activities::adapters::aws::{Aws, AwsOrgStores, AwsSettings, AwsUploads, CfnStacks, SqsQueue};
 use leadline_activities::outcomes::Outcomes;
 use leadline_activities::ports::uploads::{OrgUploads, Uploads};
 use leadline_activities::registry::{OrgConfig, Registry, Snapshot};
-use leadline_domain::{EnvScope, Fault, FaultCode, Ingress, IngressEndpoints, OrgId, OrgScope};
+use leadline_domain::{EnvScope, Fault, FaultCode, Ingress, OrgId, OrgScope};
 use leadline_gateway::http::auth::Tokens;
 use leadline_gateway::http::oidc::Oidc;
 use leadline_gateway::http::outbound::Network;
@@ -185,22 +185,8 @@ impl Drop for UploadRig {
 /// Where reports of the processor go.
 fn outcomes(aws: &Aws, env: &EnvScope, orgs: &[OrgScope]) -> Outcomes {
     let known = |scope: &OrgScope| {
-        let (shares, limits, formats) = (BTreeMap::new(), (1 << 20, MAX_BYTES), BTreeSet::new());
-        let (scope, storages) = (scope.clone(), BTreeSet::new());
-        let secrets = BTreeSet::new();
-        (
-            scope.org().clone(),
-            OrgConfig {
-                scope,
-                shares,
-                limits,
-                formats,
-                secrets,
-                storages,
-                link_encodings: false,
-                endpoints: IngressEndpoints::default(),
-            },
-        )
+        let config = OrgConfig { limits: (1 << 20, MAX_BYTES), ..bare(scope.clone()) };
+        (scope.org().clone(), config)
     };
     let orgs = orgs.iter().map(known).collect();
     let snapshot = Snapshot { facts: facts("test"), gates: None, retention_days: 1, outcomes: None, orgs };

@@ -72,10 +72,11 @@ const DONE: &str = "done";
 const PAUSE: Duration = Duration::from_secs(60);
 const PAUSE_MOST: Duration = Duration::from_secs(30 * 60);
 
-/// How long to wait before the next try of what waits for a human: the longer, the longer it waits for the same.
-/// `pauses` counts the tries with this fault so far.
-pub(crate) fn patience(before: Option<&Fault>, fault: &Fault, pauses: &mut u32) -> Duration {
-    *pauses = if before.is_some_and(|b| b.code == fault.code) { pauses.saturating_add(1) } else { 0 };
+/// Notes what a step waits for, and says how long before it is tried again: the longer, the longer it waits for the
+/// same. `pauses` counts the tries with this fault so far.
+pub(crate) fn patience(paused: &mut Option<Fault>, fault: Fault, pauses: &mut u32) -> Duration {
+    *pauses = if paused.as_ref().is_some_and(|b| b.code == fault.code) { pauses.saturating_add(1) } else { 0 };
+    *paused = Some(fault);
     PAUSE.saturating_mul(1 << (*pauses).min(8)).min(PAUSE_MOST)
 }
 
@@ -242,9 +243,7 @@ async fn pause_on<W: Applying + 'static>(
     }
     let wait = ctx.state_mut(|s| {
         let a = s.apply_mut();
-        let wait = patience(a.status.paused.as_ref(), &fault, &mut a.pauses);
-        a.status.paused = Some(fault.clone());
-        wait
+        patience(&mut a.status.paused, fault.clone(), &mut a.pauses)
     });
     ctx.set_current_details(format!("waiting: {fault}"));
     // What reaches another organization's resources is not tried again unasked.

@@ -124,11 +124,7 @@ pub(crate) async fn pause(
         return Err(failed(fault));
     }
     ctx.set_current_details(format!("waiting: {fault}"));
-    let wait = ctx.state_mut(|s| {
-        let wait = patience(s.status.paused.as_ref(), &fault, &mut s.pauses);
-        s.status.paused = Some(fault);
-        wait
-    });
+    let wait = ctx.state_mut(|s| patience(&mut s.status.paused, fault, &mut s.pauses));
     woken(ctx, wait, seen).await?;
     unless_kept(ctx)
 }

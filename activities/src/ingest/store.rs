@@ -185,15 +185,20 @@ async fn read(share: &dyn Share, input: &StoreInput) -> Result<Result<Content, S
 /// The file is not any more what was settled. If an earlier run of this very step had stored it already and was cut
 /// off before its result was kept, the claim stands: that content was complete, and it must not be lost.
 async fn settled_before(deps: &Deps, input: &StoreInput, otherwise: StoreOutcome) -> Result<StoreOutcome, Fault> {
-    let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(otherwise) };
+    Ok(claimed_as_read(deps, input).await?.unwrap_or(otherwise))
+}
+
+/// The claim of what was read of this version, if it was made by this lifecycle.
+pub(super) async fn claimed_as_read(deps: &Deps, input: &StoreInput) -> Result<Option<StoreOutcome>, Fault> {
+    let Some(digest) = input.expected.filter(|_| !in_set(input)) else { return Ok(None) };
     let store = deps.store(&input.file.org).await?;
     match claimed_before(store.as_ref(), input, digest).await? {
-        Some(stored) => identify(deps, store.as_ref(), input, stored).await,
-        None => Ok(otherwise),
+        Some(stored) => identify(deps, store.as_ref(), input, stored).await.map(Some),
+        None => Ok(None),
     }
 }
 
-pub(super) async fn claimed_before(
+async fn claimed_before(
     store: &dyn OrgStore,
     input: &StoreInput,
     digest: Digest,

@@ -2,7 +2,7 @@
 //! content-addressed key. A crash resumes with the parts that the store holds, each compared by its checksum.
 
 use super::store::{
-    Check, agrees, check, claimed_before, declared, identify, in_set, meta, observe, other_bytes, outcome,
+    Check, agrees, check, claimed_as_read, declared, identify, in_set, meta, observe, other_bytes, outcome,
 };
 use super::version_key;
 use crate::deps::Deps;
@@ -155,10 +155,8 @@ async fn settled_before(
         return Ok(otherwise);
     }
     // A try as a small file may have claimed it, before it took too long.
-    if let Some(digest) = input.expected
-        && let Some(stored) = claimed_before(store, input, digest).await?
-    {
-        return identify(deps, store, input, stored).await;
+    if let Some(stored) = claimed_as_read(deps, input).await? {
+        return Ok(stored);
     }
     let own = version_key(&input.file);
     for version in std::iter::once(&own).chain(input.had.iter().rev()) {

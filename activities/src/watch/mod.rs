@@ -8,6 +8,8 @@ mod session;
 mod starts;
 mod tracker;
 
+pub(crate) use session::marker;
+
 use crate::deps::Deps;
 use crate::engine::Engine;
 use leadline_domain::{Fault, FaultClass, FaultCode};

@@ -11,7 +11,7 @@ use crate::ports::share::{Hint, Listing, Share, Skipped};
 use crate::registry::ShareConfig;
 use futures::StreamExt;
 use leadline_domain::lifecycle::{ArchiveState, Outcome};
-use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, Fingerprint, Observation, SharePath};
+use leadline_domain::{ArchiveRule, Fault, FaultCode, FileStat, Fingerprint, Observation, OrgId, ShareId, SharePath};
 use leadline_workflows::contracts::WatchInput;
 use leadline_workflows::ids;
 use leadline_workflows::ingest_batch::{BatchItem, MAX_FILES};
@@ -135,14 +135,18 @@ async fn subscribe(share: &dyn Share, folder: &SharePath) -> Result<mpsc::Receiv
     Ok(rx)
 }
 
+/// What the marker of a version that was left in place says: file key and version key.
+pub(crate) fn marker(org: &OrgId, share: &ShareId, file: &Fingerprint) -> (String, String) {
+    (file.file_key(org, share).to_string(), file.version_key(org, share).to_string())
+}
+
 /// Versions that were dealt with and left in place: file key and version key. There may be several of one file.
 #[derive(Debug, Default)]
 struct SeenBefore(BTreeSet<(String, String)>);
 
 impl SeenBefore {
     fn of(input: &WatchInput, file: &Fingerprint) -> (String, String) {
-        let (key, version) = (file.file_key(&input.org, &input.share), file.version_key(&input.org, &input.share));
-        (key.to_string(), version.to_string())
+        marker(&input.org, &input.share, file)
     }
 
     fn has(&self, input: &WatchInput, file: &Fingerprint) -> bool {

@@ -59,13 +59,13 @@ async fn look(site: &Site, aws: &Aws, checks: &mut Vec<Check>) -> Result<(), Fai
     check(format!("queue {}", scope.ingest_queue()), queue(deps.ingest_queue.as_ref()).await);
     check(format!("queue {}", scope.audit_queue()), queue(deps.audit_queue.as_ref()).await);
     let keys = site.payload_keys().await.map(|_| "can be read".to_owned());
-    check("payload keys".into(), keys.map_err(|e| fault(&e)));
+    check("payload keys".into(), keys.map_err(|e| e.fault().clone()));
     let t = &site.environment().temporal;
     let engine = site.temporal_and_mark().await;
     let answers = match &engine {
         Ok((_, true)) => Ok(format!("answers; {} is the environment's", t.namespace)),
         Ok((_, false)) => Ok(format!("answers; {} is not marked yet, `leadline env apply` does it", t.namespace)),
-        Err(e) => Err(fault(e)),
+        Err(e) => Err(e.fault().clone()),
     };
     check(format!("Temporal at {}", t.address), answers);
     if let Ok((client, _)) = engine {
@@ -144,9 +144,4 @@ async fn queue(queue: &dyn Queue) -> Result<String, Fault> {
     let (waiting, _) = queue.depth().await?;
     queue.may_send().await?;
     Ok(format!("{waiting} messages wait, sending is allowed"))
-}
-
-/// What a failed step of the connection is about.
-fn fault(failure: &Failure) -> Fault {
-    failure.fault().clone()
 }

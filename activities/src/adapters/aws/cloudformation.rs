@@ -96,7 +96,7 @@ impl CfnStacks {
     async fn begun(&self, stack: &str, name: &str) -> Result<(), Fault> {
         for _ in 0..BEGUN_LOOKS {
             if let Some(s) = self.find(stack).await?
-                && s.change_set_id().and_then(|arn| arn.split('/').nth(1)) == Some(name)
+                && last_executed(&s) == Some(name)
                 && status(&s) != "REVIEW_IN_PROGRESS"
             {
                 return Ok(());
@@ -112,8 +112,7 @@ impl CfnStacks {
     /// CloudFormation deletes a stack's change sets once one is executed. The stack names the one it executed last.
     async fn executed_before(&self, stack: &str, name: &str) -> Result<(), Fault> {
         let found = self.find(stack).await?;
-        let last = found.as_ref().and_then(|s| s.change_set_id()).and_then(|arn| arn.split('/').nth(1));
-        if last == Some(name) {
+        if found.as_ref().and_then(last_executed) == Some(name) {
             return Ok(());
         }
         Err(Fault::new(FaultCode::StackPlanMismatch, format!("stack {stack} has no change set of this plan any more")))
@@ -138,6 +137,11 @@ fn token(change_set_arn: Option<&str>) -> Option<String> {
 
 fn says(message: Option<&str>, part: &str) -> bool {
     message.is_some_and(|m| m.contains(part))
+}
+
+/// The name of the change set that a stack executed last: the second part of its ARN.
+fn last_executed(s: &aws_sdk_cloudformation::types::Stack) -> Option<&str> {
+    s.change_set_id()?.split('/').nth(1)
 }
 
 fn status(s: &aws_sdk_cloudformation::types::Stack) -> &str {

@@ -171,26 +171,24 @@ impl S3OrgStore {
         {
             return Ok(there);
         }
-        for _ in 0..CONFLICTS {
-            match self.promote_once(at, content.size, &key, Some((content, meta))).await? {
-                Made::Created => return Ok(Put::Created),
-                Made::Taken => {
-                    if let Some(there) = self.winner(&key).await? {
-                        return Ok(there);
-                    }
-                }
-                Made::Again => {}
-                // An earlier run of this very step removed it, after the copy; or it is lost.
-                Made::NoSource => return self.promoted_before(&key).await,
-            }
-        }
-        Err(no_winner())
+        self.placed(at, content.size, &key, Some((content, meta))).await
     }
 
     /// Copies a staged object to another key, if nothing is there.
     pub(super) async fn copy_staged(&self, at: StagedAt<'_>, size: u64, key: &str) -> Result<Put, Fault> {
+        self.placed(at, size, key, None).await
+    }
+
+    /// Tries until a copy is made, or something else is there.
+    async fn placed(
+        &self,
+        at: StagedAt<'_>,
+        size: u64,
+        key: &str,
+        recording: Option<(&Content, &RecordingMeta)>,
+    ) -> Result<Put, Fault> {
         for _ in 0..CONFLICTS {
-            match self.promote_once(at, size, key, None).await? {
+            match self.promote_once(at, size, key, recording).await? {
                 Made::Created => return Ok(Put::Created),
                 Made::Taken => {
                     if let Some(there) = self.winner(key).await? {
@@ -198,6 +196,7 @@ impl S3OrgStore {
                     }
                 }
                 Made::Again => {}
+                // An earlier run of this very step removed it, after the copy; or it is lost.
                 Made::NoSource => return self.promoted_before(key).await,
             }
         }
